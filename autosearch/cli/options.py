@@ -1,0 +1,57 @@
+"""The options that several commands share, one definition each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Artifacts", "Format", "OutputFormat", "Storage", "StudyFile", "StudyFileOption"]
+
+
+class OutputFormat(StrEnum):
+    """How a listing is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="AUTOSEARCH_STORAGE",
+        help="Database: sqlite:///FILE.db or postgresql://USER@HOST/NAME.",
+        show_default="sqlite:///autosearch.db",
+    ),
+]
+
+Artifacts = Annotated[
+    str | None,
+    typer.Option(
+        "--artifacts",
+        metavar="PLACE",
+        envvar="AUTOSEARCH_ARTIFACTS",
+        help="Where files are kept: a folder, or an fsspec URL such as s3://bucket/prefix.",
+        show_default="beside the database",
+    ),
+]
+
+Format = Annotated[OutputFormat, typer.Option("--format", help="How to print it.")]
+
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY_FILE", help="A Python file that declares a Study.")
+]
+
+StudyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--study-file",
+        metavar="FILE",
+        help="The study's file; needed if its dataset is a class of your own.",
+    ),
+]

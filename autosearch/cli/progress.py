@@ -1,0 +1,99 @@
+"""The line that shows a run going on."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.live import Live
+from rich.text import Text
+
+from autosearch.cli.output import stderr
+from autosearch.search.worker import Limits
+from autosearch.store.view import Progress, StudyView
+from autosearch.values import TrialState
+
+__all__ = ["ProgressLine"]
+
+
+class ProgressLine:
+    """Shows counts, the best accuracy, the front's size and the time left, on standard error.
+
+    On a terminal the line stays in place; elsewhere a line is printed when a trial ends.
+    """
+
+    def __init__(self) -> None:
+        self._live = Live(console=stderr, refresh_per_second=4, transient=False)
+        self._is_terminal = stderr.is_terminal
+        self._started: float | None = None
+        self._num_at_start = 0
+        self._num_finished = -1
+        self._front_size = 0
+
+    def __enter__(self) -> ProgressLine:
+        if self._is_terminal:
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_terminal:
+            self._live.__exit__(kind, error, trace)
+
+    def update(self, view: StudyView, progress: Progress, limits: Limits) -> None:
+        """Shows how far the study is."""
+        if self._started is None:
+            self._started, self._num_at_start = time.monotonic(), progress.num_counted
+        finished = sum(n for state, n in progress.counts.items() if state.is_finished)
+        has_news = finished != self._num_finished
+        if has_news:
+            self._num_finished = finished
+            self._front_size = len(view.front_frame()) if finished else 0
+        line = self._line(view.name, progress, limits)
+        if self._is_terminal:
+            self._live.update(Text(line))
+        elif has_news:
+            stderr.print(line, markup=False)
+
+    def _line(self, name: str, progress: Progress, limits: Limits) -> str:
+        counts = progress.counts
+        done = progress.num_counted
+        total = f"/{limits.counted_trials}" if limits.counted_trials is not None else ""
+        parts = [f"{name}  {done}{total} trials"]
+        for state in (
+            TrialState.RUNNING,
+            TrialState.PRUNED,
+            TrialState.INFEASIBLE,
+            TrialState.FAILED,
+        ):
+            parts.append(f"{counts.get(state, 0)} {state}")
+        best = progress.best_accuracy
+        parts.append(f"best accuracy {best:.3f}" if best is not None else "no accuracy yet")
+        parts.append(f"front {self._front_size}")
+        parts.append(self._time_left(done, limits))
+        return "  ·  ".join(parts)
+
+    def _time_left(self, done: int, limits: Limits) -> str:
+        left: list[float] = []
+        elapsed = time.monotonic() - (self._started or 0.0)
+        new = done - self._num_at_start
+        if limits.counted_trials is not None and new > 0:
+            left.append(max(limits.counted_trials - done, 0) * elapsed / new)
+        if limits.deadline is not None:
+            left.append(max(limits.deadline - time.time(), 0.0))
+        if not left:
+            return "time left unknown"
+        seconds = min(left)
+        if limits.counted_trials is not None and done >= limits.counted_trials:
+            return f"done in {_duration(elapsed)}"
+        return f"about {_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,289 @@
+"""``studies``, ``trials``, ``front``, ``show`` and ``models``: what only reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autosearch.cli.options import Artifacts, Format, OutputFormat, Storage
+
+if TYPE_CHECKING:
+    from autosearch.store.view import StudyView
+
+__all__ = ["print_front", "register"]
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+
+FRONT_FIELDS = (
+    "candidate",
+    "trial",
+    "quantization",
+    "accuracy",
+    "size_bytes",
+    "accuracy_low",
+    "accuracy_high",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "target",
+    "parameters",
+    "macs",
+    "artifact",
+)
+
+_FRONT_COLUMNS = {
+    "candidate": "candidate",
+    "accuracy": "accuracy",
+    "interval": "90 % interval",
+    "size_bytes": "size (bytes)",
+    "latency_ms": "latency p50 (ms)",
+    "latency_p90_ms": "p90 (ms)",
+    "memory_bytes": "arena (bytes)",
+    "parameters": "parameters",
+    "macs": "MACs",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (studies, trials, front, show, models):
+        app.command(command.__name__)(command)
+
+
+def studies(
+    storage: Storage = None, artifacts: Artifacts = None, output_format: Format = OutputFormat.TABLE
+) -> None:
+    """List the studies of a database.
+
+    Example: autosearch studies --format json
+    """
+    from autosearch.cli.output import emit
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.database import Database
+    from autosearch.store.view import StudyView, study_names
+
+    database = Database.open_to_read(storage)
+    store = ArtifactStore.beside(database, artifacts)
+    rows = []
+    for name in study_names(database):
+        view = StudyView(database, store, name)
+        progress = view.progress()
+        row: dict[str, Any] = {"study": name, "budget": view.definition["budget"]["trials"]}
+        row["counted"] = progress.num_counted
+        row |= {str(state): count for state, count in sorted(progress.counts.items())}
+        row["best_accuracy"] = progress.best_accuracy
+        row["front"] = len(view.front_frame())
+        row["run_minutes"] = round(progress.run_seconds / 60, 1)
+        row["created_at"] = view.created_at.isoformat(timespec="seconds") + "+00:00"
+        rows.append(row)
+    columns = {
+        "study": "study",
+        "counted": "trials",
+        "budget": "of budget",
+        "failed": "failed",
+        "running": "running",
+        "best_accuracy": "best accuracy",
+        "front": "front",
+        "run_minutes": "minutes",
+    }
+    emit(rows, output_format, columns=columns)
+
+
+def trials(
+    study: StudyName,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """List the trials of a study, with configurations and errors.
+
+    Example: autosearch trials digits --format json
+    """
+    from autosearch.cli.output import emit
+    from autosearch.search.runner import open_study
+    from autosearch.store.view import records
+
+    view = open_study(study, storage=storage, artifacts=artifacts)
+    rows = records(view.trials_frame())
+    epochs: dict[int, list[dict[str, Any]]] = {}
+    for epoch in records(view.epochs_frame()):
+        epochs.setdefault(epoch.pop("trial"), []).append(epoch)
+    for row in rows:
+        row["epochs"] = epochs.get(row["number"], [])
+        row["num_epochs"] = len(row["epochs"])
+        last = row["epochs"][-1]["accuracy"] if row["epochs"] else None
+        row["last_accuracy"] = last
+        row["why"] = row["error"] or _over(row["violations"]) or ""
+    columns = {
+        "number": "trial",
+        "state": "state",
+        "duration_s": "seconds",
+        "num_epochs": "epochs",
+        "last_accuracy": "accuracy",
+        "parameters": "parameters",
+        "why": "why it ended early",
+    }
+    fields = [
+        "number", "state", "config", "started_at", "duration_s", "error", "finished_at",
+        "attempt", "parameters", "macs", "violations", "stage_seconds", "facts", "traceback",
+        "epochs",
+    ]  # fmt: skip
+    emit(rows, output_format, columns=columns, fields=fields)
+
+
+def front(
+    study: StudyName,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="NAME", help="Rank the figures taken on this target."),
+    ] = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Print the candidates that no other candidate beats in everything.
+
+    Example: autosearch front digits --format csv
+    """
+    from autosearch.search.runner import open_study
+
+    view = open_study(study, storage=storage, artifacts=artifacts)
+    print_front(view, output_format, target=target)
+
+
+def print_front(
+    view: StudyView, output_format: OutputFormat, *, target: str | None = None
+) -> bool:
+    """Prints a front, or why there is none; answers whether there is one."""
+    from autosearch.cli.output import emit, say
+    from autosearch.store.view import CANDIDATE_COLUMNS, records
+
+    rows = records(view.front_frame(target))
+    others = [key for key in rows[0] if _is_own_metric(key, CANDIDATE_COLUMNS)] if rows else []
+    for row in rows:
+        low, high = row["accuracy_low"], row["accuracy_high"]
+        row["interval"] = f"{low:.3f}–{high:.3f}" if low is not None and high is not None else None
+    columns = {
+        key: heading
+        for key, heading in [*_FRONT_COLUMNS.items(), *((key, key) for key in others)]
+        if any(row.get(key) is not None for row in rows)
+    }
+    if rows or output_format is not OutputFormat.TABLE:
+        goals = ", ".join(map(str, view.objectives))
+        where = f", measured on {_place(rows[0])}" if rows and rows[0]["target"] else ""
+        title = f"Front of {view.name}: {len(rows)} candidates ({goals}{where})"
+        emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
+    if not rows:
+        say(_why_no_front(view))
+    return bool(rows)
+
+
+def show(
+    study: StudyName,
+    candidate: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="Its id, as front lists it.")
+    ],
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Show everything about one candidate.
+
+    Example: autosearch show digits 12-int8
+    """
+    from autosearch.cli.output import emit, figure
+    from autosearch.search.runner import open_study
+
+    view = open_study(study, storage=storage, artifacts=artifacts)
+    found = view.candidate(candidate)
+    if output_format is OutputFormat.JSON:
+        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        return
+    if output_format is OutputFormat.CSV:
+        emit([found], output_format, columns={})
+        return
+    reasons = found["reasons"]
+    rows = [
+        {"what": key, "value": reasons[key] if value is None and key in reasons
+         else figure(key, value)}
+        for key, value in found.items()
+        if not isinstance(value, (dict, list)) and (value is not None or key in reasons)
+    ]  # fmt: skip
+    for group in ("config", "conditions", "stage_seconds"):
+        rows.append({"what": "", "value": ""})
+        rows += [{"what": f"{group}: {k}", "value": figure(k, v)} for k, v in found[group].items()]
+    if found["epochs"]:
+        best = max(found["epochs"], key=lambda epoch: epoch["accuracy"] or 0.0)
+        rows.append({"what": "", "value": ""})
+        text = f"{len(found['epochs'])}, the best was {best['epoch']} with {best['accuracy']:.3f}"
+        rows.append({"what": "epochs trained", "value": text})
+    emit(rows, output_format, columns={"what": "", "value": ""})
+
+
+def models(
+    storage: Storage = None, output_format: Format = OutputFormat.TABLE
+) -> None:
+    """List the promotions, the newest first; the newest of an alias is what it points to.
+
+    Example: autosearch models
+    """
+    from autosearch.cli.output import emit
+    from autosearch.store.database import Database
+    from autosearch.store.promotions import promotions
+
+    rows = []
+    pointed: set[tuple[str, str]] = set()
+    for promotion in promotions(Database.open_to_read(storage)):
+        key = (promotion.model, promotion.alias)
+        rows.append(
+            {
+                "model": promotion.model,
+                "alias": promotion.alias,
+                "current": key not in pointed,
+                "study": promotion.record["study"],
+                "candidate": promotion.candidate,
+                "test_accuracy": promotion.test_metrics["accuracy"],
+                "size_bytes": promotion.record["size_bytes"],
+                "promoted_at": promotion.promoted_at.isoformat(timespec="seconds") + "+00:00",
+                "note": promotion.note,
+            }
+        )
+        pointed.add(key)
+    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {"model": ""})}
+    emit(rows, output_format, columns=columns)
+
+
+def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:
+    """Whether a column is a metric that only the user's function answers."""
+    tail = ("artifact_sha256", "target_id", "target_description", "conditions", "reasons")
+    return key not in known and key not in tail
+
+
+def _place(row: dict[str, Any]) -> str:
+    description = row.get("target_description") or {}
+    details = [str(description[k]) for k in ("cpu", "runtime") if description.get(k)]
+    return f"{row['target']} ({', '.join(details)})" if details else str(row["target"])
+
+
+def _over(violations: dict[str, float] | None) -> str:
+    over = [name for name, violation in (violations or {}).items() if violation > 0]
+    return f"breaks {', '.join(over)}" if over else ""
+
+
+def _why_no_front(view: StudyView) -> str:
+    from autosearch.values import TrialState
+
+    counts = view.progress().counts
+    total = sum(counts.values())
+    if not total:
+        return f'Study "{view.name}" has no trials yet.'
+    bounds = ", ".join(map(str, view.constraints))
+    if bounds and (counts.get(TrialState.INFEASIBLE) or counts.get(TrialState.COMPLETE)):
+        return (
+            f"Nothing is feasible: none of {total} trials keeps {bounds}. "
+            "Loosen the constraint, or make the space smaller."
+        )
+    return f"No candidate yet: {total} trials, none of them complete; see autosearch trials."

@@ -1,0 +1,90 @@
+"""``run`` and ``check``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autosearch.cli.options import Artifacts, Format, OutputFormat, Storage, StudyFile
+
+__all__ = ["register"]
+
+_INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command("run")(run)
+    app.command("check")(check)
+
+
+def run(
+    study_file: StudyFile,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", metavar="N", min=1, help="Run N trials more, whatever is left."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, help="Make a new study repeatable (default 0)."),
+    ] = None,
+    accept_changes: Annotated[
+        bool,
+        typer.Option("--accept-changes", help="Go on although the file's definition has changed."),
+    ] = False,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Start a study, or go on with it where it stopped; then print its front.
+
+    Example: autosearch run studies/digits.py --storage sqlite:///digits.db
+    """
+    from autosearch.cli.output import say
+    from autosearch.cli.progress import ProgressLine
+    from autosearch.cli.reading import print_front
+    from autosearch.search.runner import run as run_study
+    from autosearch.study import load_study_file
+
+    study = load_study_file(study_file)
+    try:
+        with ProgressLine() as line:
+            view = run_study(
+                study,
+                storage=storage,
+                artifacts=artifacts,
+                trials=trials,
+                seed=seed,
+                accept_changes=accept_changes,
+                on_progress=line.update,
+            )
+    except KeyboardInterrupt:
+        say(f"Stopped. Nothing is lost; go on with: autosearch run {study_file}")
+        raise typer.Exit(_INTERRUPTED) from None
+    if not print_front(view, output_format):
+        raise typer.Exit(1)
+
+
+def check(
+    study_file: StudyFile,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Try a study in about a minute, before it costs anything; nothing is stored.
+
+    Example: autosearch check studies/digits.py
+    """
+    from dataclasses import asdict
+
+    from autosearch.cli.output import emit, say
+    from autosearch.search.check import check_study
+    from autosearch.study import load_study_file
+
+    study = load_study_file(study_file)
+    say(f'Trying "{study.name}": sampling configurations, then one through every stage …')
+    report = check_study(study)
+    if output_format is not OutputFormat.TABLE:
+        emit([asdict(report)], output_format, columns={})
+        return
+    rows = [{"what": what, "figure": text} for what, text in report.lines()]
+    emit(rows, output_format, columns={"what": "", "figure": ""})

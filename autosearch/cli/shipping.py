@@ -1,0 +1,139 @@
+"""``promote``, ``export`` and ``verify``: from a candidate to a bundle that holds what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autosearch.cli.options import Artifacts, Storage, StudyFileOption
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (promote, export, verify):
+        app.command(command.__name__)(command)
+
+
+def promote(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    candidate: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="Its id, as front lists it.")
+    ],
+    alias: Annotated[
+        str, typer.Option("--alias", metavar="NAME", help="What to promote it to.")
+    ] = "champion",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="The line of models it joins.",
+            show_default="the study's name",
+        ),
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help="Kept with the promotion.")] = "",
+    study_file: StudyFileOption = None,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Measure a candidate on the test split, once, and point an alias to it.
+
+    Example: autosearch promote digits 12-int8 --alias champion
+    """
+    from autosearch import registry
+    from autosearch.cli.output import say
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.database import Database
+    from autosearch.study import load_study_file
+
+    # A database that is not there must not be made by a promotion.
+    Database.open_to_read(storage).close()
+    database = Database.open_to_write(storage)
+    promotion = registry.promote(
+        database,
+        ArtifactStore.beside(database, artifacts),
+        study_name=study,
+        candidate=candidate,
+        model=model,
+        alias=alias,
+        note=note,
+        study=load_study_file(study_file) if study_file is not None else None,
+    )
+    validation, test = promotion.record["validation"], promotion.test_metrics
+    say(f"{promotion.model} {promotion.alias} is now {study} {candidate}.")
+    say(
+        f"Test accuracy {test['accuracy']:.4f} (90 % interval {test['accuracy_low']:.4f}–"
+        f"{test['accuracy_high']:.4f}, {test['num_images']} images); on validation it was "
+        f"{validation['accuracy']:.4f}."
+    )
+    say(f"Write it out with: autosearch export {promotion.model} --alias {alias} --output DIR")
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model's name, as models lists it.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="The folder to make.")
+    ],
+    alias: Annotated[
+        str, typer.Option("--alias", metavar="NAME", help="Which of its candidates.")
+    ] = "champion",
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", metavar="N", min=0, help="Add N real validation images, without EXIF data."
+        ),
+    ] = 0,
+    study_file: StudyFileOption = None,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Write a promoted model as a folder that stands on its own.
+
+    Example: autosearch export digits --alias champion --output bundle
+    """
+    from autosearch.cli.output import say
+    from autosearch.export.bundle import write_bundle
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.database import Database
+    from autosearch.store.promotions import current_promotion
+    from autosearch.study import load_study_file
+
+    database = Database.open_to_read(storage)
+    folder = write_bundle(
+        current_promotion(database, model, alias),
+        ArtifactStore.beside(database, artifacts),
+        output,
+        num_samples=samples,
+        dataset=load_study_file(study_file).dataset if study_file is not None else None,
+    )
+    say(f"Wrote {folder}. Check it with: autosearch verify {folder}")
+    say(f"Classify an image with: python {folder / 'predict.py'} IMAGE")
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that export wrote.")],
+) -> None:
+    """Check sums and outputs of a bundle in a fresh process; exit 1 on the first difference.
+
+    Example: autosearch verify bundle
+    """
+    from autosearch.cli.output import say
+    from autosearch.export.verify import verify_bundle
+
+    verification = verify_bundle(folder)
+    outputs = (
+        "equal bit for bit"
+        if verification.is_same_environment
+        else f"with {verification.label_agreement:.0%} of the labels and a largest difference of "
+        f"{verification.largest_difference:.3g}, on another kind of machine than wrote it"
+    )
+    say(
+        f"{folder} is whole: {verification.num_files} files have their sums, "
+        f"{verification.num_samples} samples give their outputs, {outputs}."
+    )

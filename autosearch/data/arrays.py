@@ -1,0 +1,119 @@
+"""A dataset of images that are in memory already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autosearch.data.dataset import Dataset, Images, Labels, check_split
+from autosearch.data.splits import stratified_split
+from autosearch.errors import DefinitionError
+
+__all__ = ["Arrays"]
+
+
+class Arrays(Dataset):
+    """Your own NumPy images and labels, split 60:20:20 by class.
+
+    The database keeps a fingerprint of them, not the images: promotion and export need
+    ``--study-file`` with the file that makes them.
+
+    Args:
+        images: uint8, one array (n, h, w) or (n, h, w, c), or a sequence of arrays (h, w, c) of
+            any sizes; c is 1 or 3.
+        labels: (n,) whole numbers, indices into ``classes``.
+        classes: The class names; by default "0", "1", … up to the largest label.
+        name: What listings show.
+        split_seed: Draws the split.
+
+    Raises:
+        DefinitionError: Images, labels and classes do not fit each other, or a class is too
+            small to be in every split.
+
+    Example:
+        >>> import numpy as np
+        >>> dataset = Arrays(np.zeros((20, 8, 8), np.uint8), [0, 1] * 10, classes=("no", "yes"))
+        >>> dataset.split_counts()
+        {'train': 12, 'validation': 4, 'test': 4}
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        labels: npt.ArrayLike,
+        classes: Sequence[str] | None = None,
+        name: str = "arrays",
+        split_seed: int = 0,
+    ) -> None:
+        self._images = _checked_images(images)
+        self._labels = _checked_labels(labels, len(self._images), classes)
+        num_classes = int(self._labels.max()) + 1
+        self.classes = tuple(classes) if classes else tuple(str(i) for i in range(num_classes))
+        self.name = name
+        self.split_seed = split_seed
+        self._parts = stratified_split(self._labels, seed=split_seed, classes=self.classes)
+
+    def __repr__(self) -> str:
+        return f"Arrays({self.name!r}, {len(self._labels)} images, {len(self.classes)} classes)"
+
+    def load(self, split: str) -> tuple[Images, Labels]:
+        """One split; images as one array if they came as one, otherwise as a list."""
+        check_split(split)
+        part = self._parts[split]
+        if isinstance(self._images, np.ndarray):
+            return self._images[part], self._labels[part]
+        return [self._images[index] for index in part], self._labels[part]
+
+    def definition(self) -> dict[str, Any]:
+        """Name, shape and fingerprint: enough to recognise the images, not to make them."""
+        one_array = isinstance(self._images, np.ndarray)
+        return {
+            "kind": "arrays",
+            "name": self.name,
+            "num_images": len(self._labels),
+            "image_shape": list(self._images[0].shape) if one_array else None,
+            "classes": list(self.classes),
+            "split_seed": self.split_seed,
+            "fingerprint": self.fingerprint(),
+        }
+
+
+def _checked_images(images: Images) -> Images:
+    if len(images) == 0:
+        raise DefinitionError("there are no images; expected a uint8 array (n, h, w, c)")
+    if isinstance(images, np.ndarray):
+        images = images[..., np.newaxis] if images.ndim == 3 else images
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+            raise DefinitionError(
+                f"images are {images.dtype} of shape {images.shape}; expected uint8 of shape "
+                "(n, h, w, 1) or (n, h, w, 3), with pixels from 0 to 255"
+            )
+        return images
+    for index, image in enumerate(images):
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        dtype = getattr(image, "dtype", type(image).__name__)
+        if dtype != np.uint8 or len(shape) != 3 or shape[-1] not in (1, 3):
+            raise DefinitionError(
+                f"image {index} is {dtype} of shape {shape}; expected a uint8 array of shape "
+                "(h, w, 1) or (h, w, 3), with pixels from 0 to 255"
+            )
+    return list(images)
+
+
+def _checked_labels(
+    labels: npt.ArrayLike, num_images: int, classes: Sequence[str] | None
+) -> Labels:
+    given = np.asarray(labels)
+    if given.shape != (num_images,) or not np.issubdtype(given.dtype, np.integer):
+        raise DefinitionError(
+            f"labels are {given.dtype} of shape {given.shape}; expected {num_images} whole "
+            f"numbers, one for each image"
+        )
+    low, high = int(given.min()), int(given.max())
+    if low < 0 or (classes and high >= len(classes)):
+        known = f"0 to {len(classes) - 1}, one for each class" if classes else "0 on"
+        raise DefinitionError(f"labels run from {low} to {high}; expected indices from {known}")
+    return given.astype(np.int64)

@@ -1,0 +1,150 @@
+"""What a dataset is: labelled images in three splits that never change."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from autosearch.errors import DefinitionError
+
+__all__ = ["SPLITS", "Dataset", "Images", "Labels", "check_split", "dataset_from_definition"]
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+"""A search trains on the first, compares on the second and never reads the third."""
+
+Images: TypeAlias = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
+"""uint8 images (h, w, c), c being 1 or 3: one array (n, h, w, c), or a sequence of any sizes."""
+
+Labels: TypeAlias = npt.NDArray[np.int64]
+"""(n,) indices into ``classes``."""
+
+_BUILT_IN = {"digits": "autosearch.data.digits:Digits"}
+
+
+class Dataset(ABC):
+    """Labelled images. Subclass it to search on your own: set three attributes, write ``load``.
+
+    Two calls of ``load`` answer the same images in the same order, in any process: every stored
+    accuracy refers to them.
+
+    Attributes:
+        name: What listings show.
+        classes: The class names; a label is an index into them.
+        split_seed: What the split into train, validation and test was drawn with.
+
+    Example:
+        >>> import numpy as np
+        >>> class Noise(Dataset):
+        ...     name = "noise"
+        ...     classes = ("a", "b")
+        ...     def load(self, split):
+        ...         check_split(split)
+        ...         return np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+        >>> Noise().split_counts()
+        {'train': 4, 'validation': 4, 'test': 4}
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    split_seed: int = 0
+
+    @abstractmethod
+    def load(self, split: str) -> tuple[Images, Labels]:
+        """Loads one split.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Returns:
+            The uint8 images, and the int64 labels (n,).
+
+        Raises:
+            DefinitionError: There is no split of that name.
+        """
+
+    def definition(self) -> dict[str, Any]:
+        """What the study's row holds of the dataset, as JSON; ``kind`` says how to read it.
+
+        A user's own class is recorded by its name and contents, and comes back only from the
+        study file.
+        """
+        cls = type(self)
+        return {
+            "kind": "user",
+            "class": f"{cls.__module__}:{cls.__qualname__}",
+            "name": self.name,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes, images and labels of every split, 64 hexadecimal digits.
+
+        The same images give the same fingerprint whether they are one array or many.
+        """
+        digest = hashlib.sha256(json.dumps(list(self.classes)).encode())
+        for split in SPLITS:
+            images, labels = self.load(split)
+            digest.update(f"{split} {len(labels)}".encode())
+            digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+            for image in images:
+                digest.update(str(image.shape).encode())
+                digest.update(np.ascontiguousarray(image, dtype=np.uint8).tobytes())
+        return digest.hexdigest()
+
+    def split_counts(self) -> dict[str, int]:
+        """The number of images in each split."""
+        return {split: len(self.load(split)[1]) for split in SPLITS}
+
+
+def check_split(split: str) -> None:
+    """Refuses a name that is no split.
+
+    Raises:
+        DefinitionError: It is none of ``SPLITS``.
+    """
+    if split not in SPLITS:
+        raise DefinitionError(
+            f'split "{split}" is not known; expected "train", "validation" or "test"'
+        )
+
+
+def dataset_from_definition(definition: Mapping[str, Any]) -> Dataset:
+    """The built-in dataset that a stored definition names.
+
+    Args:
+        definition: What ``Dataset.definition`` answered, from JSON.
+
+    Raises:
+        DefinitionError: Its images are only to be had from the user's own code, its kind is
+            not known, or its arguments do not fit.
+
+    Example:
+        >>> from autosearch.data import Digits
+        >>> dataset_from_definition(Digits(split_seed=3).definition())
+        Digits(split_seed=3)
+    """
+    arguments = dict(definition)
+    kind = arguments.pop("kind", None)
+    if kind not in _BUILT_IN:
+        name = definition.get("name", kind)
+        raise DefinitionError(
+            f'dataset "{name}" (kind "{kind}") cannot be made from the database, which holds '
+            "its fingerprint but not its images; pass --study-file with the file that makes it"
+        )
+    module, _, attribute = _BUILT_IN[kind].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    try:
+        dataset: Dataset = factory(**arguments)
+    except TypeError as error:
+        raise DefinitionError(
+            f'dataset of kind "{kind}" does not take {arguments}: {error}; the study was '
+            "written by another version, so pass --study-file with its file"
+        ) from error
+    return dataset

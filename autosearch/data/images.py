@@ -1,0 +1,128 @@
+"""Preparing an image for a network: colours, shape and size, with Pillow's resampling.
+
+Training and the exported predict.py run this very text, so that a network sees in use what it
+saw in training. It needs NumPy and Pillow only.
+"""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+__all__ = ["prepare", "prepare_all"]
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def prepare(
+    image: np.ndarray | Image.Image, *, size: int, color: str, resize: str, fit: str
+) -> np.ndarray:
+    """Turns any image into the pixels that a network takes.
+
+    A Pillow image is first turned upright by its EXIF orientation. Transparent pixels become
+    black, as padding is. Pixels of 16 bits are scaled to 8. An array that has the right size and
+    channels already comes back as it is, bit for bit.
+
+    Args:
+        image: A Pillow image of any mode, or a uint8 array (h, w), (h, w, 1), (h, w, 3) or, with
+            transparency, (h, w, 4).
+        size: Height and width of the result, in pixels.
+        color: "rgb" (3 channels) or "greyscale" (1 channel, ITU-R 601-2 luma).
+        resize: "nearest", "box", "bilinear", "bicubic" or "lanczos".
+        fit: What makes it square: "stretch" changes the proportions, "crop" takes the central
+            square, "pad" centres it on black.
+
+    Returns:
+        A uint8 array (size, size, channels).
+
+    Raises:
+        ValueError: A word is not known, or the array is no image.
+    """
+    if color not in ("rgb", "greyscale"):
+        raise ValueError(f'color "{color}" is not known; expected "rgb" or "greyscale"')
+    if resize not in RESAMPLING:
+        raise ValueError(f'resize "{resize}" is not known; expected one of {sorted(RESAMPLING)}')
+    if fit not in ("stretch", "crop", "pad"):
+        raise ValueError(f'fit "{fit}" is not known; expected "stretch", "crop" or "pad"')
+    channels = 3 if color == "rgb" else 1
+    if isinstance(image, np.ndarray):
+        image = check_array(image)
+        if image.shape == (size, size, channels):
+            return image
+        image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    else:
+        image = ImageOps.exif_transpose(image)
+    image = to_square(to_color(image, color), fit)
+    if image.size != (size, size):
+        image = image.resize((size, size), RESAMPLING[resize])
+    return np.array(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def prepare_all(images: Any, *, size: int, color: str, resize: str, fit: str) -> np.ndarray:
+    """Prepares many images.
+
+    Args:
+        images: A uint8 array (n, h, w, c), or any sequence of what ``prepare`` takes.
+        size: As for ``prepare``, and so are color, resize and fit.
+        color: See ``prepare``.
+        resize: See ``prepare``.
+        fit: See ``prepare``.
+
+    Returns:
+        A uint8 array (n, size, size, channels); the given one if it is that already.
+    """
+    channels = 3 if color == "rgb" else 1
+    shape = (len(images), size, size, channels)
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape == shape:
+        return images
+    prepared = np.empty(shape, np.uint8)
+    for index, image in enumerate(images):
+        prepared[index] = prepare(image, size=size, color=color, resize=resize, fit=fit)
+    return prepared
+
+
+def check_array(array: np.ndarray) -> np.ndarray:
+    """The array as (h, w, channels)."""
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
+        raise ValueError(
+            f"the image is {array.dtype} of shape {array.shape}; expected uint8 of shape "
+            "(h, w), (h, w, 1), (h, w, 3) or (h, w, 4)"
+        )
+    return array
+
+
+def to_color(image: Image.Image, color: str) -> Image.Image:
+    """The image in mode RGB or L, whatever its own mode."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip rather than scale
+        wide = np.clip(np.asarray(image, dtype=np.float64), 0, 65535)
+        image = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
+    elif image.mode == "F":
+        image = Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 255)).astype(np.uint8))
+    elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    if color == "rgb":
+        return image.convert("RGB")
+    # Palettes, CMYK and the like have a luma by way of RGB only.
+    return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB").convert("L")
+
+
+def to_square(image: Image.Image, fit: str) -> Image.Image:
+    """The image cropped or padded to a square; "stretch" leaves that to the resizing."""
+    width, height = image.size
+    if fit == "stretch" or width == height:
+        return image
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    square = Image.new(image.mode, (side, side))
+    square.paste(image, (left, top))
+    return square

@@ -1,0 +1,156 @@
+"""How long one inference takes on this machine, beside a reference that never changes.
+
+The time of a file of 20 µs differs by more than 10 % between two measurements in 10 to 38 % of
+cases, even at rest. So a latency is the median over short blocks that alternate with blocks of a
+fixed reference file, and that file's time is stored beside it: dividing by it makes latencies
+measured under different conditions comparable. Needs no TensorFlow.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.resources
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autosearch.evaluation.litert import TFLiteModel
+
+__all__ = ["Latency", "host_target", "measure_latency", "reference_file"]
+
+_NUM_THREADS = 1
+_MIN_RUNS_PER_BLOCK = 3
+_WARM_UP_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Time of one inference of one file, batch 1, one thread.
+
+    Attributes:
+        p50_ms: Median, over the blocks, of a block's median, in milliseconds.
+        p90_ms: Median, over the blocks, of a block's 90th percentile; at least ``p50_ms``.
+        reference_ms: ``p50_ms`` of the reference file, measured in the same minute.
+        num_runs: Inferences that were timed.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    reference_ms: float
+    num_runs: int
+
+
+def measure_latency(
+    files: Mapping[str, bytes], *, seconds_per_file: float = 0.15, num_blocks: int = 10
+) -> dict[str, Latency]:
+    """Time files against each other and against the reference file.
+
+    Each round runs one block of the reference and one of every file, so that whatever slows the
+    machine for a moment meets them all. See that nothing else computes meanwhile.
+
+    Args:
+        files: Contents of ``.tflite`` files by any name.
+        seconds_per_file: Seconds spent timing each file; slow ones take longer, since a block
+            holds at least 3 runs. Warming up takes a tenth more.
+        num_blocks: Rounds.
+
+    Returns:
+        A latency for every name.
+
+    Raises:
+        ConversionError: A file cannot be read.
+        ValueError: ``seconds_per_file`` or ``num_blocks`` is not positive.
+    """
+    if seconds_per_file <= 0 or num_blocks < 1:
+        raise ValueError(
+            f"Got seconds_per_file={seconds_per_file} and num_blocks={num_blocks}; expected both "
+            "to be positive."
+        )
+    if not files:
+        return {}
+    reference = _loaded(reference_file())
+    models = {name: _loaded(file) for name, file in files.items()}
+    block_ns = int(seconds_per_file * 1e9 / num_blocks)
+    for model in (reference, *models.values()):
+        _time_block(model, int(seconds_per_file * 1e9 * _WARM_UP_SHARE))
+    reference_medians: list[float] = []
+    blocks: dict[str, list[list[int]]] = {name: [] for name in models}
+    for _ in range(num_blocks):
+        reference_medians.append(float(np.median(_time_block(reference, block_ns))))
+        for name, model in models.items():
+            blocks[name].append(_time_block(model, block_ns))
+    reference_ms = float(np.median(reference_medians)) / 1e6
+    return {
+        name: Latency(
+            p50_ms=float(np.median([np.median(block) for block in measured])) / 1e6,
+            p90_ms=float(np.median([np.percentile(block, 90) for block in measured])) / 1e6,
+            reference_ms=reference_ms,
+            num_runs=sum(len(block) for block in measured),
+        )
+        for name, measured in blocks.items()
+    }
+
+
+def reference_file() -> bytes:
+    """The content of the reference file: a fixed float32 network of about 0.1 ms."""
+    return (
+        importlib.resources.files("autosearch.evaluation").joinpath("reference.tflite").read_bytes()
+    )
+
+
+def host_target() -> dict[str, str | int]:
+    """Say what a latency measured here holds for.
+
+    Returns:
+        ``name`` ("host"), ``cpu`` (model name), ``logical_cores``, ``threads`` (that one
+        inference uses), ``runtime`` (with its version), ``kernels``, ``system``,
+        ``architecture``, and ``key``, a digest of the others: equal keys, comparable latencies.
+    """
+    target: dict[str, str | int] = {
+        "name": "host",
+        "cpu": _cpu_model(),
+        "logical_cores": os.cpu_count() or 1,
+        "threads": _NUM_THREADS,
+        "runtime": f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
+        "kernels": "XNNPACK default",
+        "system": platform.system(),
+        "architecture": platform.machine(),
+    }
+    words = json.dumps(target, sort_keys=True).encode()
+    return {"key": hashlib.sha256(words).hexdigest()[:12], **target}
+
+
+def _loaded(file: bytes) -> TFLiteModel:
+    model = TFLiteModel(file, num_threads=_NUM_THREADS)
+    # Noise rather than zeros, whose arithmetic some kernels and processors shorten.
+    pixels = np.random.default_rng(0).integers(0, 256, model.input.shape[1:], dtype=np.uint8)
+    model.fill_input(pixels)
+    return model
+
+
+def _time_block(model: TFLiteModel, duration_ns: int) -> list[int]:
+    """Nanoseconds of each inference, one after the other for at least that long."""
+    invoke, clock = model.invoke, time.perf_counter_ns
+    runs: list[int] = []
+    start = clock()
+    end = start + duration_ns
+    while start < end or len(runs) < _MIN_RUNS_PER_BLOCK:
+        invoke()
+        now = clock()
+        runs.append(now - start)
+        start = now
+    return runs
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"

@@ -1,0 +1,386 @@
+"""One trial from sample to candidates: build, cost check, train, convert, quantize, measure.
+
+Nothing is trained whose size, memory, latency or arithmetic breaks a constraint: none of these
+depends on the weights. What is trained once is quantized every way that the space names, and
+every file is measured as it would ship.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from autosearch.data.images import prepare_all
+from autosearch.data.pipeline import training_batches
+from autosearch.errors import ConversionError, DefinitionError
+from autosearch.evaluation.arena import measure_arena
+from autosearch.evaluation.conversion import random_weights, to_tflite
+from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
+from autosearch.evaluation.latency import host_target, measure_latency
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.metrics import wilson_interval
+from autosearch.evaluation.quantization import is_fully_integer, quantize_all
+from autosearch.evaluation.training import EpochResult, train, wants_one_hot
+from autosearch.models.cnn import batch_norm_momentum, build_cnn
+from autosearch.models.user import build_user_model, overrides_fit
+from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
+from autosearch.space.augmentation import AugmentationConfig
+from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.preprocessing import PreprocessingConfig
+from autosearch.space.training import TrainingConfig
+from autosearch.space.weighting import ClassWeightingConfig, class_weights
+from autosearch.study import Study
+from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
+
+__all__ = ["KerasEvaluator", "Plan", "significant"]
+
+_NUM_CALIBRATION_IMAGES = 200
+_ANALYTIC = ("parameters", "macs")
+_FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A sampled configuration with its network, not yet trained.
+
+    Attributes:
+        model: The network, from raw pixels to probabilities.
+        architecture: What built it.
+        architecture_name: Its name within the space.
+        is_compiled: Whether the user's ``build`` compiled it, and so decides how it is trained.
+        preprocessing: What turns an image into its input.
+        augmentation: How training images are varied.
+        weighting: How classes are weighted.
+        training: How it is trained.
+        quantization: The scheme that was sampled.
+        hp: What it was sampled with.
+    """
+
+    model: Any
+    architecture: Any
+    architecture_name: str
+    is_compiled: bool
+    preprocessing: PreprocessingConfig
+    augmentation: AugmentationConfig
+    weighting: ClassWeightingConfig
+    training: TrainingConfig
+    quantization: str
+    hp: HyperParameters
+
+
+class KerasEvaluator:
+    """Trains what a trial samples, and measures every file that comes of it.
+
+    Args:
+        study: Has a dataset and a space.
+        max_epochs: Train no longer than that, whatever the space says.
+        max_images: Use no more images of a split than that.
+    """
+
+    def __init__(
+        self, study: Study, *, max_epochs: int | None = None, max_images: int | None = None
+    ) -> None:
+        if study.space is None or study.dataset is None:
+            raise DefinitionError(f'study "{study.name}" has no dataset and space to train on')
+        self._space = study.space
+        self._dataset = study.dataset
+        self._constraints: tuple[Constraint, ...] = study.constraints
+        self._max_epochs = max_epochs
+        self._max_images = max_images
+        self._split = lru_cache(maxsize=4)(self._load_split)
+        self._target = host_target()
+
+    def evaluate(self, trial: EvaluatorTrial) -> list[CandidateResult]:
+        """Evaluates one trial, stage by stage.
+
+        Returns:
+            One candidate for each quantization scheme of the space, the sampled one first.
+
+        Raises:
+            TrialError: The trial failed.
+            DefinitionError: The space is at fault.
+        """
+        try:
+            with trial.stage("build"):
+                plan = self.plan(trial)
+            with trial.stage("cost"):
+                # Ends here if no scheme keeps the constraints.
+                trial.check_costs(self.costs(plan, seed=trial.seed))
+            with trial.stage("train"):
+                self._train(plan, trial)
+            with trial.stage("convert"):
+                float_file = to_tflite(plan.model)
+                trial.describe(keras_sha256=trial.store_artifact(_keras_file(plan.model)))
+            with trial.stage("quantize"):
+                files = self._quantize(plan, float_file)
+            with trial.stage("measure"):
+                trial.describe(target=self._target)
+                return self._measure(plan, files, trial)
+        finally:
+            # Every graph that Keras keeps is memory that the next trial lacks.
+            keras.backend.clear_session()
+            gc.collect()
+
+    def plan(self, trial: EvaluatorTrial) -> Plan:
+        """Samples a configuration and builds its network.
+
+        Training is sampled last: a network that the user's ``build`` compiled brings its own
+        optimizer and loss, and parameters without effect would only mislead the sampler.
+        """
+        space, hp = self._space, trial.hp
+        keras.utils.set_random_seed(trial.seed)
+        preprocessing = space.preprocessing.sample(hp)
+        hp.input_shape = preprocessing.input_shape
+        hp.num_classes = len(self._dataset.classes)
+        name, architecture = choose_architecture(hp, space.architectures)
+        config = model = None
+        with architecture_scope(hp, space.architectures, name):
+            if isinstance(architecture, CNN):
+                config = architecture.sample(hp)
+            else:
+                model = build_user_model(architecture, hp, seed=trial.seed)
+        augmentation = space.augmentation.sample(hp)
+        weighting = space.weighting.sample(hp)
+        is_compiled = bool(model is not None and model.compiled)
+        training = space.training.sample(hp, compiled=is_compiled)
+        quantization = space.quantization.sample(hp)
+        if config is not None:
+            num_images = len(self._split("train", preprocessing)[1])
+            model = build_cnn(
+                config,
+                input_shape=preprocessing.input_shape,
+                num_classes=len(self._dataset.classes),
+                batch_norm_momentum=batch_norm_momentum(-(-num_images // training.batch_size)),
+                seed=trial.seed,
+            )
+        trial.describe(
+            architecture=name,
+            preprocessing=asdict(preprocessing),
+            parameters=count_parameters(model),
+            macs=count_macs(model, image_shape=preprocessing.input_shape),
+        )
+        return Plan(
+            model=model,
+            architecture=architecture,
+            architecture_name=name,
+            is_compiled=is_compiled,
+            preprocessing=preprocessing,
+            augmentation=augmentation,
+            weighting=weighting,
+            training=training,
+            quantization=quantization,
+            hp=hp,
+        )
+
+    def schemes(self, plan: Plan) -> list[str]:
+        """The quantization schemes of the space, the sampled one first."""
+        others = [scheme for scheme in self._space.quantization.schemes
+                  if scheme != plan.quantization]  # fmt: skip
+        return [plan.quantization, *others]
+
+    def untrained_files(self, plan: Plan, *, seed: int) -> dict[str, bytes]:
+        """The files of the untrained network, by scheme; one that cannot be made is left out.
+
+        The weights are random, so that every file has the size of the trained one.
+        """
+        weights = random_weights(plan.model, seed)
+        file = to_tflite(plan.model, weights=weights, image_shape=plan.preprocessing.input_shape)
+        files = quantize_all(file, self.schemes(plan), self._calibration(plan.preprocessing))
+        return {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
+
+    def costs(
+        self, plan: Plan, *, seed: int, files: Mapping[str, bytes] | None = None
+    ) -> dict[str, dict[str, float | None]]:
+        """For each scheme, whichever figures the constraints name, without training.
+
+        In order of price: arithmetic from the graph, a lower bound of the size from the weights,
+        and only if neither settles it the untrained network's files.
+
+        Args:
+            plan: What was sampled.
+            seed: Of the random weights of the untrained network.
+            files: The untrained files, if they are at hand.
+        """
+        named = {constraint.metric for constraint in self._constraints}
+        model, shape = plan.model, plan.preprocessing.input_shape
+        analytic: dict[str, float | None] = {}
+        if "parameters" in named:
+            analytic["parameters"] = count_parameters(model)
+        if "macs" in named:
+            analytic["macs"] = count_macs(model, image_shape=shape)
+        schemes = self.schemes(plan)
+        costs = {scheme: dict(analytic) for scheme in schemes}
+        if not named.intersection(_FROM_FILE):
+            return costs
+        if "size_bytes" in named:
+            for scheme in schemes:
+                costs[scheme]["size_bytes"] = estimate_size_bytes(model, scheme)
+        if not any(self._keeps_constraints(cost) for cost in costs.values()):
+            return costs
+        usable = files if files is not None else self.untrained_files(plan, seed=seed)
+        for scheme in schemes:
+            costs[scheme]["size_bytes"] = len(usable[scheme]) if scheme in usable else None
+            if "memory_bytes" in named:
+                arena = measure_arena(usable[scheme]) if scheme in usable else None
+                costs[scheme]["memory_bytes"] = arena.memory_bytes if arena is not None else None
+        if named.intersection(("latency_ms", "latency_p90_ms")):
+            latencies = measure_latency(usable)
+            for scheme in schemes:
+                latency = latencies.get(scheme)
+                costs[scheme]["latency_ms"] = latency and significant(latency.p50_ms)
+                costs[scheme]["latency_p90_ms"] = latency and significant(latency.p90_ms)
+        return costs
+
+    def _keeps_constraints(self, cost: Mapping[str, float | None]) -> bool:
+        return not any(
+            constraint.violation(cost[constraint.metric]) > 0
+            for constraint in self._constraints
+            if constraint.metric in cost
+        )
+
+    def _train(self, plan: Plan, trial: EvaluatorTrial) -> None:
+        images, labels = self._split("train", plan.preprocessing)
+        config = plan.training
+        if self._max_epochs is not None and config.epochs > self._max_epochs:
+            config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
+        one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled)
+        batches = training_batches(
+            images,
+            labels,
+            num_classes=len(self._dataset.classes),
+            batch_size=config.batch_size,
+            seed=trial.seed,
+            augmentation=None if plan.augmentation.is_none else plan.augmentation,
+            one_hot=one_hot,
+        )
+        weights = None
+        if plan.weighting.method != "none":
+            counts = np.bincount(labels, minlength=len(self._dataset.classes))
+            weights = class_weights(plan.weighting, counts)
+
+        def on_epoch(epoch: EpochResult) -> None:
+            figures = asdict(epoch)
+            trial.report(figures.pop("epoch"), **figures)
+
+        def users_fit(model: Any, **words: Any) -> Any:
+            return plan.architecture.fit(plan.hp, model, **words)
+
+        train(
+            plan.model,
+            batches,
+            self._split("validation", plan.preprocessing),
+            config=config,
+            steps_per_epoch=-(-len(labels) // config.batch_size),
+            on_epoch=on_epoch,
+            seed=trial.seed,
+            class_weights=weights,
+            fit=users_fit if overrides_fit(plan.architecture) else None,
+            user_compiled=plan.is_compiled,
+            train_arrays=(images, labels) if plan.augmentation.is_none else None,
+        )
+
+    def _quantize(self, plan: Plan, float_file: bytes) -> dict[str, bytes | ConversionError]:
+        files = quantize_all(
+            float_file, self.schemes(plan), self._calibration(plan.preprocessing)
+        )
+        failures = [file for file in files.values() if isinstance(file, ConversionError)]
+        if len(failures) == len(files):
+            raise failures[0]
+        return files
+
+    def _measure(
+        self, plan: Plan, files: Mapping[str, bytes | ConversionError], trial: EvaluatorTrial
+    ) -> list[CandidateResult]:
+        images, labels = self._split("validation", plan.preprocessing)
+        usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
+        latencies = measure_latency(usable)
+        candidates = []
+        for scheme, file in files.items():
+            if isinstance(file, ConversionError):
+                candidates.append(_without_file(scheme, str(file)))
+                continue
+            probabilities = TFLiteModel(file).predict(images)
+            num_correct = int(np.sum(np.argmax(probabilities, axis=1) == labels))
+            low, high = wilson_interval(num_correct, len(labels))
+            arena = measure_arena(file)
+            latency = latencies[scheme]
+            candidates.append(
+                CandidateResult(
+                    quantization=scheme,
+                    metrics={
+                        "accuracy": num_correct / len(labels),
+                        "size_bytes": len(file),
+                        "latency_ms": significant(latency.p50_ms),
+                        "latency_p90_ms": significant(latency.p90_ms),
+                        "memory_bytes": arena.memory_bytes,
+                        "parameters": count_parameters(plan.model),
+                        "macs": count_macs(
+                            plan.model, image_shape=plan.preprocessing.input_shape
+                        ),
+                    },
+                    accuracy_low=low,
+                    accuracy_high=high,
+                    artifact=trial.store_artifact(file),
+                    conditions={
+                        "num_validation_images": len(labels),
+                        "interval": "Wilson, 90 %",
+                        "num_latency_runs": latency.num_runs,
+                        "reference_latency_ms": latency.reference_ms,
+                        "raw_latency_ms": latency.p50_ms,
+                        "fully_integer": is_fully_integer(file),
+                    },
+                    reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
+                )
+            )
+        return candidates
+
+    def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:
+        """A search reads the training and the validation split, and never the test split."""
+        images, labels = self._dataset.load(split)
+        images, labels = images[: self._max_images], labels[: self._max_images]
+        return prepare_all(images, **asdict(preprocessing)), np.asarray(labels)
+
+    def _calibration(self, preprocessing: PreprocessingConfig) -> Pixels:
+        images, _ = self._split("train", preprocessing)
+        chosen = np.random.default_rng(0).permutation(len(images))[:_NUM_CALIBRATION_IMAGES]
+        return images[np.sort(chosen)]
+
+
+def significant(value: float, digits: int = 2) -> float:
+    """The value with as many digits as a measured time deserves.
+
+    Two latencies that differ by less than a measurement repeats are then equal, and dominance
+    compares what it is given without a tolerance, which would not be transitive.
+
+    Example:
+        >>> significant(0.012345), significant(1.96)
+        (0.012, 2.0)
+    """
+    return float(f"{value:.{digits - 1}e}")
+
+
+def _without_file(scheme: str, reason: str) -> CandidateResult:
+    metrics: dict[str, float | None] = dict.fromkeys(("accuracy", *_FROM_FILE, *_ANALYTIC))
+    return CandidateResult(
+        quantization=scheme, metrics=metrics, reasons=dict.fromkeys(metrics, reason)
+    )
+
+
+def _keras_file(model: Any) -> bytes:
+    """The ``.keras`` file of the network alone: no optimizer and no loss, so no foreign class."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        keras.Model(model.inputs, model.outputs, name=model.name).save(path)
+        return path.read_bytes()

@@ -1,0 +1,421 @@
+"""Training one network: compile, fit, validate after every epoch, keep the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from autosearch.errors import TrainingError
+from autosearch.models.user import ends_the_trial
+
+if TYPE_CHECKING:
+    from autosearch.space.training import TrainingConfig
+
+__all__ = ["EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
+
+_VALIDATION_BATCH = 512
+_STATISTICS_IMAGES = 512
+_OWN_MOMENTUM = 0.9  # what a user's batch normalisation may have before its statistics lag
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What one epoch came to.
+
+    Attributes:
+        epoch: From 1.
+        train_loss: The mean loss over the epoch's batches; None if a user's ``fit`` says none.
+        train_accuracy: Likewise, in [0, 1].
+        validation_loss: Mean cross-entropy over the validation images.
+        accuracy: The share of validation images whose largest probability is at their class,
+            ties to the lowest index.
+        learning_rate: At the end of the epoch; None without an optimizer.
+        seconds: Wall-clock time, validation included.
+    """
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    validation_loss: float
+    accuracy: float
+    learning_rate: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The epochs of a training that came to its end, and which of them the weights are from."""
+
+    epochs: tuple[EpochResult, ...]
+    best: EpochResult
+
+
+def train(
+    model: Any,
+    train_batches: Any,
+    validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+    *,
+    config: TrainingConfig,
+    steps_per_epoch: int,
+    on_epoch: Callable[[EpochResult], None],
+    seed: int,
+    class_weights: npt.NDArray[np.floating[Any]] | None = None,
+    fit: Callable[..., Any] | None = None,
+    user_compiled: bool = False,
+    train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
+) -> TrainingResult:
+    """Trains a model and leaves it with the weights of its best validation epoch.
+
+    The best epoch is the most accurate one; of several, the one of lowest validation loss.
+
+    Args:
+        model: A built ``keras.Model`` from pixels 0–255 to probabilities.
+        train_batches: What ``data.pipeline.training_batches`` answers, with one-hot labels if
+            ``wants_one_hot`` says so.
+        validation: uint8 images (n, h, w, c) and labels (n,).
+        config: How to train; of a user-compiled model only ``epochs`` and ``batch_size`` count.
+        steps_per_epoch: Batches an epoch.
+        on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
+        seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
+        class_weights: (num_classes,) weights in the loss.
+        fit: A user's own, called as ``fit(model, x=…, validation_data=…, epochs=…,
+            callbacks=…, verbose=0)``. An argument of these that it fixes itself is left out.
+            Validation takes place in the callbacks; it need not pass them on to get one at the
+            end.
+        user_compiled: Whether the user compiled the model, which is then left as it is.
+        train_arrays: The training images and labels, for a user's ``fit`` where nothing is
+            augmented: it then gets ``x`` as float32 0–255 and ``y`` as arrays, as from
+            ``keras_tuner.Tuner.search(x, y)``, and may choose a batch size. Otherwise ``x`` is
+            ``train_batches`` and there is no ``y``.
+
+    Raises:
+        TrainingError: The loss is not finite, memory ran out, or the user's code failed.
+    """
+    keras.utils.set_random_seed(seed % 2**32)
+    one_hot = wants_one_hot(model, config, user_compiled=user_compiled)
+    if not user_compiled:
+        compile_model(model, config, steps_per_epoch)
+    elif not tf.config.list_physical_devices("GPU"):
+        # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
+        # convolutions 5 to 6 times slower.
+        model.jit_compile = False
+    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch)
+    arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
+    if class_weights is not None:
+        arguments["class_weight"] = dict(enumerate(class_weights.tolist()))
+    try:
+        if fit is None:
+            model.fit(train_batches, **arguments)
+        else:
+            arguments |= _user_data(model, train_batches, train_arrays, validation, one_hot)
+            _call_fit(fit, model, arguments, watcher)
+        if watcher.ended_by is None and not watcher.epochs:
+            watcher.on_epoch_end(0)
+    except BaseException as error:
+        if watcher.ended_by is None:
+            _raise_clearly(error, watcher, config, is_users=user_compiled or fit is not None)
+    if watcher.ended_by is not None:
+        error, cause = watcher.ended_by
+        raise error from cause
+    return watcher.result()
+
+
+def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> None:
+    """Compiles a model as the configuration says.
+
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter, arXiv:1711.05101) and
+    leaves biases and normalisation alone; so "adam" is "adamw" unless it is 0. "sgd" has
+    Nesterov momentum of 0.9.
+    """
+    rate = _learning_rate(config, config.epochs * steps_per_epoch)
+    decay = config.weight_decay or None
+    optimizer: Any
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    elif config.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
+    else:
+        optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+    if decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    smoothing = config.label_smoothing or 0.0
+    loss: Any
+    if smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy()
+    model.compile(
+        optimizer,
+        loss,
+        metrics=["accuracy"],
+        jit_compile=False,
+        # Tiny networks wait for Python otherwise.
+        steps_per_execution=max(1, min(steps_per_epoch, 32)),
+    )
+
+
+def wants_one_hot(model: Any, config: TrainingConfig, *, user_compiled: bool) -> bool:
+    """Whether the loss takes labels (batch, num_classes) instead of indices (batch,).
+
+    A user's own loss function takes indices; of Keras's losses, the "sparse" ones.
+    """
+    if not user_compiled:
+        return bool(config.label_smoothing)
+    loss = model.loss
+    while isinstance(loss, list | tuple | dict) and loss:
+        loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
+    if loss is None or isinstance(loss, list | tuple | dict):
+        return False
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss)
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    return kind.__module__.startswith("keras.") and "sparse" not in kind.__name__.lower()
+
+
+def _learning_rate(config: TrainingConfig, steps: int) -> Any:
+    rate = config.learning_rate or 1e-3
+    schedules = keras.optimizers.schedules
+    if config.schedule == "cosine":
+        return schedules.CosineDecay(rate, max(1, steps), alpha=0.01)
+    if config.schedule == "cosine_warmup":
+        warmup = max(1, steps // 10)
+        return schedules.CosineDecay(
+            rate / 100,
+            max(1, steps - warmup),
+            alpha=0.01,
+            warmup_target=rate,
+            warmup_steps=warmup,
+        )
+    if config.schedule == "exponential":
+        return schedules.ExponentialDecay(rate, max(1, steps), decay_rate=0.01)
+    return rate
+
+
+class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Validates after every epoch, keeps the best weights, and stops what must stop.
+
+    A user's loop may call ``set_model`` and ``on_epoch_end`` alone, and restart the count of
+    epochs; so neither is relied on.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train_batches: Any,
+        validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+        steps_per_epoch: int,
+        on_epoch: Callable[[EpochResult], None],
+    ) -> None:
+        super().__init__()
+        self.epochs: list[EpochResult] = []
+        self.ended_by: tuple[BaseException, BaseException | None] | None = None
+        self._trained = model
+        self._images, self._labels = validation
+        self._on_epoch = on_epoch
+        self._best_weights: list[npt.NDArray[Any]] = []
+        self._predict = tf.function(
+            lambda images: model(images, training=False),
+            input_signature=[tf.TensorSpec((None, *self._images.shape[1:]), tf.float32)],
+        )
+        self._refresh = _Statistics(model, train_batches, steps_per_epoch)
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Validates, reports, and remembers the weights if they are the best so far."""
+        try:
+            self._end_epoch(logs or {})
+        except BaseException as error:
+            # Keras and users' loops wrap exceptions or drop their cause: train() raises this one.
+            self.ended_by = (error, error.__cause__)
+            raise
+
+    def result(self) -> TrainingResult:
+        """The epochs so far, with the best one's weights put back."""
+        best = max(self.epochs, key=_rank)
+        if best is not self.epochs[-1]:
+            self._trained.set_weights(self._best_weights)
+        return TrainingResult(tuple(self.epochs), best)
+
+    def _end_epoch(self, logs: dict[str, Any]) -> None:
+        number = len(self.epochs) + 1
+        train_loss = _number(logs, "loss")
+        if train_loss is not None and not math.isfinite(train_loss):
+            raise TrainingError(
+                f"the training loss is {train_loss} in epoch {number}; lower the learning rate"
+            )
+        self._refresh(number)
+        accuracy, loss = self._validate(number)
+        now = time.perf_counter()
+        result = EpochResult(
+            epoch=number,
+            train_loss=train_loss,
+            train_accuracy=_number(
+                logs, "accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy"
+            ),
+            validation_loss=loss,
+            accuracy=accuracy,
+            learning_rate=_current_rate(self._trained),
+            seconds=now - self._started,
+        )
+        self._started = now
+        if not self.epochs or _rank(result) > max(map(_rank, self.epochs)):
+            self._best_weights = self._trained.get_weights()
+        self.epochs.append(result)
+        self._on_epoch(result)
+
+    def _validate(self, number: int) -> tuple[float, float]:
+        outputs = [
+            self._predict(tf.cast(self._images[start : start + _VALIDATION_BATCH], tf.float32))
+            for start in range(0, len(self._images), _VALIDATION_BATCH)
+        ]
+        probabilities = np.concatenate([output.numpy() for output in outputs]).astype(np.float64)
+        if not np.isfinite(probabilities).all():
+            raise TrainingError(
+                f"the network gives values that are not finite after epoch {number}; lower the "
+                "learning rate"
+            )
+        right = np.mean(probabilities.argmax(axis=-1) == self._labels)
+        return float(right), _cross_entropy(probabilities, self._labels)
+
+
+class _Statistics:
+    """Recomputes a user's batch statistics while a high momentum makes them lag.
+
+    Keras's default of 0.99 leaves validation accuracy at chance for about 250 steps, so that an
+    early epoch would say nothing of the network.
+    """
+
+    def __init__(self, model: Any, train_batches: Any, steps_per_epoch: int) -> None:
+        self._model = model
+        self._batches = train_batches
+        self._layers = [layer for layer in _all_layers(model) if layer.momentum > _OWN_MOMENTUM]
+        slowest = max((layer.momentum for layer in self._layers), default=0.0)
+        lag_steps = 3 / (1 - min(slowest, 0.9999))
+        self._last_epoch = math.ceil(lag_steps / steps_per_epoch) if self._layers else 0
+        self._forward: Any = None
+
+    def __call__(self, epoch: int) -> None:
+        if epoch > self._last_epoch:
+            return
+        if self._forward is None:
+            self._trace()
+        self._forward()
+
+    def _trace(self) -> None:
+        parts, count = [], 0
+        for images, *_ in self._batches:
+            parts.append(images)
+            count += len(images)
+            if count >= _STATISTICS_IMAGES:
+                break
+        images = tf.concat(parts, 0)[:_STATISTICS_IMAGES]
+        forward = tf.function(lambda: self._model(images, training=True))
+        momenta = [layer.momentum for layer in self._layers]
+        try:
+            for layer in self._layers:
+                layer.momentum = 0.0  # the trace keeps it: statistics become those of the images
+            self._forward = forward.get_concrete_function()
+        finally:
+            for layer, momentum in zip(self._layers, momenta, strict=True):
+                layer.momentum = momentum
+
+
+def _all_layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            yield layer
+
+
+def _rank(result: EpochResult) -> tuple[float, float]:
+    return result.accuracy, -result.validation_loss
+
+
+def _number(logs: dict[str, Any], *names: str) -> float | None:
+    return next((float(logs[name]) for name in names if name in logs), None)
+
+
+def _current_rate(model: Any) -> float | None:
+    optimizer = getattr(model, "optimizer", None)
+    return None if optimizer is None else float(optimizer.learning_rate)
+
+
+def _cross_entropy(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+    sums = probabilities.sum(axis=-1)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-3:  # a user's model gives logits
+        shifted = np.exp(probabilities - probabilities.max(axis=-1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, 1e-7)).mean())
+
+
+def _user_data(
+    model: Any,
+    train_batches: Any,
+    train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None,
+    validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+    one_hot: bool,
+) -> dict[str, Any]:
+    """What a user's ``fit`` gets its data as."""
+    num_classes = model.output_shape[-1]
+
+    def given(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+        coded = keras.utils.to_categorical(labels, num_classes) if one_hot else labels
+        return images.astype(np.float32), coded
+
+    data: dict[str, Any] = {"x": train_batches, "validation_data": given(*validation)}
+    if train_arrays is not None:
+        data["x"], data["y"] = given(*train_arrays)
+    return data
+
+
+def _call_fit(
+    fit: Callable[..., Any], model: Any, arguments: dict[str, Any], watcher: _Watcher
+) -> None:
+    """Calls a user's ``fit``, leaving out what it fixes itself, such as ``epochs``.
+
+    ``model.fit(*args, epochs=hp.Int("epochs", 5, 20), **kwargs)`` is how Keras Tuner's own
+    documentation writes it, and it refuses our ``epochs`` before anything is trained.
+    """
+    for _ in range(3):
+        try:
+            fit(model, **arguments)
+            return
+        except TypeError as error:
+            fixed = [
+                name
+                for name in ("epochs", "verbose", "validation_data")
+                if name in arguments
+                and f"multiple values for keyword argument '{name}'" in str(error)
+            ]
+            if not fixed or watcher.epochs:
+                raise
+            del arguments[fixed[0]]
+    fit(model, **arguments)
+
+
+def _raise_clearly(
+    error: BaseException, watcher: _Watcher, config: TrainingConfig, *, is_users: bool
+) -> None:
+    """Raises what a failure means, or the failure itself if that says it already."""
+    epoch = len(watcher.epochs) + 1
+    if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+        raise TrainingError(
+            f"memory ran out in epoch {epoch} with batches of {config.batch_size}; narrow the "
+            "network, the image size or the batch size"
+        ) from error
+    if is_users and not ends_the_trial(error):
+        raise TrainingError(
+            f"training the model of build(hp) raised {type(error).__name__} in epoch {epoch}: "
+            f"{error}"
+        ) from error
+    raise error

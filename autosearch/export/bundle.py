@@ -1,0 +1,200 @@
+"""Writes a promoted model as a folder that stands on its own."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import shutil
+import tempfile
+from datetime import UTC
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from autosearch.data import Dataset, prepare
+from autosearch.errors import DefinitionError, StorageError
+from autosearch.evaluation.latency import host_target
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.registry import promotion_dataset
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.promotions import Promotion
+
+__all__ = ["SCHEMA_VERSION", "SUMS_FILE", "load_sample", "write_bundle"]
+
+SCHEMA_VERSION = 1
+SUMS_FILE = "SHA256SUMS"
+_NUM_SYNTHETIC = 8
+_NUM_TRIED = 64
+
+
+def write_bundle(
+    promotion: Promotion,
+    artifacts: ArtifactStore,
+    output: Path,
+    *,
+    num_samples: int = 0,
+    dataset: Dataset | None = None,
+) -> Path:
+    """Writes the bundle of a promotion.
+
+    Args:
+        promotion: What an alias points to.
+        artifacts: Where its files are.
+        output: The folder to make; it must be empty or not there.
+        num_samples: Add that many real images of the validation split, without their EXIF data.
+        dataset: Where those come from, if the study's dataset is a class of the user's.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DefinitionError: The folder holds something already.
+        NotFoundError: A file of the promotion is not in the store.
+        StorageError: The folder cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DefinitionError(f'"{output}" is there already; name a new folder with --output')
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # A bundle that is there is whole: it is written beside its place and moved.
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".bundle-") as folder:
+            staged = Path(folder) / "bundle"
+            staged.mkdir()
+            _write(promotion, artifacts, staged, num_samples, dataset)
+            if output.is_dir():
+                output.rmdir()
+            shutil.move(staged, output)
+    except OSError as error:
+        raise StorageError(
+            f'"{output}" cannot be written ({error.strerror or error}); name another with --output'
+        ) from error
+    return output
+
+
+def load_sample(path: Path) -> npt.NDArray[np.uint8]:
+    """A sample's pixels (h, w) or (h, w, 3) as they stand in its PNG file."""
+    with Image.open(path) as image:
+        return np.asarray(image, dtype=np.uint8)
+
+
+def _write(
+    promotion: Promotion,
+    artifacts: ArtifactStore,
+    folder: Path,
+    num_samples: int,
+    dataset: Dataset | None,
+) -> None:
+    record = promotion.record
+    file = artifacts.get(promotion.artifact_sha256)
+    (folder / "model.tflite").write_bytes(file)
+    if promotion.keras_sha256 is not None:
+        (folder / "model.keras").write_bytes(artifacts.get(promotion.keras_sha256))
+    (folder / "labels.txt").write_text("".join(f"{c}\n" for c in record["classes"]), "utf-8")
+    (folder / "predict.py").write_text(_predict_source(), "utf-8")
+    lite = TFLiteModel(file)
+    images = _synthetic_images(lite, record["preprocessing"])
+    if num_samples:
+        real, _ = (dataset or _dataset_of(promotion)).load("validation")
+        images += [np.asarray(image) for image in real[:num_samples]]
+    samples = _write_samples(folder, images, lite, record["preprocessing"])
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "model": promotion.model,
+        "alias": promotion.alias,
+        "promoted_at": promotion.promoted_at.replace(tzinfo=UTC).isoformat(),
+        "note": promotion.note,
+        "study": record["study"],
+        "trial": record["trial"],
+        "candidate": record["candidate"],
+        "quantization": record["quantization"],
+        "config": record["config"],
+        "architecture": record["architecture"],
+        "preprocessing": record["preprocessing"],
+        "validation": record["validation"],
+        "test": promotion.test_metrics,
+        "target": record["target"],
+        "reasons": record["reasons"],
+        "parameters": record["parameters"],
+        "macs": record["macs"],
+        "size_bytes": record["size_bytes"],
+        "sha256": record["sha256"],
+        "input": record["input"],
+        "output": record["output"],
+        "classes": record["classes"],
+        "dataset": {k: v for k, v in record["dataset"].items() if k != "definition"},
+        "environment": record["environment"],
+        "samples": samples,
+        "samples_written_on": host_target(),
+    }
+    text = json.dumps(metadata, indent=2, ensure_ascii=False)
+    (folder / "metadata.json").write_text(text + "\n", "utf-8")
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    (folder / SUMS_FILE).write_text("".join(sums), "utf-8")
+
+
+def _dataset_of(promotion: Promotion) -> Dataset:
+    study = {"name": promotion.record["study"], "dataset": promotion.record["dataset"]["definition"]}
+    return promotion_dataset(study)
+
+
+def _write_samples(
+    folder: Path,
+    images: list[npt.NDArray[np.uint8]],
+    lite: TFLiteModel,
+    preprocessing: dict[str, Any],
+) -> list[dict[str, Any]]:
+    (folder / "samples").mkdir()
+    samples = []
+    for index, image in enumerate(images):
+        name = f"samples/{index:02d}.png"
+        pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+        Image.fromarray(pixels).save(folder / name)
+        prepared = prepare(load_sample(folder / name), **preprocessing)
+        probabilities = lite.predict(prepared[np.newaxis])[0]
+        samples.append({"image": name, "probabilities": [float(p) for p in probabilities]})
+    return samples
+
+
+def _synthetic_images(
+    lite: TFLiteModel, preprocessing: dict[str, Any]
+) -> list[npt.NDArray[np.uint8]]:
+    """Images of blurred noise on which the model is surest, so that its label is no coin toss."""
+    _, height, width, channels = lite.input.shape
+    generator = np.random.default_rng(0)
+    tried = []
+    for index in range(_NUM_TRIED):
+        coarse = 2 + index % 7
+        noise = generator.integers(0, 256, (coarse, coarse, channels), dtype=np.uint8)
+        layers = [
+            np.asarray(Image.fromarray(noise[..., c]).resize((width, height), Image.Resampling.BICUBIC))
+            for c in range(channels)
+        ]
+        tried.append(np.stack(layers, axis=-1))
+    ordered = np.sort(lite.predict(np.stack(tried)), axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    chosen = np.sort(np.argsort(-margins, kind="stable")[:_NUM_SYNTHETIC])
+    return [tried[index] for index in chosen]
+
+
+def _predict_source() -> str:
+    """predict.py with the very text of ``autosearch.data.images`` in it."""
+    template = resources.files("autosearch.export").joinpath("predict.py.txt").read_text("utf-8")
+    source = resources.files("autosearch.data").joinpath("images.py").read_text("utf-8")
+    tree = ast.parse(source)
+    last = max(
+        node.end_lineno or 0
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+    )
+    body = "\n".join(source.splitlines()[last:]).strip("\n")
+    return template.replace("{images}", "\n" + body)

@@ -1,0 +1,1 @@
+"""Networks: from a configuration, or from a user's ``build(hp)``, to a ``keras.Model``."""

@@ -1,0 +1,245 @@
+"""A study tried out in about a minute, before it costs anything; nothing is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autosearch.errors import TrialError
+from autosearch.search.answers import check_candidates, evaluate
+from autosearch.search.samplers import trial_seed
+from autosearch.search.trial import InfeasibleTrial
+from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.search_space import RandomTrial
+from autosearch.study import Study
+from autosearch.values import Constraint
+
+__all__ = ["CheckReport", "check_study"]
+
+_NUM_CONFIGURATIONS = 20
+_SECONDS_FOR_SAMPLING = 40.0
+_NUM_EPOCHS = 2
+_NUM_IMAGES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a try of a study showed.
+
+    Attributes:
+        study: Its name.
+        num_configurations: How many were sampled.
+        num_feasible: How many of them keep every constraint with at least one scheme.
+        num_failed: How many could not be built.
+        first_error: Of those, the first one's reason.
+        size_bytes: Scheme to the smallest and the largest size that was seen.
+        parameters: The smallest and the largest network, in parameters.
+        stage_seconds: Stage to its seconds in one whole trial of the study.
+        budget_minutes: How long the budget will take, by these figures.
+    """
+
+    study: str
+    num_configurations: int
+    num_feasible: int
+    num_failed: int
+    first_error: str | None
+    size_bytes: dict[str, tuple[int, int]]
+    parameters: tuple[int, int] | None
+    stage_seconds: dict[str, float]
+    budget_minutes: float | None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The report for a person: what, and the figure."""
+        share = self.num_feasible / max(self.num_configurations, 1)
+        lines = [
+            ("configurations tried", str(self.num_configurations)),
+            ("feasible", f"{self.num_feasible} ({share:.0%})"),
+        ]
+        if self.num_failed:
+            lines.append(("failed", f"{self.num_failed}, the first with: {self.first_error}"))
+        if self.parameters is not None:
+            lines.append(("parameters", "{:,} to {:,}".format(*self.parameters)))
+        for scheme, (low, high) in self.size_bytes.items():
+            lines.append((f"size of {scheme}", f"{low:,} to {high:,} bytes"))
+        for stage, seconds in self.stage_seconds.items():
+            slowest = max(self.stage_seconds, key=lambda name: self.stage_seconds[name])
+            mark = "  ← slowest" if stage == slowest else ""
+            lines.append((f"{stage} of one trial", f"{seconds:.2f} s{mark}"))
+        if self.budget_minutes is not None:
+            lines.append(("the budget will take about", f"{self.budget_minutes:.1f} min"))
+        return lines
+
+
+@dataclass
+class _Sketch:
+    """A trial of no study: samples at random, records nothing, ends on a broken constraint."""
+
+    number: int
+    seed: int
+    constraints: tuple[Constraint, ...]
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    epoch_seconds: list[float] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    costs: dict[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._trial = RandomTrial(self.seed)
+        self.hp = HyperParameters(self._trial)
+
+    def check_cost(self, **metrics: float | None) -> None:
+        self.check_costs({"": metrics})
+
+    def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+        self.costs = dict(costs)
+        feasible = [
+            name
+            for name, metrics in costs.items()
+            if not any(
+                c.violation(metrics[c.metric]) > 0 for c in self.constraints if c.metric in metrics
+            )
+        ]
+        if not feasible:
+            raise InfeasibleTrial
+        return feasible
+
+    def report(self, epoch: float, step: int | None = None, **metrics: float) -> None:
+        if "seconds" in metrics:
+            self.epoch_seconds.append(metrics["seconds"])
+
+    def should_prune(self) -> bool:
+        return False
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+    def describe(self, **facts: Any) -> None:
+        self.facts.update(facts)
+
+    def store_artifact(self, content: bytes) -> str:
+        return "0" * 64
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._trial, name)
+
+
+def check_study(study: Study) -> CheckReport:
+    """Samples configurations and takes one of them through every stage on a little data.
+
+    Raises:
+        DefinitionError: The study or its space makes no sense.
+        TrialError: No configuration can be built, or the one that was tried to the end failed.
+    """
+    if study.space is not None:
+        study.space.dry_run()
+    attempt = _try_function if study.evaluator is not None else _keras_attempt(study)
+    tried, feasible, errors = [], [], list[TrialError]()
+    deadline = time.monotonic() + _SECONDS_FOR_SAMPLING
+    for number in range(_NUM_CONFIGURATIONS):
+        if number > 1 and time.monotonic() > deadline:
+            break
+        sketch = _Sketch(number, trial_seed(0, number), study.constraints)
+        tried.append(sketch)
+        try:
+            attempt(study, sketch)
+            feasible.append(sketch)
+        except InfeasibleTrial:
+            pass
+        except TrialError as error:
+            errors.append(error)
+    if len(errors) == len(tried):
+        raise errors[0]
+    whole = None
+    if study.evaluator is None and feasible:
+        # Of middling size, so that its time is a fair guess of the others'.
+        by_size = sorted(feasible, key=lambda sketch: sketch.facts["parameters"])
+        whole = _whole_trial(study, by_size[len(by_size) // 2])
+    return _report(study, tried, feasible, errors, whole)
+
+
+def _try_function(study: Study, sketch: _Sketch) -> None:
+    started = time.perf_counter()
+    answer = evaluate(study.evaluator, sketch, study.objectives)
+    check_candidates(
+        answer,
+        objectives=study.objectives,
+        constraints=study.constraints,
+        costs=sketch.costs.get("", {}),
+    )
+    sketch.stage_seconds["evaluate"] = time.perf_counter() - started
+
+
+def _keras_attempt(study: Study) -> Callable[[Study, _Sketch], None]:
+    from autosearch.evaluation.pipeline import KerasEvaluator
+
+    evaluator = KerasEvaluator(study)
+
+    def attempt(study: Study, sketch: _Sketch) -> None:
+        plan = evaluator.plan(sketch)
+        files = evaluator.untrained_files(plan, seed=sketch.seed)
+        sketch.sizes = {scheme: len(file) for scheme, file in files.items()}
+        sketch.check_costs(evaluator.costs(plan, seed=sketch.seed, files=files))
+
+    return attempt
+
+
+def _whole_trial(study: Study, sketch: _Sketch) -> dict[str, float]:
+    """Seconds of each stage of one trial, training scaled to all epochs and images."""
+    from autosearch.evaluation.pipeline import KerasEvaluator
+
+    evaluator = KerasEvaluator(study, max_epochs=_NUM_EPOCHS, max_images=_NUM_IMAGES)
+    again = _Sketch(sketch.number, sketch.seed, study.constraints)
+    evaluator.evaluate(again)
+    seconds = dict(again.stage_seconds)
+    if study.space is not None and study.dataset is not None and again.epoch_seconds:
+        num_images = study.dataset.split_counts()["train"]
+        epoch = again.epoch_seconds[-1] * max(1.0, num_images / _NUM_IMAGES)
+        epochs = study.space.training.epochs
+        # Building graphs is paid once, however long the training.
+        start = max(0.0, seconds["train"] - again.epoch_seconds[-1] * len(again.epoch_seconds))
+        seconds["train"] = start + epoch * epochs
+    return seconds
+
+
+def _report(
+    study: Study,
+    tried: list[_Sketch],
+    feasible: list[_Sketch],
+    errors: list[TrialError],
+    whole: dict[str, float] | None,
+) -> CheckReport:
+    if whole is None and study.evaluator is not None and feasible:
+        spent = [sketch.stage_seconds["evaluate"] for sketch in feasible]
+        whole = {"evaluate": sum(spent) / len(spent)}
+    schemes = dict.fromkeys(scheme for sketch in tried for scheme in sketch.sizes)
+    sizes = {scheme: [s.sizes[scheme] for s in tried if scheme in s.sizes] for scheme in schemes}
+    parameters = [s.facts["parameters"] for s in tried if "parameters" in s.facts]
+    minutes = None
+    if whole is not None and study.budget.trials is not None:
+        # An infeasible trial costs no training, only what led to the check.
+        cheap = whole.get("build", 0.0) + whole.get("cost", 0.0)
+        share = len(feasible) / len(tried)
+        mean = share * sum(whole.values()) + (1 - share) * cheap
+        minutes = study.budget.trials * mean / 60
+    return CheckReport(
+        study=study.name,
+        num_configurations=len(tried),
+        num_feasible=len(feasible),
+        num_failed=len(errors),
+        first_error=str(errors[0]) if errors else None,
+        size_bytes={scheme: (min(of), max(of)) for scheme, of in sizes.items()},
+        parameters=(min(parameters), max(parameters)) if parameters else None,
+        stage_seconds=whole or {},
+        budget_minutes=minutes,
+    )

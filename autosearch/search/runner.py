@@ -1,0 +1,234 @@
+"""Starting and resuming a study: what ``autosearch run`` and ``autosearch.run`` do."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import psutil
+
+from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
+from autosearch.search.engine import Engine
+from autosearch.search.evaluators import make_evaluator
+from autosearch.search.process import Order
+from autosearch.search.samplers import make_sampler
+from autosearch.search.supervisor import Supervisor
+from autosearch.search.worker import Limits, Worker
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+from autosearch.store.view import Progress, StudyView
+from autosearch.study import Study, changes
+
+__all__ = ["environment", "open_study", "run"]
+
+DEFAULT_TRIAL_TIMEOUT_S = 3600.0
+_MAX_MEMORY_BYTES = 6_000_000_000
+
+ProgressCallback = Callable[[StudyView, Progress, Limits], None]
+
+
+def run(
+    study: Study,
+    *,
+    storage: str | None = None,
+    artifacts: str | None = None,
+    trials: int | None = None,
+    workers: int = 1,
+    seed: int | None = None,
+    accept_changes: bool = False,
+    trial_timeout_s: float = DEFAULT_TRIAL_TIMEOUT_S,
+    on_progress: ProgressCallback | None = None,
+) -> StudyView:
+    """Runs a study, or goes on with it where it stopped.
+
+    A study that its definition or its file can make again is evaluated in a worker process that
+    is replaced when it dies; one with functions typed elsewhere is evaluated in this process.
+
+    Args:
+        study: What to search.
+        storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
+        artifacts: Where files go: a folder or fsspec URL; by default beside the database.
+        trials: That many trials more; by default what is left of the study's budget.
+        workers: Worker processes; 1 for now.
+        seed: Makes sampling and training repeatable; 0 for a new study, a resumed one keeps its.
+        accept_changes: Go on although the definition differs from the one in the database.
+        trial_timeout_s: How long a trial may run in a worker process.
+        on_progress: Called a few times a second with the view, its progress and the limits.
+
+    Returns:
+        A read-only view of the study.
+
+    Raises:
+        DefinitionError: The study, or an argument, makes no sense.
+        ChangedDefinitionError: The study of that name is defined otherwise in the database.
+        NothingTrainedError: Every one of the first trials failed.
+        StorageError: The database or the artifact store cannot be used.
+        KeyboardInterrupt: After what ran was put back, to be gone on with.
+    """
+    if workers != 1:
+        raise DefinitionError(f"workers is {workers}; expected 1, several are not supported yet")
+    if trials is not None and trials < 1:
+        raise DefinitionError(f"trials is {trials}; expected at least 1")
+    make_sampler(study.sampler, seed=0, number=0)
+    if study.space is not None:
+        study.space.dry_run()
+    fingerprint = study.dataset.fingerprint() if study.dataset is not None else None
+    database = Database.open_to_write(storage)
+    store = ArtifactStore.beside(database, artifacts)
+    seed = _check_unchanged(
+        study, database, store, seed=seed, fingerprint=fingerprint, accept_changes=accept_changes
+    )
+    study_id = Recorder.save_study(
+        database,
+        name=study.name,
+        seed=seed,
+        definition=study.definition(),
+        definition_sha256=study.definition_sha256(),
+        data_fingerprint=fingerprint,
+        environment=environment(),
+    )
+    recorder = Recorder(database, study_id)
+    view = StudyView(database, store, study.name)
+    engine = Engine(study, database, seed=seed)
+    limits = _limits(study, view.progress(), trials)
+    started = time.monotonic()
+
+    def on_tick() -> None:
+        if on_progress is not None:
+            on_progress(view, view.progress(), limits)
+
+    try:
+        if study.is_declarative or study.source_file is not None:
+            order = Order(
+                study_name=study.name,
+                study_file=None if study.is_declarative else str(study.source_file),
+                storage=database.url,
+                artifacts=store.root,
+                study_id=study_id,
+                seed=seed,
+                limits=asdict(limits),
+                report_file="",
+            )
+            Supervisor(
+                order,
+                engine=engine,
+                recorder=recorder,
+                view=view,
+                trial_timeout_s=trial_timeout_s,
+                on_tick=on_tick,
+            ).run()
+        else:
+            engine.recover(recorder, view, reason="an earlier run was cut off")
+            Worker(
+                study,
+                database,
+                store,
+                study_id=study_id,
+                seed=seed,
+                evaluator=make_evaluator(study),
+                limits=Limits(
+                    counted_trials=limits.counted_trials,
+                    total_epochs=limits.total_epochs,
+                    deadline=limits.deadline,
+                ),
+            ).run()
+    finally:
+        recorder.add_run_seconds(time.monotonic() - started)
+        on_tick()
+    return view
+
+
+def open_study(name: str, *, storage: str | None = None, artifacts: str | None = None) -> StudyView:
+    """A read-only view of a study in a database.
+
+    Args:
+        name: The study's name.
+        storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
+        artifacts: Where its files are; by default beside the database.
+
+    Raises:
+        NotFoundError: There is no such database or study.
+        StorageError: The database cannot be read.
+    """
+    database = Database.open_to_read(storage)
+    return StudyView(database, ArtifactStore.beside(database, artifacts), name)
+
+
+def environment() -> dict[str, Any]:
+    """What the figures of a run depend on: versions and the machine."""
+    packages = ("autosearch", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer",
+                "tflite-micro", "numpy", "pillow", "optuna", "scikit-learn")  # fmt: skip
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "versions": versions,
+    }
+
+
+def _check_unchanged(
+    study: Study,
+    database: Database,
+    store: ArtifactStore,
+    *,
+    seed: int | None,
+    fingerprint: str | None,
+    accept_changes: bool,
+) -> int:
+    """The seed to use, once nothing has changed that was not accepted."""
+    try:
+        view = StudyView(database, store, study.name)
+    except NotFoundError:
+        return 0 if seed is None else seed
+    if seed is not None and seed != view.seed:
+        raise ChangedDefinitionError(
+            f'study "{study.name}" was started with seed {view.seed}, not {seed}; '
+            "leave --seed out, or give the study another name"
+        )
+    # JSON turns tuples into lists; compare what the database would hold.
+    if study.definition_sha256() != view.definition_sha256 and not accept_changes:
+        listed = "; ".join(changes(view.definition, study.definition())) or "its code"
+        raise ChangedDefinitionError(
+            f'study "{study.name}" differs from the one in the database ({listed}); '
+            "go on with the new definition with --accept-changes, or give the study another name"
+        )
+    if [o.metric for o in study.objectives] != [o.metric for o in view.objectives]:
+        raise ChangedDefinitionError(
+            f'study "{study.name}" has other objectives in the database, and trials of different '
+            "objectives cannot be ranked together; give the study another name"
+        )
+    if fingerprint != view.data_fingerprint and not accept_changes:
+        raise ChangedDefinitionError(
+            f'the images or the split of study "{study.name}" have changed since it was started; '
+            "give the study another name, or go on with --accept-changes"
+        )
+    return view.seed
+
+
+def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:
+    budget = study.budget
+    memory = min(_MAX_MEMORY_BYTES, psutil.virtual_memory().total // 2)
+    if trials is not None:
+        return Limits(counted_trials=progress.num_counted + trials, memory_bytes=memory)
+    if budget.minutes is None:
+        deadline = None
+    else:
+        deadline = time.time() + budget.minutes * 60 - progress.run_seconds
+    return Limits(
+        counted_trials=budget.trials,
+        total_epochs=budget.total_epochs,
+        deadline=deadline,
+        memory_bytes=memory,
+    )
+

@@ -1,0 +1,184 @@
+"""The trial as its evaluator sees it: samples, checks costs, reports, records."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from autosearch.space.hyperparameters import HyperParameters
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.recorder import Recorder
+from autosearch.values import Constraint, Objective
+
+__all__ = ["InfeasibleTrial", "InterruptedTrial", "SearchTrial"]
+
+
+class InfeasibleTrial(Exception):
+    """Ends a trial that breaks a constraint before it costs anything."""
+
+
+class InterruptedTrial(BaseException):
+    """Ends a trial that is to be put back, since the run was asked to stop.
+
+    Not an ``Exception``, so that a user's ``except Exception`` does not swallow it.
+    """
+
+
+class SearchTrial:
+    """One trial of a study, over Optuna's.
+
+    ``trial.suggest_*`` and whatever else an Optuna objective calls are Optuna's own, so that such
+    an objective runs as it is.
+
+    Attributes:
+        number: The trial's number within its study, from 0.
+        seed: A seed of this trial alone.
+        stage_seconds: How long each stage took so far.
+        facts: What the evaluator described.
+        violations: Constraint to how far it was exceeded, once a cost was checked.
+        costs: The metrics that ``check_cost`` was told.
+    """
+
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        *,
+        seed: int,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        recorder: Recorder,
+        artifacts: ArtifactStore,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._trial = trial
+        self._objectives = objectives
+        self._constraints = constraints
+        self._recorder = recorder
+        self._artifacts = artifacts
+        self._should_stop = should_stop
+        self._hp: HyperParameters | None = None
+        self._is_infeasible = False
+        self.number: int = trial.number
+        self.seed = seed
+        self.stage_seconds: dict[str, float] = {}
+        self.facts: dict[str, Any] = {}
+        self.violations: dict[str, float] | None = None
+        self.costs: dict[str, float | None] = {}
+
+    @property
+    def hp(self) -> HyperParameters:
+        """Samples parameters, with Keras Tuner's names and meaning."""
+        if self._hp is None:
+            self._hp = HyperParameters(self._trial)
+        return self._hp
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Parameter name to value, of all that was sampled so far."""
+        sampled = self._hp.values if self._hp is not None else {}
+        # Optuna's name of a conditional parameter carries its conditions; hp's is the plain one.
+        plain = {name.partition("[")[0] for name in self._trial.params}
+        own = {n: v for n, v in self._trial.params.items() if n not in plain or n not in sampled}
+        own = {n: v for n, v in own.items() if n.partition("[")[0] not in sampled}
+        return {**sampled, **own}
+
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether a cost check ended the trial, even if the evaluator hid that."""
+        return self._is_infeasible
+
+    def check_cost(self, **metrics: float | None) -> None:
+        """Ends the trial as infeasible if one of these figures breaks a constraint.
+
+        Raises:
+            InfeasibleTrial: One does; let it pass.
+        """
+        self.costs.update(metrics)
+        violations = self._violations(metrics)
+        self.violations = {**(self.violations or {}), **violations}
+        if any(violation > 0 for violation in violations.values()):
+            self._is_infeasible = True
+            raise InfeasibleTrial
+
+    def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+        """The names whose figures keep all constraints.
+
+        Args:
+            costs: For each candidate to be, its figures; the sampled one first.
+
+        Raises:
+            InfeasibleTrial: None does; let it pass.
+        """
+        self._stop_if_asked()
+        violations = {name: self._violations(metrics) for name, metrics in costs.items()}
+        feasible = [n for n, of in violations.items() if not any(v > 0 for v in of.values())]
+        self.violations = next(iter(violations.values()))
+        if not feasible:
+            self._is_infeasible = True
+            raise InfeasibleTrial
+        return feasible
+
+    def report(self, epoch: float, step: int | None = None, **metrics: float) -> None:
+        """Records the figures of an epoch, and ends the trial if it is pruned.
+
+        ``trial.report(epoch, accuracy=0.9)`` is the form here; Optuna's ``report(value, step)``
+        is taken as the first objective's figure.
+
+        Raises:
+            optuna.TrialPruned: The trial is pruned; let it pass.
+        """
+        if step is not None:
+            metrics = {self._objectives[0].metric: float(epoch), **metrics}
+            epoch = step
+        self._recorder.add_epoch(self.number, int(epoch), metrics)
+        self._stop_if_asked()
+
+    def should_prune(self) -> bool:
+        """Whether an Optuna objective should end: ``report`` itself ends a pruned trial."""
+        return False
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times what is done inside under that name; a name used again adds up."""
+        self._stop_if_asked()
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - started
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + elapsed
+
+    def describe(self, **facts: Any) -> None:
+        """Adds facts to the trial's record."""
+        self.facts.update(facts)
+
+    def store_artifact(self, content: bytes) -> str:
+        """Puts a file into the artifact store and answers its SHA-256."""
+        return self._artifacts.put(content)
+
+    def __getattr__(self, name: str) -> Any:
+        # What is not ours is Optuna's: suggest_float, set_user_attr, params and so on.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._trial, name)
+
+    def _violations(self, metrics: Mapping[str, float | None]) -> dict[str, float]:
+        return {
+            str(constraint): constraint.violation(_number(metrics[constraint.metric]))
+            for constraint in self._constraints
+            if constraint.metric in metrics
+        }
+
+    def _stop_if_asked(self) -> None:
+        if self._should_stop():
+            raise InterruptedTrial
+
+
+def _number(value: float | None) -> float | None:
+    """The value, or None if it says nothing."""
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,264 @@
+"""A worker: asks, evaluates, tells, until nothing is left to do.
+
+Workers know nothing of each other; all that they share is the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import psutil
+
+from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
+from autosearch.search.answers import check_candidates, evaluate
+from autosearch.search.engine import Engine
+from autosearch.search.samplers import trial_seed
+from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+from autosearch.store.view import StudyView
+from autosearch.study import Study
+from autosearch.values import CandidateResult, TrialState
+
+__all__ = ["MAX_FAILURES_AT_START", "Limits", "Outcome", "Worker"]
+
+MAX_FAILURES_AT_START = 5
+"""If that many trials fail before any succeeds, the rest would too."""
+
+MAX_FAILURES_IN_A_ROW = 20
+"""A study that once worked and then fails that often in a row has broken on its way."""
+
+_LEASE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a worker is done; None is no limit.
+
+    Attributes:
+        counted_trials: Trials of the study that count, those of earlier runs included.
+        total_epochs: Epochs of the study, those of earlier runs included.
+        deadline: ``time.time()`` after which no trial is started.
+        memory_bytes: Of this process; past it the worker ends, to be replaced.
+    """
+
+    counted_trials: int | None = None
+    total_epochs: int | None = None
+    deadline: float | None = None
+    memory_bytes: int | None = None
+
+
+class Outcome:
+    """Why a worker ended."""
+
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+    OUTGROWN = "outgrown"
+
+
+class Worker:
+    """Evaluates trials of one study in this process.
+
+    Args:
+        study: What is searched.
+        database: Opened to write.
+        artifacts: Where files go.
+        study_id: The study's row.
+        seed: The study's seed.
+        evaluator: Turns a trial into candidates.
+        limits: When to end.
+        should_stop: Asked at every checkpoint of a trial; a trial that is cut off is put back.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        database: Database,
+        artifacts: ArtifactStore,
+        *,
+        study_id: int,
+        seed: int,
+        evaluator: Any,
+        limits: Limits,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._study = study
+        self._artifacts = artifacts
+        self._seed = seed
+        self._evaluator = evaluator
+        self._limits = limits
+        self._should_stop = should_stop
+        self._recorder = Recorder(database, study_id)
+        self._view = StudyView(database, artifacts, study.name)
+        self._engine = Engine(study, database, seed=seed)
+
+    def run(self) -> str:
+        """Evaluates trials until a limit is reached.
+
+        Returns:
+            One of ``Outcome``.
+
+        Raises:
+            StudyError: The study is at fault, or nothing could be trained.
+            StorageError: The database or the artifact store refused.
+            KeyboardInterrupt: In the midst of a trial, which was put back.
+        """
+        failures_in_a_row = 0
+        with self._lease() as worker_id:
+            while (outcome := self._reason_to_end()) is None:
+                state, error = self._run_trial(worker_id)
+                if state is None:
+                    return Outcome.INTERRUPTED
+                failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
+                self._stop_hopeless_study(failures_in_a_row, error)
+        return outcome
+
+    def _reason_to_end(self) -> str | None:
+        if self._should_stop():
+            return Outcome.INTERRUPTED
+        limits = self._limits
+        progress = self._view.progress()
+        if limits.counted_trials is not None and progress.num_counted >= limits.counted_trials:
+            return Outcome.DONE
+        if limits.total_epochs is not None and progress.num_epochs >= limits.total_epochs:
+            return Outcome.DONE
+        if limits.deadline is not None and time.time() >= limits.deadline:
+            return Outcome.DONE
+        if limits.memory_bytes is not None:
+            if psutil.Process().memory_info().rss > limits.memory_bytes:
+                return Outcome.OUTGROWN
+        return None
+
+    def _run_trial(self, worker_id: int) -> tuple[TrialState | None, str | None]:
+        """One trial from ask to tell; state None if it was cut off and put back."""
+        asked = self._engine.ask()
+        self._recorder.start_trial(asked.number, worker_id)
+        trial = SearchTrial(
+            asked,
+            seed=trial_seed(self._seed, asked.number),
+            objectives=self._study.objectives,
+            constraints=self._study.constraints,
+            recorder=self._recorder,
+            artifacts=self._artifacts,
+            should_stop=self._should_stop,
+        )
+        state, candidates = TrialState.COMPLETE, list[CandidateResult]()
+        error = trace = None
+        try:
+            candidates = check_candidates(
+                evaluate(self._evaluator, trial, self._study.objectives),
+                objectives=self._study.objectives,
+                constraints=self._study.constraints,
+                costs=trial.costs,
+            )
+        except (InterruptedTrial, KeyboardInterrupt) as interrupt:
+            self._put_back(trial)
+            if isinstance(interrupt, KeyboardInterrupt):
+                raise
+            return None, None
+        except InfeasibleTrial:
+            state = TrialState.INFEASIBLE
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except StudyError as fault:
+            self._finish(trial, asked, TrialState.FAILED, [], str(fault), traceback.format_exc())
+            raise
+        except Exception as fault:
+            state, trace = TrialState.FAILED, traceback.format_exc()
+            error = str(fault) if isinstance(fault, AutosearchError) else _named(fault)
+        if trial.is_infeasible and state is not TrialState.FAILED:
+            state, candidates = TrialState.INFEASIBLE, []
+        self._finish(trial, asked, state, candidates, error, trace)
+        return state, error
+
+    def _finish(
+        self,
+        trial: SearchTrial,
+        asked: optuna.Trial,
+        state: TrialState,
+        candidates: list[CandidateResult],
+        error: str | None,
+        trace: str | None,
+    ) -> None:
+        representative = next((c for c in candidates if c.is_representative), None)
+        violations = trial.violations
+        if representative is not None:
+            violations = self._violations(representative)
+        facts = dict(trial.facts)
+        target = facts.pop("target", None)
+        self._recorder.finish_trial(
+            trial.number,
+            state,
+            config=trial.config,
+            stage_seconds=trial.stage_seconds,
+            facts=facts,
+            candidates=candidates,
+            representative=representative.quantization if representative is not None else None,
+            feasible=[
+                c.quantization
+                for c in candidates
+                if self._can_be_ranked(c) and not any(v > 0 for v in self._violations(c).values())
+            ],
+            target=target,
+            violations=violations,
+            error=error,
+            traceback=trace,
+        )
+        self._engine.tell(asked, state, representative=representative, violations=violations)
+
+    def _put_back(self, trial: SearchTrial) -> None:
+        self._recorder.put_back_trial(trial.number)
+        self._engine.put_back(trial.number)
+
+    def _violations(self, candidate: CandidateResult) -> dict[str, float]:
+        return {
+            str(constraint): constraint.violation(candidate.metrics[constraint.metric])
+            for constraint in self._study.constraints
+        }
+
+    def _can_be_ranked(self, candidate: CandidateResult) -> bool:
+        return all(candidate.metrics[o.metric] is not None for o in self._study.objectives)
+
+    def _stop_hopeless_study(self, failures_in_a_row: int, error: str | None) -> None:
+        if failures_in_a_row < MAX_FAILURES_AT_START:
+            return
+        counts = self._view.progress().counts
+        never = not any(count for state, count in counts.items() if state.counts)
+        if never or failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise NothingTrainedError(
+                f"{failures_in_a_row} trials in a row failed, the last one with: {error}; "
+                f"see them all with: autosearch trials {self._study.name}"
+            )
+
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[int]:
+        """Keeps a lease for as long as the process lives, evaluation of a trial included."""
+        worker_id = self._recorder.start_worker(_LEASE_S)
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(_LEASE_S / 3):
+                with contextlib.suppress(AutosearchError):
+                    self._recorder.renew_lease(worker_id, _LEASE_S)
+
+        thread = threading.Thread(target=renew, name="autosearch-lease", daemon=True)
+        thread.start()
+        try:
+            yield worker_id
+        finally:
+            ended.set()
+            thread.join()
+            self._recorder.end_worker(worker_id)
+
+
+def _named(fault: Exception) -> str:
+    lines = str(fault).strip().splitlines()
+    return f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__

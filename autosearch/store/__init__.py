@@ -1,0 +1,1 @@
+"""Where trials live: SQLAlchemy tables, migrations, reads as frozen values, artifacts."""

@@ -1,0 +1,256 @@
+"""One database, opened either to write, made and migrated first, or to read, left untouched.
+
+SQLite is put into write-ahead logging and given a busy timeout when it is opened to write, and
+every write transaction begins with ``BEGIN IMMEDIATE``: a transaction that starts by reading and
+writes later would fail at once when another process wrote in between, timeout or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from autosearch.errors import NotFoundError, StorageError
+
+__all__ = ["DEFAULT_STORAGE", "STORAGE_VARIABLE", "Database", "storage_url"]
+
+DEFAULT_STORAGE = "sqlite:///autosearch.db"
+STORAGE_VARIABLE = "AUTOSEARCH_STORAGE"
+VERSION_TABLE = "autosearch_alembic_version"
+
+_BUSY_TIMEOUT_S = 60.0
+
+
+def storage_url(storage: str | None = None) -> str:
+    """The database URL to use: the argument, else ``AUTOSEARCH_STORAGE``, else SQLite here.
+
+    Args:
+        storage: A database URL, or the path of an SQLite file.
+
+    Raises:
+        StorageError: The text is no database URL.
+    """
+    text = storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    if "://" not in text:
+        text = f"sqlite:///{text}"
+    try:
+        url = make_url(text)
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise StorageError(
+            f'storage "{text}" is not a database URL; '
+            "write sqlite:///FILE.db or postgresql://USER@HOST/NAME"
+        ) from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageError(
+            f'storage "{url.get_backend_name()}" is not supported; '
+            "write sqlite:///FILE.db or postgresql://USER@HOST/NAME"
+        )
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise StorageError("an SQLite database in memory keeps nothing; write sqlite:///FILE.db")
+    return url.render_as_string(hide_password=False)
+
+
+class Database:
+    """A database of studies.
+
+    Attributes:
+        url: The database URL, as Optuna's storage takes it too.
+    """
+
+    def __init__(self, url: URL, engine: Engine) -> None:
+        self._url = url
+        self.url = url.render_as_string(hide_password=False)
+        self._engine = engine
+
+    @classmethod
+    def open_to_write(cls, storage: str | None = None) -> Database:
+        """Opens a database, making it or bringing its tables up to date first.
+
+        Raises:
+            StorageError: It cannot be reached, written or upgraded.
+        """
+        url = make_url(storage_url(storage))
+        database = cls(url, _make_engine(url, read_only=False))
+        with _explained(url):
+            database._migrate()
+        return database
+
+    @classmethod
+    def open_to_read(cls, storage: str | None = None) -> Database:
+        """Opens a database that exists and leaves it as it is.
+
+        Raises:
+            NotFoundError: There is no such file, or no study of autosearch in it.
+            StorageError: It cannot be reached, or is of another version.
+        """
+        url = make_url(storage_url(storage))
+        path = _sqlite_path(url)
+        if path is not None and not path.exists():
+            raise NotFoundError(
+                f'there is no database "{path}"; '
+                "start a study with: autosearch run STUDY_FILE, or name another with --storage"
+            )
+        database = cls(url, _make_engine(url, read_only=True))
+        with _explained(url):
+            database._refuse_foreign_schema()
+        return database
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file, or None for a server."""
+        return _sqlite_path(self._url)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        return self._url.render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session whose work is committed at the end, or rolled back as a whole.
+
+        Raises:
+            StorageError: The database refused.
+        """
+        with _explained(self._url), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def exclusive(self, timeout_s: float = 120.0) -> Iterator[None]:
+        """Keeps other processes of this machine out, on SQLite; on a server there is no need.
+
+        Optuna's ``ask`` takes trials twice when several processes ask one SQLite database.
+
+        Raises:
+            StorageError: Another process did not let go in time.
+        """
+        path = self.path
+        if path is None:
+            yield
+            return
+        try:
+            with FileLock(f"{path}.lock", timeout=timeout_s):
+                yield
+        except Timeout as error:
+            raise StorageError(
+                f'another process has held "{path}.lock" for {timeout_s:g} s; '
+                "end it, or name another database with --storage"
+            ) from error
+
+    def explained(self) -> contextlib.AbstractContextManager[None]:
+        """Turns what the database says, to whoever talks to it inside, into a ``StorageError``."""
+        return _explained(self._url)
+
+    def close(self) -> None:
+        """Lets go of all connections."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        config = _alembic_config()
+        with self.exclusive():
+            if _current_revision(self._engine) == _head_revision(config):
+                return
+            with self._engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+    def _refuse_foreign_schema(self) -> None:
+        current, head = _current_revision(self._engine), _head_revision(_alembic_config())
+        if current is None:
+            raise NotFoundError(
+                f'database "{self.shown_url}" holds no study of autosearch; '
+                "start one with: autosearch run STUDY_FILE"
+            )
+        if current != head:
+            raise StorageError(
+                f'database "{self.shown_url}" has schema {current}, this version reads {head}; '
+                "bring it up to date with: autosearch run STUDY_FILE, or install the version "
+                "of autosearch that wrote it"
+            )
+
+
+def _sqlite_path(url: URL) -> Path | None:
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _make_engine(url: URL, *, read_only: bool) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    path = _sqlite_path(url)
+    if path is not None and not path.parent.is_dir():
+        raise StorageError(
+            f'the folder "{path.parent}" of the database does not exist; make it, '
+            "or name another with --storage"
+        )
+    if read_only:
+        url = url.set(
+            database=f"file:{quote(str(url.database))}", query={"mode": "ro", "uri": "true"}
+        )
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        # SQLAlchemy's "begin" event below starts every transaction; the driver must not.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _head_revision(config: Config) -> str | None:
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def _current_revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        return context.get_current_revision()
+
+
+@contextlib.contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    """Turns what a database says into one sentence."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        shown = url.render_as_string(hide_password=True)
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StorageError(
+            f'database "{shown}" cannot be used ({reason}); '
+            "check that it can be reached and written, or name another with --storage"
+        ) from error
+    except PermissionError as error:
+        raise StorageError(
+            f'"{error.filename}" cannot be written; make its folder writable, '
+            "or name another database with --storage"
+        ) from error

@@ -1,0 +1,53 @@
+"""Deleting a study, and only what nothing else refers to."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.tables import CandidateRow, PromotionRow, StudyRow, TrialRow
+
+__all__ = ["delete_study_rows"]
+
+
+def delete_study_rows(database: Database, artifacts: ArtifactStore, study_id: int) -> int:
+    """Removes a study's rows here, and its files.
+
+    A file that another study or a promotion refers to stays: what was ever promoted is never
+    deleted.
+
+    Args:
+        database: Opened to write.
+        artifacts: Where the study's files are.
+        study_id: The study's row.
+
+    Returns:
+        How many files were removed.
+    """
+    with database.session() as session:
+        mine = _files(session, study_id, of_others=False)
+        kept = _files(session, study_id, of_others=True)
+        promoted = session.execute(select(PromotionRow.artifact_sha256, PromotionRow.keras_sha256))
+        kept.update(sha256 for row in promoted for sha256 in row if sha256 is not None)
+        session.execute(delete(StudyRow).where(StudyRow.id == study_id))
+    # Only once the rows are gone: a row must never name a file that is not there.
+    return artifacts.delete(mine - kept)
+
+
+def _files(session: Session, study_id: int, *, of_others: bool) -> set[str]:
+    if of_others:
+        candidate_filter, trial_filter = (
+            CandidateRow.study_id != study_id,
+            TrialRow.study_id != study_id,
+        )
+    else:
+        candidate_filter, trial_filter = (
+            CandidateRow.study_id == study_id,
+            TrialRow.study_id == study_id,
+        )
+    files = set(session.scalars(select(CandidateRow.artifact_sha256).where(candidate_filter)))
+    facts = session.scalars(select(TrialRow.facts).where(trial_filter))
+    files.update(fact["keras_sha256"] for fact in facts if "keras_sha256" in fact)
+    return {sha256 for sha256 in files if sha256 is not None}

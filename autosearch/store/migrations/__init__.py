@@ -1,0 +1,1 @@
+"""Alembic's migrations of the ``autosearch_`` tables: the only way to the schema."""

@@ -1,0 +1,283 @@
+"""Writes what happens in a study, each event in one transaction."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from autosearch.store.database import Database
+from autosearch.store.tables import (
+    CandidateRow,
+    EpochRow,
+    MeasurementRow,
+    StudyRow,
+    TargetRow,
+    TrialRow,
+    WorkerRow,
+)
+from autosearch.values import CandidateResult, TrialState
+
+__all__ = ["Recorder", "utc_now"]
+
+_MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
+_CANDIDATE_COLUMNS = ("accuracy", "size_bytes", "parameters", "macs")
+_EPOCH_COLUMNS = (
+    "accuracy",
+    "train_accuracy",
+    "train_loss",
+    "validation_loss",
+    "learning_rate",
+    "seconds",
+)
+
+
+def utc_now() -> datetime:
+    """The time as the tables hold it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Recorder:
+    """Writes into one study's rows. Safe to use from several processes at once.
+
+    Args:
+        database: Opened to write.
+        study_id: The row of the study, from ``save_study``.
+    """
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self._database = database
+        self._study_id = study_id
+
+    @staticmethod
+    def save_study(
+        database: Database,
+        *,
+        name: str,
+        seed: int,
+        definition: Mapping[str, Any],
+        definition_sha256: str,
+        data_fingerprint: str | None,
+        environment: Mapping[str, Any],
+    ) -> int:
+        """Makes the study's row, or brings it up to date, and answers its id."""
+        with database.session() as session:
+            row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            if row is None:
+                row = StudyRow(name=name, seed=seed, created_at=utc_now())
+                session.add(row)
+            row.definition = dict(definition)
+            row.definition_sha256 = definition_sha256
+            row.data_fingerprint = data_fingerprint
+            row.environment = dict(environment)
+            session.flush()
+            return row.id
+
+    def add_run_seconds(self, seconds: float) -> None:
+        """Adds wall-clock time to what the study has used of its budget."""
+        with self._database.session() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.id == self._study_id)
+                .values(run_seconds=StudyRow.run_seconds + seconds)
+            )
+
+    def start_worker(self, lease_s: float) -> int:
+        """Records this process as a worker with a lease, and answers the worker's id."""
+        with self._database.session() as session:
+            now = utc_now()
+            row = WorkerRow(
+                study_id=self._study_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                started_at=now,
+                lease_until=now + timedelta(seconds=lease_s),
+            )
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def renew_lease(self, worker_id: int, lease_s: float) -> None:
+        """Says that the worker is alive for that long."""
+        with self._database.session() as session:
+            session.execute(
+                update(WorkerRow)
+                .where(WorkerRow.id == worker_id)
+                .values(lease_until=utc_now() + timedelta(seconds=lease_s))
+            )
+
+    def end_worker(self, worker_id: int) -> None:
+        """Says that the worker has ended."""
+        with self._database.session() as session:
+            session.execute(
+                update(WorkerRow).where(WorkerRow.id == worker_id).values(ended_at=utc_now())
+            )
+
+    def start_trial(self, number: int, worker_id: int | None) -> None:
+        """Records that the trial runs; what an interrupted attempt left is cleared."""
+        with self._database.session() as session:
+            row = _find_trial(session, self._study_id, number)
+            if row is None:
+                row = TrialRow(study_id=self._study_id, number=number, attempt=1)
+                session.add(row)
+            else:
+                row.attempt += 1
+                session.execute(delete(EpochRow).where(EpochRow.trial_id == row.id))
+                session.execute(delete(CandidateRow).where(CandidateRow.trial_id == row.id))
+            row.state = TrialState.RUNNING
+            row.worker_id = worker_id
+            row.started_at = utc_now()
+            row.finished_at = row.duration_s = row.error = row.traceback = None
+            row.parameters = row.macs = row.violations = None
+            row.config, row.stage_seconds, row.facts = {}, {}, {}
+
+    def put_back_trial(self, number: int) -> None:
+        """Records that the trial was interrupted and waits to be evaluated from its start."""
+        with self._database.session() as session:
+            row = _find_trial(session, self._study_id, number)
+            if row is not None:
+                session.execute(delete(EpochRow).where(EpochRow.trial_id == row.id))
+                row.state, row.started_at, row.worker_id = TrialState.WAITING, None, None
+
+    def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Records what the trial reported after an epoch."""
+        figures = {name: _finite(value) for name, value in metrics.items()}
+        with self._database.session() as session:
+            trial = _get_trial(session, self._study_id, number)
+            session.merge(
+                EpochRow(
+                    trial_id=trial.id,
+                    epoch=epoch,
+                    **{name: figures.get(name) for name in _EPOCH_COLUMNS},
+                    metrics={k: v for k, v in figures.items() if k not in _EPOCH_COLUMNS},
+                )
+            )
+
+    def finish_trial(
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        config: Mapping[str, Any],
+        stage_seconds: Mapping[str, float],
+        facts: Mapping[str, Any],
+        candidates: Sequence[CandidateResult] = (),
+        representative: str | None = None,
+        feasible: Sequence[str] = (),
+        target: Mapping[str, Any] | None = None,
+        violations: Mapping[str, float] | None = None,
+        error: str | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        """Records the end of a trial with its candidates, all or nothing.
+
+        Args:
+            number: The trial.
+            state: A finished state.
+            config: Parameter name to value.
+            stage_seconds: Stage name to its duration in seconds.
+            facts: What the evaluator described; ``parameters`` and ``macs`` become columns.
+            candidates: The trial's candidates.
+            representative: The quantization whose figures the sampler was told.
+            feasible: The quantizations that keep every constraint.
+            target: Where latency and memory were taken; ``name`` and ``key`` and the rest.
+            violations: Constraint to how far it was exceeded, relative to its bound.
+            error: Why it failed, in a sentence.
+            traceback: The traceback, if it failed.
+        """
+        with self._database.session() as session:
+            row = _get_trial(session, self._study_id, number)
+            now = utc_now()
+            row.state, row.finished_at = state, now
+            row.duration_s = (now - (row.started_at or now)).total_seconds()
+            row.config = dict(config)
+            row.stage_seconds = {name: round(s, 4) for name, s in stage_seconds.items()}
+            row.facts = dict(facts)
+            row.parameters, row.macs = facts.get("parameters"), facts.get("macs")
+            row.violations = dict(violations) if violations is not None else None
+            row.error, row.traceback = error, traceback
+            target_id = _target_id(session, target) if target is not None else None
+            for candidate in candidates:
+                self._add_candidate(
+                    session,
+                    row,
+                    candidate,
+                    is_representative=candidate.quantization == representative,
+                    is_feasible=candidate.quantization in feasible,
+                    target_id=target_id,
+                )
+
+    def _add_candidate(
+        self,
+        session: Session,
+        trial: TrialRow,
+        candidate: CandidateResult,
+        *,
+        is_representative: bool,
+        is_feasible: bool,
+        target_id: int | None,
+    ) -> None:
+        metrics = {name: _finite(value) for name, value in candidate.metrics.items()}
+        elsewhere = _CANDIDATE_COLUMNS + (_MEASURED if target_id is not None else ())
+        row = CandidateRow(
+            study_id=self._study_id,
+            trial_id=trial.id,
+            quantization=candidate.quantization,
+            is_representative=is_representative,
+            is_feasible=is_feasible,
+            accuracy_low=candidate.accuracy_low,
+            accuracy_high=candidate.accuracy_high,
+            artifact_sha256=candidate.artifact,
+            **{name: metrics.get(name) for name in _CANDIDATE_COLUMNS},
+            metrics={name: value for name, value in metrics.items() if name not in elsewhere},
+            conditions=dict(candidate.conditions),
+            reasons=dict(candidate.reasons),
+        )
+        session.add(row)
+        if target_id is None:
+            return
+        session.flush()
+        session.add(
+            MeasurementRow(
+                candidate_id=row.id,
+                target_id=target_id,
+                is_measured=True,
+                reference_latency_ms=candidate.conditions.get("reference_latency_ms"),
+                measured_at=utc_now(),
+                **{name: metrics.get(name) for name in _MEASURED},
+            )
+        )
+
+
+def _find_trial(session: Session, study_id: int, number: int) -> TrialRow | None:
+    return session.scalar(
+        select(TrialRow).where(TrialRow.study_id == study_id, TrialRow.number == number)
+    )
+
+
+def _get_trial(session: Session, study_id: int, number: int) -> TrialRow:
+    row = _find_trial(session, study_id, number)
+    if row is None:
+        raise LookupError(f"trial {number} was never started")
+    return row
+
+
+def _target_id(session: Session, target: Mapping[str, Any]) -> int:
+    row = session.scalar(select(TargetRow).where(TargetRow.key == target["key"]))
+    if row is None:
+        description = {k: v for k, v in target.items() if k not in ("key", "name")}
+        row = TargetRow(key=target["key"], name=target["name"], description=description)
+        session.add(row)
+        session.flush()
+    return row.id
+
+
+def _finite(value: float | None) -> float | None:
+    """The value, or None where SQL and JSON have no word for it."""
+    return None if value is None or not math.isfinite(value) else float(value)

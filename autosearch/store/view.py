@@ -1,0 +1,417 @@
+"""A read-only view of a study: frames, front, hypervolume.
+
+Each frame is tidy, one row a thing, with documented columns; a figure that is not to be had is
+NaN in a frame and null in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Select, func, select
+
+from autosearch import pareto
+from autosearch.errors import NotFoundError
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.tables import (
+    CandidateRow,
+    EpochRow,
+    MeasurementRow,
+    StudyRow,
+    TargetRow,
+    TrialRow,
+)
+from autosearch.values import Constraint, Objective, TrialState
+
+__all__ = ["CANDIDATE_COLUMNS", "Progress", "StudyView", "candidate_id", "records", "study_names"]
+
+CANDIDATE_COLUMNS = (
+    "candidate",
+    "trial",
+    "quantization",
+    "feasible",
+    "representative",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "target",
+    "is_measured",
+    "parameters",
+    "macs",
+    "artifact",
+)
+_WHOLE = ("size_bytes", "memory_bytes", "parameters", "macs")
+_FLOATS = (
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "latency_ms",
+    "latency_p90_ms",
+    *_WHOLE,
+)
+
+
+def candidate_id(trial: int, quantization: str) -> str:
+    """The id of a candidate within its study, such as ``12-int8``."""
+    return f"{trial}-{quantization}" if quantization else str(trial)
+
+
+def study_names(database: Database) -> list[str]:
+    """The names of all studies, the newest first."""
+    with database.session() as session:
+        return list(session.scalars(select(StudyRow.name).order_by(StudyRow.id.desc())))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        counts: Trials by state.
+        best_accuracy: Of the feasible candidates; None without one that has an accuracy.
+        num_epochs: Epochs trained in all trials.
+        run_seconds: Wall-clock seconds of all finished runs.
+    """
+
+    counts: Mapping[TrialState, int]
+    best_accuracy: float | None
+    num_epochs: int
+    run_seconds: float
+
+    @property
+    def num_counted(self) -> int:
+        """Trials that count towards the budget."""
+        return sum(count for state, count in self.counts.items() if state.counts)
+
+
+class StudyView:
+    """What a study has found so far. Every call reads the database anew.
+
+    Args:
+        database: Opened to read or to write.
+        artifacts: Where the study's files are.
+        name: The study's name.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+    """
+
+    def __init__(self, database: Database, artifacts: ArtifactStore, name: str) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        with database.session() as session:
+            row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            if row is None:
+                known = session.scalars(select(StudyRow.name).order_by(StudyRow.name)).all()
+                listed = ", ".join(known) if known else "none"
+                raise NotFoundError(f'there is no study "{name}"; expected one of: {listed}')
+            self.id = row.id
+            self.created_at = row.created_at
+            self.seed = row.seed
+            self.definition: dict[str, Any] = row.definition
+            self.definition_sha256 = row.definition_sha256
+            self.data_fingerprint = row.data_fingerprint
+            self.environment: dict[str, Any] = row.environment
+        self.name = name
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the study is after."""
+        return tuple(Objective.model_validate(o) for o in self.definition["objectives"])
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a candidate must keep to be feasible."""
+        return tuple(Constraint.model_validate(c) for c in self.definition["constraints"])
+
+    def progress(self) -> Progress:
+        """How far the study is, in a few small queries."""
+        with self._database.session() as session:
+            counts = session.execute(
+                select(TrialRow.state, func.count())
+                .where(TrialRow.study_id == self.id)
+                .group_by(TrialRow.state)
+            ).all()
+            best = session.scalar(
+                select(func.max(CandidateRow.accuracy)).where(
+                    CandidateRow.study_id == self.id, CandidateRow.is_feasible
+                )
+            )
+            epochs = session.scalar(
+                select(func.count())
+                .select_from(EpochRow)
+                .join(TrialRow, TrialRow.id == EpochRow.trial_id)
+                .where(TrialRow.study_id == self.id)
+            )
+            seconds = session.scalar(select(StudyRow.run_seconds).where(StudyRow.id == self.id))
+        return Progress(
+            counts={TrialState(state): count for state, count in counts},
+            best_accuracy=best,
+            num_epochs=epochs or 0,
+            run_seconds=seconds or 0.0,
+        )
+
+    def longest_running(self, now: datetime) -> timedelta | None:
+        """How long the trial that has run the longest runs by now (UTC), if any runs."""
+        with self._database.session() as session:
+            started = session.scalar(
+                select(func.min(TrialRow.started_at)).where(
+                    TrialRow.study_id == self.id, TrialRow.state == TrialState.RUNNING
+                )
+            )
+        return now - started if started is not None else None
+
+    def trials_frame(self) -> pd.DataFrame:
+        """One row a trial, by number.
+
+        Columns: ``number``, ``state``, ``config`` (parameter name to value), ``started_at`` and
+        ``finished_at`` (UTC), ``duration_s``, ``error``, ``attempt``, ``parameters``, ``macs``,
+        ``stage_seconds`` (stage to seconds), ``violations`` (constraint to how far exceeded),
+        ``facts`` (what else the evaluator described), ``traceback``.
+        """
+        statement = (
+            select(
+                TrialRow.number,
+                TrialRow.state,
+                TrialRow.config,
+                TrialRow.started_at,
+                TrialRow.finished_at,
+                TrialRow.duration_s,
+                TrialRow.error,
+                TrialRow.attempt,
+                TrialRow.parameters,
+                TrialRow.macs,
+                TrialRow.stage_seconds,
+                TrialRow.violations,
+                TrialRow.facts,
+                TrialRow.traceback,
+            )
+            .where(TrialRow.study_id == self.id)
+            .order_by(TrialRow.number)
+        )
+        return self._frame(statement)
+
+    def epochs_frame(self) -> pd.DataFrame:
+        """One row an epoch of a trial.
+
+        Columns: ``trial``, ``epoch`` (from 1), ``accuracy`` (validation), ``train_accuracy``,
+        ``train_loss``, ``validation_loss``, ``learning_rate``, ``seconds``, and ``metrics`` with
+        what else was reported.
+        """
+        statement = (
+            select(
+                TrialRow.number.label("trial"),
+                EpochRow.epoch,
+                EpochRow.accuracy,
+                EpochRow.train_accuracy,
+                EpochRow.train_loss,
+                EpochRow.validation_loss,
+                EpochRow.learning_rate,
+                EpochRow.seconds,
+                EpochRow.metrics,
+            )
+            .join(TrialRow, TrialRow.id == EpochRow.trial_id)
+            .where(TrialRow.study_id == self.id)
+            .order_by(TrialRow.number, EpochRow.epoch)
+        )
+        return self._frame(statement)
+
+    def candidates_frame(self) -> pd.DataFrame:
+        """One row a candidate and target, by trial.
+
+        Columns: ``candidate`` (the id that ``show`` and ``promote`` take), ``trial``,
+        ``quantization``, ``feasible``, ``representative`` (the sampler was told this one),
+        ``accuracy``, ``accuracy_low``, ``accuracy_high`` (90 % interval), ``size_bytes``,
+        ``latency_ms`` (p50), ``latency_p90_ms``, ``memory_bytes``, ``target`` (where those
+        three were taken), ``is_measured``, ``parameters``, ``macs``, ``artifact`` (a path or
+        URL that opens), then every other metric that the evaluator answered, and last
+        ``artifact_sha256``, ``target_id``, ``target_description``, ``conditions`` (how the
+        figures were taken) and ``reasons`` (metric to why it has no figure).
+        """
+        statement = (
+            select(
+                TrialRow.number.label("trial"),
+                CandidateRow.quantization,
+                CandidateRow.is_feasible.label("feasible"),
+                CandidateRow.is_representative.label("representative"),
+                CandidateRow.accuracy,
+                CandidateRow.accuracy_low,
+                CandidateRow.accuracy_high,
+                CandidateRow.size_bytes,
+                MeasurementRow.latency_ms,
+                MeasurementRow.latency_p90_ms,
+                MeasurementRow.memory_bytes,
+                TargetRow.name.label("target"),
+                MeasurementRow.is_measured,
+                CandidateRow.parameters,
+                CandidateRow.macs,
+                CandidateRow.artifact_sha256,
+                CandidateRow.metrics,
+                CandidateRow.conditions,
+                CandidateRow.reasons,
+                TargetRow.id.label("target_id"),
+                TargetRow.description.label("target_description"),
+            )
+            .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
+            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+            .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
+            .where(CandidateRow.study_id == self.id)
+            .order_by(TrialRow.number, CandidateRow.id)
+        )
+        frame = self._frame(statement)
+        frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
+        frame["artifact"] = [
+            self._artifacts.url(sha256) if isinstance(sha256, str) else None
+            for sha256 in frame["artifact_sha256"]
+        ]
+        others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
+        frame = frame.drop(columns=["metrics"])
+        tail = ["artifact_sha256", "target_id", "target_description", "conditions", "reasons"]
+        ordered = frame[[*CANDIDATE_COLUMNS]].astype(dict.fromkeys(_FLOATS, float))
+        for name in others.columns:
+            # A user's function may answer what elsewhere is measured on a target.
+            ordered[name] = others[name]
+        return pd.concat([ordered, frame[tail]], axis=1)
+
+    def front_frame(self, target: str | None = None) -> pd.DataFrame:
+        """The feasible candidates that no other feasible candidate dominates.
+
+        Args:
+            target: The name of the target whose figures are ranked; by default the one on
+                which most candidates were measured. Figures of two targets never meet.
+
+        Returns:
+            Rows of ``candidates_frame()``, in order of the first objective, the best first.
+
+        Raises:
+            NotFoundError: No candidate was measured on that target.
+        """
+        frame = self.candidates_frame()
+        frame = frame[frame["feasible"].astype(bool)]
+        frame = self._on_one_target(frame, target)
+        values = self.minimized(frame)
+        front = frame[pareto.non_dominated(values)] if len(frame) else frame
+        first = self.objectives[0]
+        ascending = first.direction == "minimize"
+        return front.sort_values(
+            [first.metric, "trial"] if first.metric in front else ["trial"],
+            ascending=[ascending, True] if first.metric in front else [True],
+            kind="stable",
+        ).reset_index(drop=True)
+
+    def hypervolume(self, reference_point: Sequence[float] | Mapping[str, float]) -> float:
+        """The volume between the front and a reference point, in the units of the objectives.
+
+        Args:
+            reference_point: A value for every objective, in their order or by name, worse than
+                what is to be counted.
+
+        Raises:
+            ValueError: It has not one value for every objective.
+        """
+        metrics = [objective.metric for objective in self.objectives]
+        if isinstance(reference_point, Mapping):
+            reference_point = [reference_point[m] for m in metrics if m in reference_point]
+        if len(reference_point) != len(metrics):
+            raise ValueError(
+                f"the reference point has {len(reference_point)} values, the study has "
+                f"{len(metrics)} objectives; give one for each of: {', '.join(metrics)}"
+            )
+        reference = [o.minimized(v) for o, v in zip(self.objectives, reference_point, strict=True)]
+        return pareto.hypervolume(self.minimized(self.front_frame()), np.asarray(reference))
+
+    def minimized(self, frame: pd.DataFrame) -> np.ndarray:
+        """The objectives of a candidates' frame as an array (rows, objectives), lower is better."""
+        columns = []
+        for objective in self.objectives:
+            if objective.metric in frame:
+                values = frame[objective.metric].to_numpy(dtype=float)
+            else:
+                values = np.full(len(frame), np.nan)
+            columns.append(-values if objective.direction == "maximize" else values)
+        return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+
+    def candidate(self, name: str) -> dict[str, Any]:
+        """Everything about one candidate: its row with ``config``, ``epochs`` and ``stages``.
+
+        Raises:
+            NotFoundError: The study has no such candidate.
+        """
+        frame = self.candidates_frame()
+        rows = frame[frame["candidate"] == name]
+        if rows.empty:
+            raise NotFoundError(
+                f'study "{self.name}" has no candidate "{name}"; '
+                f"list them with: autosearch front {self.name}"
+            )
+        record = records(self._on_one_target(rows, None))[0]
+        trials = self.trials_frame()
+        trial = records(trials[trials["number"] == record["trial"]])[0]
+        epochs = self.epochs_frame()
+        record["config"] = trial["config"]
+        record["stage_seconds"] = trial["stage_seconds"]
+        record["facts"] = trial["facts"]
+        record["started_at"] = trial["started_at"]
+        record["epochs"] = records(epochs[epochs["trial"] == record["trial"]])
+        return record
+
+    def artifact(self, sha256: str) -> bytes:
+        """A file of the study, by content.
+
+        Raises:
+            NotFoundError: It is not in the artifact store.
+        """
+        return self._artifacts.get(sha256)
+
+    def _on_one_target(self, frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
+        if target is not None:
+            named = frame[frame["target"] == target]
+            if named.empty:
+                known = ", ".join(sorted(set(frame["target"].dropna()))) or "none"
+                raise NotFoundError(
+                    f'no candidate of "{self.name}" was measured on "{target}"; '
+                    f"expected one of: {known}"
+                )
+            frame = named
+        ids = frame["target_id"].dropna()
+        if ids.empty:
+            return frame
+        return frame[frame["target_id"] == ids.mode().iloc[0]]
+
+    def _frame(self, statement: Select[Any]) -> pd.DataFrame:
+        with self._database.session() as session:
+            result = session.execute(statement)
+            return pd.DataFrame(list(result.all()), columns=list(result.keys()))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as JSON-friendly dicts: no NaN, whole numbers whole, times in UTC."""
+    return [
+        {str(name): _plain(str(name), value) for name, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        return json.loads(json.dumps(value, default=str))
+    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC).isoformat()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if name in _WHOLE and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -1,0 +1,308 @@
+"""A study: what may be searched, what is sought, and what it may cost."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Mapping
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from autosearch.data import Dataset, dataset_from_definition
+from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
+from autosearch.space import SearchSpace
+from autosearch.values import MEASURED_METRICS, Budget, Constraint, Objective, Target
+
+__all__ = ["Study", "changes", "load_study_file"]
+
+
+class Study(BaseModel):
+    """A named search: declare it in a Python file, and start it with ``autosearch run FILE``.
+
+    Either ``dataset`` and ``space`` are given, and Keras trains what is sampled, or ``evaluator``
+    is a function of the trial, and whatever it answers is the result.
+
+    Attributes:
+        name: The study's name in the database; running the same name again resumes it.
+        dataset: The labelled images.
+        space: What may be sampled.
+        evaluator: A function of the trial, or an object with ``evaluate(trial)``, in place of
+            training.
+        objectives: What is better, in order of importance for listings.
+        constraints: What a candidate must keep to be feasible.
+        budget: What the study may spend.
+        target: Where the model will run.
+        sampler: ``"tpe"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``, ``"gp"``, or any
+            ``optuna.samplers.BaseSampler``.
+
+    Raises:
+        DefinitionError: With every fault of the definition, a line each.
+
+    Example:
+        >>> from autosearch import Budget, Study, maximize, minimize
+        >>> def look_up(trial):
+        ...     width = trial.hp.Int("width", 8, 64, step=8)
+        ...     return {"accuracy": 1 - 1 / width, "size_bytes": 100 * width}
+        >>> study = Study(
+        ...     name="table",
+        ...     evaluator=look_up,
+        ...     objectives=[maximize("accuracy"), minimize("size_bytes")],
+        ...     budget=Budget(trials=20),
+        ... )
+        >>> study.is_declarative
+        False
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(min_length=1, max_length=200)
+    dataset: Any = None
+    space: SearchSpace | None = None
+    evaluator: Any = None
+    objectives: tuple[Objective, ...] = Field(min_length=1)
+    constraints: tuple[Constraint, ...] = ()
+    budget: Budget = Budget(trials=100)
+    target: Target = Target("host")
+    sampler: Any = "tpe"
+
+    _source_file: Path | None = PrivateAttr(default=None)
+
+    def __init__(self, **words: Any) -> None:
+        try:
+            super().__init__(**words)
+        except ValidationError as error:
+            name = words.get("name")
+            raise DefinitionError(_faults(f'study "{name}"', error)) from None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Study:
+        faults = [*self._faults_of_parts(), *self._faults_of_metrics()]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _faults_of_parts(self) -> list[str]:
+        faults = []
+        if not self.name.isprintable() or self.name != self.name.strip() or self.name[0] == "-":
+            faults.append("the name must be printable, without spaces around it or a leading '-'")
+        if self.evaluator is None and (self.space is None or self.dataset is None):
+            missing = "space" if self.space is None else "dataset"
+            faults.append(f"{missing} is missing; give dataset and space, or an evaluator")
+        if self.evaluator is not None and (self.space is not None or self.dataset is not None):
+            faults.append("an evaluator takes the place of dataset and space; leave those out")
+        if self.evaluator is not None and not (
+            callable(self.evaluator) or callable(getattr(self.evaluator, "evaluate", None))
+        ):
+            faults.append(
+                f"evaluator is {type(self.evaluator).__name__}; expected a function of the trial, "
+                "or an object with evaluate(trial)"
+            )
+        if self.dataset is not None and not isinstance(self.dataset, Dataset):
+            faults.append(
+                f"dataset is {type(self.dataset).__name__}; expected one of autosearch.data, "
+                "such as Digits(), or a Dataset of your own"
+            )
+        return faults
+
+    def _faults_of_metrics(self) -> list[str]:
+        faults = []
+        metrics = [objective.metric for objective in self.objectives]
+        faults += [f'objective "{m}" is named twice' for m in sorted(set(metrics))
+                   if metrics.count(m) > 1]  # fmt: skip
+        if self.evaluator is None:
+            named = [("objective", metric) for metric in metrics]
+            named += [("constraint", constraint.metric) for constraint in self.constraints]
+            faults += [
+                f'{kind} "{metric}" is not known; expected one of: {", ".join(MEASURED_METRICS)}'
+                for kind, metric in named
+                if metric not in MEASURED_METRICS
+            ]
+        return faults
+
+    @property
+    def source_file(self) -> Path | None:
+        """The file that it was loaded from, by ``load_study_file``."""
+        return self._source_file
+
+    @property
+    def is_declarative(self) -> bool:
+        """Whether its definition alone makes it again, with no code of the user's."""
+        return (
+            self.evaluator is None
+            and self.space is not None
+            and self.space.is_declarative
+            and isinstance(self.sampler, str)
+            and dataset_is_built_in(self.dataset)
+        )
+
+    def definition(self) -> dict[str, Any]:
+        """The study in JSON's terms.
+
+        What is code is named by module and hash, so that a change is noticed; the study is made
+        again from it only if ``is_declarative``.
+        """
+        return {
+            "name": self.name,
+            "dataset": self.dataset.definition() if self.dataset is not None else None,
+            "space": self.space.definition() if self.space is not None else None,
+            "evaluator": code_definition(self.evaluator) if self.evaluator is not None else None,
+            "objectives": [o.model_dump(mode="json") for o in self.objectives],
+            "constraints": [c.model_dump(mode="json") for c in self.constraints],
+            "budget": self.budget.model_dump(mode="json"),
+            "target": self.target.model_dump(mode="json"),
+            "sampler": self.sampler
+            if isinstance(self.sampler, str)
+            else {"class": type(self.sampler).__qualname__},
+        }
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> Study:
+        """Makes a declarative study again.
+
+        Raises:
+            DefinitionError: Part of it is code, which only its file holds.
+        """
+        if definition["evaluator"] is not None or not isinstance(definition["sampler"], str):
+            raise DefinitionError(
+                f'study "{definition["name"]}" has code of its own; name its file: --study-file FILE'
+            )
+        return cls(
+            name=definition["name"],
+            dataset=dataset_from_definition(definition["dataset"]),
+            space=SearchSpace.from_definition(definition["space"]),
+            objectives=[Objective.model_validate(o) for o in definition["objectives"]],
+            constraints=[Constraint.model_validate(c) for c in definition["constraints"]],
+            budget=Budget.model_validate(definition["budget"]),
+            target=Target.model_validate(definition["target"]),
+            sampler=definition["sampler"],
+        )
+
+    def definition_sha256(self) -> str:
+        """Identifies the definition; the budget may change without it."""
+        identity = {k: v for k, v in self.definition().items() if k != "budget"}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def dataset_is_built_in(dataset: Any) -> bool:
+    """Whether the dataset's definition alone makes it again."""
+    try:
+        dataset_from_definition(dataset.definition())
+    except AutosearchError:
+        return False
+    return True
+
+
+def code_definition(code: Any) -> dict[str, str]:
+    """Names a function or an object's class, with a hash of its syntax tree.
+
+    Layout and comments do not count, so reformatting a file is no change.
+    """
+    named = code if inspect.isroutine(code) or inspect.isclass(code) else type(code)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(named)))
+        text = ast.dump(tree)
+    except (OSError, TypeError, SyntaxError):
+        # A lambda within a call, or code typed at a prompt, has no source of its own.
+        text = getattr(getattr(named, "__code__", None), "co_code", b"").hex()
+    return {
+        "callable": f"{named.__module__}:{named.__qualname__}",
+        "syntax_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two definitions, a line each; the budget is left out."""
+    old, new = _flat(before), _flat(after)
+    return [
+        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
+        for key in dict.fromkeys([*old, *new])
+        if not key.startswith("budget.") and old.get(key) != new.get(key)
+    ]
+
+
+def load_study_file(path: str | Path) -> Study:
+    """Runs a Python file and answers the study that it declares.
+
+    The study is the variable ``study``, or else the only ``Study`` at the top of the file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DefinitionError: It does not run, or declares no study.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NotFoundError(f'there is no study file "{path}"; name a Python file with a Study')
+    module_name = f"autosearch_study_{path.stem}"
+    spec = util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise DefinitionError(f'"{path}" is not a Python file; expected one that ends in .py')
+    module = util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    # The file may import what stands beside it, as it could when run by itself.
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except AutosearchError:
+        raise
+    except ValidationError as error:
+        raise DefinitionError(_faults(str(path), error)) from error
+    except Exception as error:
+        where = _line_in(path, error)
+        raise DefinitionError(
+            f"{path}{where} does not run ({type(error).__name__}: {error}); "
+            "mend it, or see the whole traceback with --debug"
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    study = getattr(module, "study", None)
+    if not isinstance(study, Study):
+        found = [value for value in vars(module).values() if isinstance(value, Study)]
+        if len(found) != 1:
+            raise DefinitionError(
+                f'"{path}" declares {"several studies" if found else "no study"}; '
+                "expected one: study = Study(...)"
+            )
+        study = found[0]
+    study._source_file = path.resolve()
+    return study
+
+
+def _faults(what: str, error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{place}: {message}" if place else message)
+    return f"{what} is not well defined: {'; '.join(lines)}"
+
+
+def _line_in(path: Path, error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno},"
+    line, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(path):
+            line = step.tb_lineno
+        step = step.tb_next
+    return f", line {line}," if line is not None else ""
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for key in value for k, v in _flat(value[key], f"{prefix}{key}.").items()}
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return {k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()}
+    return {prefix.removesuffix("."): value}
+
+
+def _shown(flat: Mapping[str, Any], key: str) -> str:
+    return json.dumps(flat[key]) if key in flat else "absent"
+
+

@@ -1,0 +1,249 @@
+"""The values that every other part speaks of: what a study asks for and what a trial answers.
+
+Nothing here computes, stores or trains. A user's words are frozen pydantic models that refuse
+what makes no sense, all faults at once; what travels inside is a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from autosearch.space.hyperparameters import HyperParameters
+
+__all__ = [
+    "MEASURED_METRICS",
+    "Budget",
+    "CandidateResult",
+    "Constraint",
+    "Direction",
+    "Evaluator",
+    "EvaluatorTrial",
+    "Objective",
+    "Target",
+    "TrialState",
+    "at_most",
+    "maximize",
+    "minimize",
+]
+
+MEASURED_METRICS: tuple[str, ...] = (
+    "accuracy",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "parameters",
+    "macs",
+)
+"""What the built-in evaluator reads off every candidate, and so what an objective may name."""
+
+
+class Direction(StrEnum):
+    """Which way an objective is better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the trial counts towards the budget: a failed one does not."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen to the trial."""
+        return self.counts or self is TrialState.FAILED
+
+
+class _Words(BaseModel):
+    """A user's words: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Objective(_Words):
+    """A metric and the direction in which it is better. Use ``maximize`` and ``minimize``."""
+
+    metric: str = Field(min_length=1)
+    direction: Direction
+
+    def minimized(self, value: float) -> float:
+        """The value as everything inside compares it: lower is better."""
+        return -value if self.direction is Direction.MAXIMIZE else value
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.metric}"
+
+
+class Constraint(_Words):
+    """An upper bound on a metric. A candidate is feasible when value ≤ bound."""
+
+    metric: str = Field(min_length=1)
+    bound: float = Field(allow_inf_nan=False)
+
+    def violation(self, value: float | None) -> float:
+        """How far over the bound, relative to it; at most 0 is feasible, None is infeasible."""
+        if value is None:
+            return 1.0
+        return (value - self.bound) / max(abs(self.bound), 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.metric} ≤ {self.bound:g}"
+
+
+def maximize(metric: str) -> Objective:
+    """An objective of which more is better, such as ``maximize("accuracy")``."""
+    return Objective(metric=metric, direction=Direction.MAXIMIZE)
+
+
+def minimize(metric: str) -> Objective:
+    """An objective of which less is better, such as ``minimize("size_bytes")``."""
+    return Objective(metric=metric, direction=Direction.MINIMIZE)
+
+
+def at_most(metric: str, bound: float) -> Constraint:
+    """A bound that a candidate must keep, such as ``at_most("size_bytes", 64_000)``."""
+    return Constraint(metric=metric, bound=float(bound))
+
+
+class Budget(_Words):
+    """What a study may spend; it ends at whichever limit comes first.
+
+    Attributes:
+        trials: Trials that end complete, pruned or infeasible; failed ones do not count.
+        minutes: Wall-clock minutes, summed over all runs of the study.
+        total_epochs: Epochs trained, summed over all trials.
+    """
+
+    trials: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    total_epochs: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Budget:
+        if self.trials is None and self.minutes is None and self.total_epochs is None:
+            raise ValueError("a budget needs a limit; write Budget(trials=30) or Budget(minutes=60)")
+        return self
+
+
+class Target(_Words):
+    """Where the model will run. ``Target("host")`` is the machine that searches."""
+
+    name: str = "host"
+
+    def __init__(self, name: str = "host", **words: Any) -> None:
+        super().__init__(name=name, **words)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Target:
+        if self.name != "host":
+            raise ValueError(f'target "{self.name}" is not known; expected Target("host")')
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """One deployable file, or one point of a user's own function, as an evaluator answers it.
+
+    Attributes:
+        quantization: The quantization scheme; for a user's function any label, "" by default.
+        metrics: Metric name to figure, in the unit of its name. None means not to be had.
+        accuracy_low: Lower end of the 90 % interval of the accuracy, if it has one.
+        accuracy_high: Upper end of it.
+        artifact: SHA-256 of the file in the artifact store, if there is a file.
+        conditions: How the figures were taken; JSON-friendly.
+        reasons: Metric name to why its figure is None.
+        is_representative: Whether the sampler learns from this one; if none of a trial's
+            candidates says so, it is the first.
+    """
+
+    metrics: Mapping[str, float | None]
+    quantization: str = ""
+    is_representative: bool = False
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    artifact: str | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+class EvaluatorTrial(Protocol):
+    """What an evaluator sees of its trial."""
+
+    @property
+    def number(self) -> int:
+        """The trial's number within its study, from 0."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """A seed of this trial alone, derived from the study's seed and the number."""
+        ...
+
+    @property
+    def hp(self) -> HyperParameters:
+        """Samples parameters, with Keras Tuner's names and meaning."""
+        ...
+
+    def check_cost(self, **metrics: float | None) -> None:
+        """Ends the trial as infeasible if one of these figures breaks a constraint."""
+        ...
+
+    def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+        """The names whose figures keep all constraints; ends the trial if there are none."""
+        ...
+
+    def report(self, epoch: int, **metrics: float) -> None:
+        """Records the figures of an epoch (from 1), and ends the trial if it is pruned."""
+        ...
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Times what is done inside under that name."""
+        ...
+
+    def describe(self, **facts: Any) -> None:
+        """Adds facts to the trial's record, such as ``parameters`` and ``macs``."""
+        ...
+
+    def store_artifact(self, content: bytes) -> str:
+        """Puts a file into the artifact store and answers its SHA-256."""
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Turns a trial's configuration into candidates."""
+
+    def evaluate(self, trial: EvaluatorTrial) -> Sequence[CandidateResult]:
+        """Evaluates one trial.
+
+        Args:
+            trial: Where to sample, report and record.
+
+        Returns:
+            The trial's candidates, at least one. A user's function may answer a mapping of
+            metrics, a list of mappings, or Optuna's one value per objective instead.
+
+        Raises:
+            TrialError: The trial failed; it is recorded and the study goes on.
+            StudyError: The study is at fault; it stops.
+        """
+        ...

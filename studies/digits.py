@@ -1,0 +1,47 @@
+"""The study to begin with: scikit-learn's 1,797 handwritten digits, 8 × 8 pixels, no download.
+
+Run it with ``autosearch run studies/digits.py``; copy it to begin your own.
+"""
+
+from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
+from autosearch.data import Digits
+from autosearch.space import (
+    CNN,
+    Augmentation,
+    Preprocessing,
+    Quantization,
+    Range,
+    Training,
+)
+
+study = Study(
+    name="digits",
+    dataset=Digits(),
+    space=SearchSpace(
+        # The digits are 8 × 8 pixels of grey; a list such as size=[8, 16] would be sampled.
+        preprocessing=Preprocessing(size=8, color="greyscale"),
+        architecture=CNN(
+            stages=(1, 3),
+            width=[8, 16, 24, 32],
+            blocks_per_stage=(1, 2),
+            kernel_size=[3, 5],
+            block=["plain", "separable", "residual", "inverted_residual"],
+            attention=["none", "squeeze_excite"],
+            dropout=(0.0, 0.3),
+        ),
+        # A fraction of the image's side, and degrees.
+        augmentation=Augmentation(shift=(0.0, 0.1), rotation=(0.0, 10.0)),
+        training=Training(
+            epochs=20,
+            optimizer=["adam", "sgd"],
+            learning_rate=Range(1e-3, 3e-2, log=True),
+            schedule=["constant", "cosine"],
+            batch_size=[32, 64],
+            label_smoothing=[0.0, 0.1],
+        ),
+        quantization=Quantization("float32", "float16", "dynamic_int8", "int8", "int16x8"),
+    ),
+    objectives=[maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")],
+    constraints=[at_most("size_bytes", 64_000)],
+    budget=Budget(trials=30),
+)

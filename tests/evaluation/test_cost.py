@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+
+from autosearch.errors import ConversionError
+from autosearch.evaluation.conversion import random_weights, to_tflite
+from autosearch.evaluation.cost import (
+    count_macs,
+    count_macs_tflite,
+    count_parameters,
+    estimate_size_bytes,
+)
+from autosearch.evaluation.quantization import SCHEMES, quantize_all
+
+layers = keras.layers
+
+
+def convolutions(image):
+    x = layers.Conv2D(8, 3, padding="same", strides=2, use_bias=False)(image)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = layers.SeparableConv2D(12, 3, depth_multiplier=2)(x)
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    return layers.GlobalMaxPooling2D()(x)
+
+
+def transposed(image):
+    x = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")(image)
+    x = layers.Conv2DTranspose(5, 3, strides=2, padding="same")(x)
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def attention(image):
+    x = layers.Conv2D(16, 4, strides=4)(image)
+    x = layers.Reshape((-1, 16))(x)
+    x = layers.Conv1D(16, 3, padding="same")(x)
+    x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)])
+    x = layers.EinsumDense("abc,cd->abd", output_shape=(None, 12))(x)
+    return layers.GlobalAveragePooling1D()(x)
+
+
+def nested(image):
+    inner_input = keras.Input((14, 14, 4))
+    x = layers.Conv2D(4, 3, dilation_rate=2)(inner_input)
+    inner = keras.Model(inner_input, layers.Add()([x, layers.Conv2D(4, 5)(inner_input)]))
+    return layers.Flatten()(inner(layers.Conv2D(4, 3)(image)))
+
+
+def network(body) -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    features = body(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, layers.Dense(7, activation="softmax")(features))
+
+
+@pytest.fixture(scope="module", params=[convolutions, transposed, attention, nested])
+def model(request):
+    return network(request.param)
+
+
+def test_convolutions_are_counted_by_the_textbook():
+    expected = (
+        8 * 8 * 8 * (9 * 3)  # convolution
+        + 6 * 6 * 16 * 9  # separable: depthwise
+        + 6 * 6 * 12 * 16  # separable: pointwise
+        + 6 * 6 * 12 * 9  # depthwise
+        + 12 * 7  # dense
+    )
+    assert count_macs(network(convolutions)) == expected
+
+
+def test_attention_is_counted_by_the_textbook():
+    expected = (
+        16 * 16 * 48  # patches
+        + 16 * 16 * 48  # 1-D convolution of width 3
+        + 4 * 16 * 16 * 16  # query, key, value and output of 2 heads of 8
+        + 2 * (2 * 16 * 16 * 8)  # scores, and their use
+        + 16 * 12 * 16  # einsum
+        + 12 * 7  # dense
+    )
+    assert count_macs(network(attention)) == expected
+
+
+def test_graph_and_file_are_counted_alike(model):
+    assert count_macs(model) == count_macs_tflite(to_tflite(model)) > 0
+
+
+def test_quantized_files_are_counted_alike():
+    model = network(convolutions)
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    for file in quantize_all(to_tflite(model), SCHEMES, images).values():
+        assert count_macs_tflite(file) == count_macs(model)
+
+
+def test_parameters_are_those_of_keras():
+    model = network(nested)
+    assert count_parameters(model) == model.count_params() > 0
+
+
+def test_estimated_size_never_exceeds_the_file(model):
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    files = quantize_all(to_tflite(model, weights=random_weights(model, 0)), SCHEMES, images)
+    for scheme, file in files.items():
+        assert isinstance(file, bytes), file
+        assert 0 < estimate_size_bytes(model, scheme) < len(file)
+
+
+def test_estimated_size_is_close_for_a_large_network():
+    image = keras.Input((8, 8, 1))
+    x = layers.Dense(300, activation="relu")(layers.Flatten()(image))
+    model = keras.Model(image, layers.Dense(10, activation="softmax")(x))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
+    files = quantize_all(to_tflite(model, weights=random_weights(model, 0)), SCHEMES, images)
+    for scheme, file in files.items():
+        assert estimate_size_bytes(model, scheme) > 0.6 * len(file)
+
+
+def test_unknown_schemes_and_unreadable_files_are_refused():
+    with pytest.raises(ConversionError, match="'int2'; expected one of float32"):
+        estimate_size_bytes(network(transposed), "int2")
+    with pytest.raises(ConversionError, match=r"no \.tflite file"):
+        count_macs_tflite(b"nothing")

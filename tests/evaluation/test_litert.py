@@ -1,0 +1,85 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from autosearch.errors import ConversionError
+from autosearch.evaluation.latency import reference_file
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.quantization import quantize_all
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (12, 56, 56, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(images):
+    return quantize_all(reference_file(), ["float32", "int8", "int16x8"], images)
+
+
+def test_predictions_are_those_of_the_interpreter_itself(files, images):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=files["float32"], num_threads=1)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]["index"]
+    given = TFLiteModel(files["float32"]).predict(images)
+    for image, row in zip(images, given, strict=True):
+        interpreter.set_tensor(source, image[np.newaxis].astype(np.float32))
+        interpreter.invoke()
+        np.testing.assert_array_equal(row, interpreter.get_tensor(result)[0])
+
+
+def test_every_input_type_is_fed_and_every_output_is_a_probability(files, images):
+    expected = TFLiteModel(files["float32"]).predict(images)
+    for file in files.values():
+        given = TFLiteModel(file).predict(images)
+        assert given.dtype == np.float32
+        assert given.shape == expected.shape
+        np.testing.assert_allclose(given, expected, atol=0.05)
+        np.testing.assert_allclose(given.sum(axis=1), 1, atol=0.03)
+
+
+def test_no_images_give_no_rows(files, images):
+    assert TFLiteModel(files["int8"]).predict(images[:0]).shape == (0, 10)
+
+
+def test_predicting_twice_gives_the_same(files, images):
+    runner = TFLiteModel(files["int8"])
+    np.testing.assert_array_equal(runner.predict(images), runner.predict(images))
+
+
+def test_images_of_another_shape_or_type_are_refused(files, images):
+    runner = TFLiteModel(files["float32"])
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(n, 56, 56, 3\)"):
+        runner.predict(images[:, :28])
+    with pytest.raises(ValueError, match="Got images of type float32"):
+        runner.predict(images.astype(np.float32))
+
+
+@pytest.mark.parametrize("size", [0, 8, 1000, 34_000])
+def test_unreadable_files_are_refused_quietly(size, capfd):
+    with pytest.raises(ConversionError, match=f"LiteRT cannot read .* {size} bytes"):
+        TFLiteModel(reference_file()[:size])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_running_needs_neither_tensorflow_nor_keras():
+    code = (
+        "import sys\n"
+        "from autosearch.evaluation.latency import host_target, measure_latency, reference_file\n"
+        "from autosearch.evaluation.arena import measure_arena\n"
+        "from autosearch.evaluation.quantization import quantize\n"
+        "from autosearch.evaluation.metrics import wilson_interval\n"
+        "import numpy as np\n"
+        "file = quantize(reference_file(), 'int8', np.zeros((1, 56, 56, 3), dtype=np.uint8))\n"
+        "measure_latency({'a': file}, seconds_per_file=0.01)\n"
+        "measure_arena(file)\n"
+        "print([name for name in ('tensorflow', 'keras', 'optuna') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

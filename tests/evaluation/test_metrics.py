@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autosearch.evaluation.metrics import classification_metrics, wilson_interval
+
+
+def test_wilson_interval_is_the_published_one():
+    # Brown, Cai & DasGupta's formula, worked by hand for 8 of 10 at 95 %.
+    low, high = wilson_interval(8, 10, confidence=0.95)
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+
+
+@given(
+    counts=st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    confidence=st.floats(0.5, 0.999),
+)
+def test_wilson_interval_holds_the_accuracy_and_mirrors(counts, confidence):
+    num_correct, num_images = counts
+    low, high = wilson_interval(num_correct, num_images, confidence)
+    assert 0 <= low <= num_correct / num_images <= high <= 1
+    assert low < high
+    mirrored = wilson_interval(num_images - num_correct, num_images, confidence)
+    assert mirrored == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+@given(num_images=st.integers(1, 1000))
+def test_more_images_or_less_confidence_narrow_the_interval(num_images):
+    def width(factor, confidence=0.9):
+        low, high = wilson_interval(0.7 * num_images * factor, num_images * factor, confidence)
+        return high - low
+
+    assert width(4) < width(1)
+    assert width(1, 0.8) < width(1, 0.9)
+
+
+def test_no_images_say_nothing_about_the_accuracy():
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((3, 2), "Got 3 correct of 2"), ((-1, 2), "Got -1"), ((1, 2, 1.0), "between 0 and 1")],
+)
+def test_impossible_counts_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        wilson_interval(*arguments)
+
+
+def test_metrics_of_a_small_example():
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]])
+    metrics = classification_metrics(labels, probabilities)
+    assert metrics["accuracy"] == 0.75
+    assert metrics["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert metrics["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    expected = -np.log([0.8, 0.6, 0.3, 0.9]).mean()
+    assert metrics["log_loss"] == pytest.approx(expected)
+
+
+def test_log_loss_is_that_of_scikit_learn():
+    from sklearn.metrics import log_loss
+
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, 100)
+    probabilities = generator.dirichlet(np.ones(5), 100)
+    metrics = classification_metrics(labels, probabilities)
+    assert metrics["log_loss"] == pytest.approx(
+        log_loss(labels, probabilities, labels=range(5)), rel=1e-4
+    )
+
+
+def test_quantized_zeros_leave_the_log_loss_finite():
+    metrics = classification_metrics(np.array([1]), np.array([[0.99, 0.0]], dtype=np.float32))
+    assert metrics["log_loss"] == pytest.approx(-math.log(1e-7 / 0.99), rel=1e-3)
+    metrics = classification_metrics(np.array([1]), np.zeros((1, 2), dtype=np.float32))
+    assert metrics["log_loss"] == pytest.approx(math.log(2))
+
+
+def test_ties_go_to_the_lowest_class():
+    metrics = classification_metrics(np.array([0, 1]), np.full((2, 2), 0.5))
+    assert metrics["accuracy"] == 0.5
+
+
+def test_class_absent_from_the_labels_is_no_fault(recwarn):
+    metrics = classification_metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert metrics["balanced_accuracy"] == 0.5
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("labels", "shape", "words"),
+    [
+        ([0, 1], (3, 2), "with n > 0"),
+        ([], (0, 2), "with n > 0"),
+        ([0, 2], (2, 2), "expected 0 to 1"),
+        ([0], (2,), "expected"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(labels, shape, words):
+    with pytest.raises(ValueError, match=words):
+        classification_metrics(np.array(labels, dtype=np.int64), np.zeros(shape))
