@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from autosearch.cli.options import OutputFormat
 
@@ -44,14 +43,7 @@ def emit(
         fields: For JSON and CSV: the keys, in their order; every key by default.
     """
     if output_format is OutputFormat.TABLE:
-        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-        for key, heading in columns.items():
-            numeric = any(isinstance(row.get(key), (int, float)) for row in rows)
-            table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-        for row in rows:
-            # Table cells are text, not markup: a study may be called "[red]".
-            table.add_row(*(_cell(key, row.get(key)) for key in columns))
-        stdout.print(table, markup=False)
+        _print_table(rows, columns, title)
         return
     chosen = [{key: row.get(key) for key in fields} if fields else dict(row) for row in rows]
     if output_format is OutputFormat.JSON:
@@ -72,14 +64,41 @@ def figure(name: str, value: Any) -> str:
     if name in _THOUSANDS:
         return f"{value:,.0f}"
     if isinstance(value, float):
-        return f"{value:.4g}" if name.endswith("_ms") or abs(value) >= 10 else f"{value:.3f}"
+        return f"{value:.3f}" if "accuracy" in name else f"{value:.4g}"
     return str(value)
 
 
-def _cell(name: str, value: Any) -> Any:
-    from rich.text import Text
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str) -> None:
+    """A table in which no figure is cut off: on a narrow terminal the last columns are left out."""
+    cells = {key: [figure(key, row.get(key)) for row in rows] for key in columns}
+    widths = {key: max(map(len, [columns[key], *cells[key]])) + 2 for key in columns}
+    shown = list(columns)
+    if stdout.is_terminal:
+        while len(shown) > 2 and sum(widths[key] for key in shown) > stdout.width:
+            shown.pop()
+    if title:
+        stdout.print(title, markup=False)
+    if any(columns.values()):
+        stdout.print(_line({key: columns[key] for key in shown}, rows, widths), style="bold")
+    for index in range(len(rows)):
+        # Text, not markup: a study may be called "[red]".
+        line = _line({key: cells[key][index] for key in shown}, rows, widths)
+        stdout.print(line, markup=False)
+    if len(shown) < len(columns):
+        left_out = ", ".join(columns[key] for key in columns if key not in shown)
+        say(f"Too narrow for: {left_out}. Widen the terminal, or add --format json.")
 
-    return Text(figure(name, value))
+
+def _line(
+    texts: Mapping[str, str], rows: Sequence[Mapping[str, Any]], widths: Mapping[str, int]
+) -> str:
+    """One line of a table: figures to the right, words to the left, two blanks between."""
+    padded = []
+    for key, text in texts.items():
+        is_figure = any(isinstance(row.get(key), (int, float)) for row in rows)
+        width = widths[key] - 2
+        padded.append(text.rjust(width) if is_figure else text.ljust(width))
+    return "  ".join(padded).rstrip()
 
 
 def _csv_value(value: Any) -> Any:

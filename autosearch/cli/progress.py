@@ -64,13 +64,8 @@ class ProgressLine:
         done = progress.num_counted
         total = f"/{limits.counted_trials}" if limits.counted_trials is not None else ""
         parts = [f"{name}  {done}{total} trials"]
-        for state in (
-            TrialState.RUNNING,
-            TrialState.PRUNED,
-            TrialState.INFEASIBLE,
-            TrialState.FAILED,
-        ):
-            parts.append(f"{counts.get(state, 0)} {state}")
+        shown = (TrialState.RUNNING, TrialState.PRUNED, TrialState.INFEASIBLE, TrialState.FAILED)
+        parts += [f"{counts.get(state, 0)} {state}" for state in shown]
         best = progress.best_accuracy
         parts.append(f"best accuracy {best:.3f}" if best is not None else "no accuracy yet")
         parts.append(f"front {self._front_size}")

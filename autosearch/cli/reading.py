@@ -38,10 +38,10 @@ _FRONT_COLUMNS = {
     "candidate": "candidate",
     "accuracy": "accuracy",
     "interval": "90 % interval",
-    "size_bytes": "size (bytes)",
-    "latency_ms": "latency p50 (ms)",
-    "latency_p90_ms": "p90 (ms)",
-    "memory_bytes": "arena (bytes)",
+    "size_bytes": "bytes",
+    "latency_ms": "p50 ms",
+    "latency_p90_ms": "p90 ms",
+    "memory_bytes": "arena bytes",
     "parameters": "parameters",
     "macs": "MACs",
 }
@@ -154,9 +154,7 @@ def front(
     print_front(view, output_format, target=target)
 
 
-def print_front(
-    view: StudyView, output_format: OutputFormat, *, target: str | None = None
-) -> bool:
+def print_front(view: StudyView, output_format: OutputFormat, *, target: str | None = None) -> bool:
     """Prints a front, or why there is none; answers whether there is one."""
     from autosearch.cli.output import emit, say
     from autosearch.store.view import CANDIDATE_COLUMNS, records
@@ -223,9 +221,7 @@ def show(
     emit(rows, output_format, columns={"what": "", "value": ""})
 
 
-def models(
-    storage: Storage = None, output_format: Format = OutputFormat.TABLE
-) -> None:
+def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) -> None:
     """List the promotions, the newest first; the newest of an alias is what it points to.
 
     Example: autosearch models

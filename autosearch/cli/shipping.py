@@ -77,9 +77,7 @@ def export(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="The model's name, as models lists it.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="The folder to make.")
-    ],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The folder to make.")],
     alias: Annotated[
         str, typer.Option("--alias", metavar="NAME", help="Which of its candidates.")
     ] = "champion",

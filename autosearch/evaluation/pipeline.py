@@ -292,9 +292,7 @@ class KerasEvaluator:
         )
 
     def _quantize(self, plan: Plan, float_file: bytes) -> dict[str, bytes | ConversionError]:
-        files = quantize_all(
-            float_file, self.schemes(plan), self._calibration(plan.preprocessing)
-        )
+        files = quantize_all(float_file, self.schemes(plan), self._calibration(plan.preprocessing))
         failures = [file for file in files.values() if isinstance(file, ConversionError)]
         if len(failures) == len(files):
             raise failures[0]
@@ -326,9 +324,7 @@ class KerasEvaluator:
                         "latency_p90_ms": significant(latency.p90_ms),
                         "memory_bytes": arena.memory_bytes,
                         "parameters": count_parameters(plan.model),
-                        "macs": count_macs(
-                            plan.model, image_shape=plan.preprocessing.input_shape
-                        ),
+                        "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
                     },
                     accuracy_low=low,
                     accuracy_high=high,

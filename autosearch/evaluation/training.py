@@ -160,6 +160,13 @@ def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> N
         # Tiny networks wait for Python otherwise.
         steps_per_execution=max(1, min(steps_per_epoch, 32)),
     )
+    # A training step that makes variables is traced twice, at one to three seconds each: so the
+    # optimizer's and the metrics' are made here.
+    optimizer.build(model.trainable_variables)
+    num_classes = model.output_shape[-1]
+    label = tf.zeros((1, num_classes) if smoothing else (1,))
+    model.compute_metrics(None, label, tf.zeros((1, num_classes)))
+    model.reset_metrics()
 
 
 def wants_one_hot(model: Any, config: TrainingConfig, *, user_compiled: bool) -> bool:

@@ -142,7 +142,10 @@ def _write(
 
 
 def _dataset_of(promotion: Promotion) -> Dataset:
-    study = {"name": promotion.record["study"], "dataset": promotion.record["dataset"]["definition"]}
+    study = {
+        "name": promotion.record["study"],
+        "dataset": promotion.record["dataset"]["definition"],
+    }
     return promotion_dataset(study)
 
 
@@ -175,7 +178,9 @@ def _synthetic_images(
         coarse = 2 + index % 7
         noise = generator.integers(0, 256, (coarse, coarse, channels), dtype=np.uint8)
         layers = [
-            np.asarray(Image.fromarray(noise[..., c]).resize((width, height), Image.Resampling.BICUBIC))
+            np.asarray(
+                Image.fromarray(noise[..., c]).resize((width, height), Image.Resampling.BICUBIC)
+            )
             for c in range(channels)
         ]
         tried.append(np.stack(layers, axis=-1))

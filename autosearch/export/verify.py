@@ -141,7 +141,9 @@ def _check_sums(folder: Path) -> int:
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     extra = sorted(present - expected.keys() - {SUMS_FILE})
     if extra:
-        raise VerificationError(f"{extra[0]} is not part of the bundle: {SUMS_FILE} has no sum of it")
+        raise VerificationError(
+            f"{extra[0]} is not part of the bundle: {SUMS_FILE} has no sum of it"
+        )
     return len(expected)
 
 

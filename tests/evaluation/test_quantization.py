@@ -4,6 +4,7 @@ import pytest
 
 from autosearch.errors import ConversionError
 from autosearch.evaluation import quantization
+from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.quantization import (
