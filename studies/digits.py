@@ -22,19 +22,20 @@ study = Study(
         preprocessing=Preprocessing(size=8, color="greyscale"),
         architecture=CNN(
             stages=(1, 3),
-            width=[8, 16, 24, 32],
+            width=[8, 16, 24],
+            width_growth=[1.0, 1.5, 2.0],
             blocks_per_stage=(1, 2),
             kernel_size=[3, 5],
             block=["plain", "separable", "residual", "inverted_residual"],
             attention=["none", "squeeze_excite"],
             dropout=(0.0, 0.3),
         ),
-        # A fraction of the image's side, and degrees.
-        augmentation=Augmentation(shift=(0.0, 0.1), rotation=(0.0, 10.0)),
+        # A fraction of the image's side.
+        augmentation=Augmentation(shift=[0.0, 0.05]),
         training=Training(
             epochs=20,
             optimizer=["adam", "sgd"],
-            learning_rate=Range(1e-3, 3e-2, log=True),
+            learning_rate=Range(2e-3, 3e-2, log=True),
             schedule=["constant", "cosine"],
             batch_size=[32, 64],
             label_smoothing=[0.0, 0.1],

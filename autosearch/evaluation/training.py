@@ -113,7 +113,7 @@ def train(
         arguments["class_weight"] = dict(enumerate(class_weights.tolist()))
     try:
         if fit is None:
-            model.fit(train_batches, **arguments)
+            model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
         else:
             arguments |= _user_data(model, train_batches, train_arrays, validation, one_hot)
             _call_fit(fit, model, arguments, watcher)
@@ -123,8 +123,8 @@ def train(
         if watcher.ended_by is None:
             _raise_clearly(error, watcher, config, is_users=user_compiled or fit is not None)
     if watcher.ended_by is not None:
-        error, cause = watcher.ended_by
-        raise error from cause
+        reason, cause = watcher.ended_by
+        raise reason from cause
     return watcher.result()
 
 

@@ -1,0 +1,133 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from autosearch.data import SPLITS, Arrays, Dataset, Digits, dataset_from_definition
+from autosearch.errors import DefinitionError
+
+
+class Stripes(Dataset):
+    name = "stripes"
+    classes = ("light", "dark")
+
+    def load(self, split):
+        return np.full((2, 4, 4, 1), len(split), np.uint8), np.array([0, 1])
+
+
+def random_images(count, *shape):
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def test_digits_are_split_60_20_20_and_cover_every_grey_level():
+    dataset = Digits()
+    assert dataset.split_counts() == {"train": 1078, "validation": 359, "test": 360}
+    images, labels = dataset.load("train")
+    assert images.shape == (1078, 8, 8, 1)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
+    assert len(dataset.classes) == 10
+
+
+def test_no_digit_is_in_two_splits_and_none_is_lost():
+    sums = np.concatenate([Digits().load(split)[0] for split in SPLITS])
+    assert len(sums) == 1797
+    assert sums.astype(int).sum() == Digits(split_seed=5).load("train")[0].astype(int).sum() + sum(
+        Digits(split_seed=5).load(split)[0].astype(int).sum() for split in ("validation", "test")
+    )
+
+
+def test_loading_twice_gives_the_same_images_and_another_seed_gives_others():
+    first, again, other = (Digits(s).load("validation")[0] for s in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_fingerprint_depends_on_contents_classes_and_split():
+    images, labels = random_images(20, 6, 6, 1), [0, 1] * 10
+    fingerprint = Arrays(images, labels).fingerprint()
+    changed = images.copy()
+    changed[3, 2, 2, 0] ^= 1
+    assert Arrays(images.copy(), labels).fingerprint() == fingerprint
+    assert Arrays(list(images), labels).fingerprint() == fingerprint
+    assert Arrays(changed, labels).fingerprint() != fingerprint
+    assert Arrays(images, labels, split_seed=1).fingerprint() != fingerprint
+    assert Arrays(images, labels, classes=("a", "b")).fingerprint() != fingerprint
+    assert len(fingerprint) == 64
+
+
+def test_digits_come_back_from_their_definition():
+    dataset = Digits(split_seed=7)
+    assert dataset_from_definition(dataset.definition()) == dataset
+
+
+@pytest.mark.parametrize(
+    "dataset", [Arrays(random_images(20, 6, 6, 1), [0, 1] * 10, name="mine"), Stripes()]
+)
+def test_what_is_not_in_the_database_says_to_pass_the_study_file(dataset):
+    definition = dataset.definition()
+    assert definition["fingerprint"] == dataset.fingerprint()
+    with pytest.raises(DefinitionError, match=f'"{dataset.name}".*--study-file'):
+        dataset_from_definition(definition)
+
+
+def test_a_definition_with_foreign_arguments_is_refused():
+    with pytest.raises(DefinitionError, match="does not take"):
+        dataset_from_definition({"kind": "digits", "colour": "red"})
+
+
+@pytest.mark.parametrize(
+    "dataset", [Digits(), Arrays(random_images(20, 6, 6, 1), [0, 1] * 10)], ids=repr
+)
+def test_an_unknown_split_is_named(dataset):
+    with pytest.raises(DefinitionError, match='"holdout".*"train", "validation" or "test"'):
+        dataset.load("holdout")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
+def test_a_split_seed_is_a_whole_number(seed):
+    with pytest.raises(DefinitionError, match="split_seed"):
+        Digits(split_seed=seed)
+
+
+def test_arrays_of_many_sizes_keep_their_sizes():
+    images = [np.zeros((4 + i, 5, 3), np.uint8) for i in range(20)]
+    dataset = Arrays(images, [0, 1] * 10)
+    loaded, labels = dataset.load("test")
+    assert len(loaded) == len(labels) == 4
+    assert {image.shape[1:] for image in loaded} == {(5, 3)}
+    assert len({image.shape[0] for image in loaded}) == 4
+
+
+def test_images_without_a_channel_axis_get_one():
+    images, _ = Arrays(random_images(20, 6, 6), [0, 1] * 10).load("train")
+    assert images.shape == (12, 6, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (random_images(20, 6, 6, 1) / 255, [0, 1] * 10, "float64.*expected uint8"),
+        (random_images(20, 6, 6, 2), [0, 1] * 10, r"\(20, 6, 6, 2\)"),
+        ([np.zeros((6, 6), np.uint8)], [0], "image 0"),
+        ([], [], "no images"),
+        (random_images(20, 6, 6, 1), [0, 1] * 9, "20 whole numbers"),
+        (random_images(20, 6, 6, 1), ["a", "b"] * 10, "20 whole numbers"),
+        (random_images(20, 6, 6, 1), [0, 2] * 10, "from 0 to 2"),
+        (random_images(20, 6, 6, 1), [0, -1] * 10, "from -1 to 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(images, labels, message):
+    with pytest.raises(DefinitionError, match=message):
+        Arrays(images, labels, classes=("a", "b"))
+
+
+def test_importing_the_data_package_loads_neither_tensorflow_nor_optuna():
+    code = (
+        "import sys, autosearch.data;"
+        "print([m for m in ('tensorflow', 'keras', 'optuna', 'sklearn') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.stdout.strip() == "[]", answer.stderr
