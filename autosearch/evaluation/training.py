@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from autosearch.errors import TrainingError
+from autosearch.models.statistics import BatchStatistics
 from autosearch.models.user import ends_the_trial
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
 
 _VALIDATION_BATCH = 512
-_STATISTICS_IMAGES = 512
-_OWN_MOMENTUM = 0.9  # what a user's batch normalisation may have before its statistics lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +231,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             lambda images: model(images, training=False),
             input_signature=[tf.TensorSpec((None, *self._images.shape[1:]), tf.float32)],
         )
-        self._refresh = _Statistics(model, train_batches, steps_per_epoch)
+        self._refresh = BatchStatistics(model, train_batches, steps_per_epoch)
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -291,56 +290,6 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             )
         right = np.mean(probabilities.argmax(axis=-1) == self._labels)
         return float(right), _cross_entropy(probabilities, self._labels)
-
-
-class _Statistics:
-    """Recomputes a user's batch statistics while a high momentum makes them lag.
-
-    Keras's default of 0.99 leaves validation accuracy at chance for about 250 steps, so that an
-    early epoch would say nothing of the network.
-    """
-
-    def __init__(self, model: Any, train_batches: Any, steps_per_epoch: int) -> None:
-        self._model = model
-        self._batches = train_batches
-        self._layers = [layer for layer in _all_layers(model) if layer.momentum > _OWN_MOMENTUM]
-        slowest = max((layer.momentum for layer in self._layers), default=0.0)
-        lag_steps = 3 / (1 - min(slowest, 0.9999))
-        self._last_epoch = math.ceil(lag_steps / steps_per_epoch) if self._layers else 0
-        self._forward: Any = None
-
-    def __call__(self, epoch: int) -> None:
-        if epoch > self._last_epoch:
-            return
-        if self._forward is None:
-            self._trace()
-        self._forward()
-
-    def _trace(self) -> None:
-        parts, count = [], 0
-        for images, *_ in self._batches:
-            parts.append(images)
-            count += len(images)
-            if count >= _STATISTICS_IMAGES:
-                break
-        images = tf.concat(parts, 0)[:_STATISTICS_IMAGES]
-        forward = tf.function(lambda: self._model(images, training=True))
-        momenta = [layer.momentum for layer in self._layers]
-        try:
-            for layer in self._layers:
-                layer.momentum = 0.0  # the trace keeps it: statistics become those of the images
-            self._forward = forward.get_concrete_function()
-        finally:
-            for layer, momentum in zip(self._layers, momenta, strict=True):
-                layer.momentum = momentum
-
-
-def _all_layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            yield layer
 
 
 def _rank(result: EpochResult) -> tuple[float, float]:

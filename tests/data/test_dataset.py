@@ -31,12 +31,13 @@ def test_digits_are_split_60_20_20_and_cover_every_grey_level():
     assert len(dataset.classes) == 10
 
 
-def test_no_digit_is_in_two_splits_and_none_is_lost():
-    sums = np.concatenate([Digits().load(split)[0] for split in SPLITS])
-    assert len(sums) == 1797
-    assert sums.astype(int).sum() == Digits(split_seed=5).load("train")[0].astype(int).sum() + sum(
-        Digits(split_seed=5).load(split)[0].astype(int).sum() for split in ("validation", "test")
-    )
+def test_no_digit_is_lost_or_in_two_splits_however_they_are_drawn():
+    def everything(seed):
+        parts = [Digits(split_seed=seed).load(split)[0] for split in SPLITS]
+        return sorted(image.tobytes() for image in np.concatenate(parts))
+
+    assert len(everything(0)) == 1797
+    assert everything(0) == everything(5)
 
 
 def test_loading_twice_gives_the_same_images_and_another_seed_gives_others():
@@ -82,7 +83,7 @@ def test_a_definition_with_foreign_arguments_is_refused():
     "dataset", [Digits(), Arrays(random_images(20, 6, 6, 1), [0, 1] * 10)], ids=repr
 )
 def test_an_unknown_split_is_named(dataset):
-    with pytest.raises(DefinitionError, match='"holdout".*"train", "validation" or "test"'):
+    with pytest.raises(DefinitionError, match='"holdout" is not known'):
         dataset.load("holdout")
 
 

@@ -79,7 +79,7 @@ def test_each_augmentation_varies_images_differently_within_the_range(words):
     varied = augment(SimpleNamespace(**{**OFF, **words}), seed=3)(copies).numpy()
     assert varied.shape == copies.shape
     assert 0 <= varied.min() < varied.max() <= 255
-    assert 2 <= len(np.unique(varied.reshape(32, -1), axis=0))
+    assert len(np.unique(varied.reshape(32, -1), axis=0)) >= 2
     if "horizontal_flip" in words:
         mirrored = [np.array_equal(v, copies[0, :, ::-1]) for v in varied]
         kept = [np.array_equal(v, copies[0]) for v in varied]
