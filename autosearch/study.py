@@ -245,8 +245,11 @@ def load_study_file(path: str | Path) -> Study:
         raise DefinitionError(f'"{path}" is not a Python file; expected one that ends in .py')
     module = util.module_from_spec(spec)
     sys.modules[module_name] = module
-    # The file may import what stands beside it, as it could when run by itself.
-    sys.path.insert(0, str(path.parent.resolve()))
+    # The file may import what stands beside it, as it could when run by itself, and a function
+    # of it may do so later.
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except AutosearchError:
@@ -259,8 +262,6 @@ def load_study_file(path: str | Path) -> Study:
             f"{path}{where} does not run ({type(error).__name__}: {error}); "
             "mend it, or see the whole traceback with --debug"
         ) from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
     study = getattr(module, "study", None)
     if not isinstance(study, Study):
         found = [value for value in vars(module).values() if isinstance(value, Study)]
@@ -298,11 +299,11 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {k: v for key in value for k, v in _flat(value[key], f"{prefix}{key}.").items()}
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return {k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()}
+        return {
+            k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()
+        }
     return {prefix.removesuffix("."): value}
 
 
 def _shown(flat: Mapping[str, Any], key: str) -> str:
     return json.dumps(flat[key]) if key in flat else "absent"
-
-

@@ -1,6 +1,6 @@
 """Draws what ``autosearch front`` prints as an SVG: ``python docs/picture.py < text > picture``.
 
-    autosearch front digits | python docs/picture.py "autosearch front digits" > docs/front.svg
+autosearch front digits | python docs/picture.py "autosearch front digits" > docs/front.svg
 """
 
 import sys
@@ -22,5 +22,7 @@ print('<g font-family="ui-monospace,Menlo,Consolas,DejaVu Sans Mono,monospace" f
 for index, line in enumerate(lines):
     color = {0: "#7fd1b9", 1: "#f2c57c", 2: "#9fb3c8"}.get(index, "#e6edf3")
     y = MARGIN_PX + (index + 0.75) * LINE_PX
-    print(f'<text x="{MARGIN_PX}" y="{y}" fill="{color}" xml:space="preserve">{escape(line)}</text>')
+    print(
+        f'<text x="{MARGIN_PX}" y="{y}" fill="{color}" xml:space="preserve">{escape(line)}</text>'
+    )
 print("</g></svg>")

@@ -170,9 +170,9 @@ def print_front(view: StudyView, output_format: OutputFormat, *, target: str | N
         if any(row.get(key) is not None for row in rows)
     }
     if rows or output_format is not OutputFormat.TABLE:
+        where = f"; measured on {_place(rows[0])}" if rows and rows[0]["target"] else ""
         goals = ", ".join(map(str, view.objectives))
-        where = f", measured on {_place(rows[0])}" if rows and rows[0]["target"] else ""
-        title = f"Front of {view.name}: {len(rows)} candidates ({goals}{where})"
+        title = f"Front of {view.name}: {len(rows)} candidates\n{goals}{where}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if not rows:
         say(_why_no_front(view))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -47,6 +49,9 @@ def run(
     from autosearch.search.runner import run as run_study
     from autosearch.study import load_study_file
 
+    # Also where a shell started it in the background, with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     study = load_study_file(study_file)
     try:
         with ProgressLine() as line:
@@ -64,6 +69,10 @@ def run(
         raise typer.Exit(_INTERRUPTED) from None
     if not print_front(view, output_format):
         raise typer.Exit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def check(

@@ -126,14 +126,14 @@ class Engine:
         running = self._trials((optuna.trial.TrialState.RUNNING,))
         if not running:
             return
-        trials = view.trials_frame().set_index("number")
+        orphaned = recorder.orphaned_trials()
+        rows = view.trials_frame().set_index("number")
         for frozen in running:
             number = frozen.number
-            row = trials.loc[number] if number in trials.index else None
-            state = TrialState(row["state"]) if row is not None else None
-            if row is not None and state is not None and state.is_finished:
-                self._tell_again(number, state, row["violations"], view)
-            elif row is not None and row["attempt"] >= MAX_ATTEMPTS:
+            state = TrialState(str(rows.at[number, "state"])) if number in rows.index else None
+            if state is not None and state.is_finished:
+                self._tell_again(number, state, view)
+            elif orphaned.get(number, 0) >= MAX_ATTEMPTS:
                 recorder.finish_trial(
                     number,
                     TrialState.FAILED,
@@ -143,19 +143,18 @@ class Engine:
                     error=f"{reason}; tried {MAX_ATTEMPTS} times",
                 )
                 self.tell(number, TrialState.FAILED)
-            else:
+            elif state is None or number in orphaned:
                 self.put_back(number)
                 recorder.put_back_trial(number)
 
-    def _tell_again(
-        self, number: int, state: TrialState, violations: Mapping[str, float] | None, view: StudyView
-    ) -> None:
+    def _tell_again(self, number: int, state: TrialState, view: StudyView) -> None:
         representative = None
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
             told = frame[(frame["trial"] == number) & frame["representative"].astype(bool)].iloc[0]
             metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
             representative = CandidateResult(metrics=metrics)
+        violations = view.violations(number)
         self.tell(number, state, representative=representative, violations=violations)
 
     def _values(self, representative: CandidateResult) -> list[float] | None:

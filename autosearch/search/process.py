@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -74,8 +75,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, on_signal)
     # The terminal's Ctrl-C is the supervisor's business; it asks the worker to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    supervisor = os.getppid()
+
+    def should_stop() -> bool:
+        # A supervisor that was killed says nothing: its worker has another parent then.
+        return stop.is_set() or os.getppid() != supervisor
+
     try:
-        report = Report(outcome=_work(order, stop))
+        report = Report(outcome=_work(order, should_stop))
     except Exception as error:
         report = Report(
             error_class=type(error).__name__,
@@ -83,12 +90,14 @@ def main() -> None:
             traceback=traceback.format_exc(),
         )
     path = Path(order.report_file)
+    if not path.parent.is_dir():
+        return
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(asdict(report)))
     os.replace(temporary, path)
 
 
-def _work(order: Order, stop: threading.Event) -> str:
+def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     from autosearch.search.evaluators import make_evaluator
     from autosearch.search.worker import Limits, Worker
     from autosearch.store.artifacts import ArtifactStore
@@ -111,7 +120,7 @@ def _work(order: Order, stop: threading.Event) -> str:
         seed=order.seed,
         evaluator=make_evaluator(study),
         limits=Limits(**order.limits),
-        should_stop=stop.is_set,
+        should_stop=should_stop,
     ).run()
 
 

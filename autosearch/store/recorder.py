@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -118,6 +119,20 @@ class Recorder:
             session.execute(
                 update(WorkerRow).where(WorkerRow.id == worker_id).values(ended_at=utc_now())
             )
+
+    def orphaned_trials(self) -> dict[int, int]:
+        """Running trials that no living worker evaluates: number to attempt.
+
+        A worker is gone once it has ended, its lease has run out, or it was a process of this
+        machine that is there no more.
+        """
+        with self._database.session() as session:
+            rows = session.execute(
+                select(TrialRow.number, TrialRow.attempt, WorkerRow)
+                .outerjoin(WorkerRow, WorkerRow.id == TrialRow.worker_id)
+                .where(TrialRow.study_id == self._study_id, TrialRow.state == TrialState.RUNNING)
+            ).all()
+            return {number: attempt for number, attempt, worker in rows if not _is_alive(worker)}
 
     def start_trial(self, number: int, worker_id: int | None) -> None:
         """Records that the trial runs; what an interrupted attempt left is cleared."""
@@ -253,6 +268,12 @@ class Recorder:
                 **{name: metrics.get(name) for name in _MEASURED},
             )
         )
+
+
+def _is_alive(worker: WorkerRow | None) -> bool:
+    if worker is None or worker.ended_at is not None or worker.lease_until < utc_now():
+        return False
+    return worker.host != socket.gethostname() or psutil.pid_exists(worker.pid)
 
 
 def _find_trial(session: Session, study_id: int, number: int) -> TrialRow | None:

@@ -172,6 +172,16 @@ class StudyView:
             )
         return now - started if started is not None else None
 
+    def violations(self, number: int) -> dict[str, float]:
+        """How far a finished trial exceeded each constraint; empty if none was checked."""
+        with self._database.session() as session:
+            found = session.scalar(
+                select(TrialRow.violations).where(
+                    TrialRow.study_id == self.id, TrialRow.number == number
+                )
+            )
+        return found or {}
+
     def trials_frame(self) -> pd.DataFrame:
         """One row a trial, by number.
 
