@@ -171,7 +171,8 @@ class Study(BaseModel):
         """
         if definition["evaluator"] is not None or not isinstance(definition["sampler"], str):
             raise DefinitionError(
-                f'study "{definition["name"]}" has code of its own; name its file: --study-file FILE'
+                f'study "{definition["name"]}" has code of its own; '
+                "name its file: --study-file FILE"
             )
         return cls(
             name=definition["name"],

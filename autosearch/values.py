@@ -152,7 +152,7 @@ class Target(_Words):
     name: str = "host"
 
     def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(name=name, **words)
+        super().__init__(**{"name": name, **words})
 
     @model_validator(mode="after")
     def _is_known(self) -> Target:
@@ -213,8 +213,11 @@ class EvaluatorTrial(Protocol):
         """The names whose figures keep all constraints; ends the trial if there are none."""
         ...
 
-    def report(self, epoch: int, **metrics: float) -> None:
-        """Records the figures of an epoch (from 1), and ends the trial if it is pruned."""
+    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
+        """Records the figures of an epoch (from 1), and ends the trial if it is pruned.
+
+        Optuna's ``report(value, step)`` is taken as the first objective's figure.
+        """
         ...
 
     def stage(self, name: str) -> AbstractContextManager[None]:

@@ -239,8 +239,9 @@ class KerasEvaluator:
             latencies = measure_latency(usable)
             for scheme in schemes:
                 latency = latencies.get(scheme)
-                costs[scheme]["latency_ms"] = latency and significant(latency.p50_ms)
-                costs[scheme]["latency_p90_ms"] = latency and significant(latency.p90_ms)
+                p50, p90 = (latency.p50_ms, latency.p90_ms) if latency else (None, None)
+                costs[scheme]["latency_ms"] = p50 if p50 is None else significant(p50)
+                costs[scheme]["latency_p90_ms"] = p90 if p90 is None else significant(p90)
         return costs
 
     def _keeps_constraints(self, cost: Mapping[str, float | None]) -> bool:

@@ -106,9 +106,10 @@ class _Sketch:
             raise InfeasibleTrial
         return feasible
 
-    def report(self, epoch: float, step: int | None = None, **metrics: float) -> None:
-        if "seconds" in metrics:
-            self.epoch_seconds.append(metrics["seconds"])
+    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
+        seconds = metrics.get("seconds")
+        if seconds is not None:
+            self.epoch_seconds.append(seconds)
 
     def should_prune(self) -> bool:
         return False

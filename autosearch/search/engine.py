@@ -50,7 +50,7 @@ class Engine:
             self._study = optuna.create_study(
                 study_name=study.name,
                 storage=self._storage,
-                directions=[str(objective.direction) for objective in study.objectives],
+                directions=[objective.direction.value for objective in study.objectives],
                 sampler=make_sampler(study.sampler, seed=seed, number=0),
                 load_if_exists=True,
             )

@@ -163,7 +163,7 @@ def environment() -> dict[str, Any]:
     """What the figures of a run depend on: versions and the machine."""
     packages = ("autosearch", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer",
                 "tflite-micro", "numpy", "pillow", "optuna", "scikit-learn")  # fmt: skip
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in packages:
         try:
             versions[package] = metadata.version(package)

@@ -18,7 +18,7 @@ from autosearch.values import Constraint, Objective
 __all__ = ["InfeasibleTrial", "InterruptedTrial", "SearchTrial"]
 
 
-class InfeasibleTrial(Exception):
+class InfeasibleTrial(Exception):  # noqa: N818 (an ending like optuna.TrialPruned, no error)
     """Ends a trial that breaks a constraint before it costs anything."""
 
 
@@ -123,7 +123,7 @@ class SearchTrial:
             raise InfeasibleTrial
         return feasible
 
-    def report(self, epoch: float, step: int | None = None, **metrics: float) -> None:
+    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
         """Records the figures of an epoch, and ends the trial if it is pruned.
 
         ``trial.report(epoch, accuracy=0.9)`` is the form here; Optuna's ``report(value, step)``

@@ -132,9 +132,9 @@ class Worker:
             return Outcome.DONE
         if limits.deadline is not None and time.time() >= limits.deadline:
             return Outcome.DONE
-        if limits.memory_bytes is not None:
-            if psutil.Process().memory_info().rss > limits.memory_bytes:
-                return Outcome.OUTGROWN
+        bound = limits.memory_bytes
+        if bound is not None and psutil.Process().memory_info().rss > bound:
+            return Outcome.OUTGROWN
         return None
 
     def _run_trial(self, worker_id: int) -> tuple[TrialState | None, str | None]:

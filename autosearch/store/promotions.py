@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from autosearch.errors import NotFoundError
 from autosearch.store.database import Database
@@ -81,11 +81,15 @@ def add_promotion(
 
 def promotions(database: Database, model: str | None = None) -> list[Promotion]:
     """Every promotion, of one model or of all, the newest first."""
-    statement = _statement().order_by(PromotionRow.id.desc())
+    statement = (
+        select(PromotionRow, ModelRow.name)
+        .join(ModelRow, ModelRow.id == PromotionRow.model_id)
+        .order_by(PromotionRow.id.desc())
+    )
     if model is not None:
         statement = statement.where(ModelRow.name == model)
     with database.session() as session:
-        return [_promotion(row, name) for row, name in session.execute(statement)]
+        return [_promotion(row, name) for row, name in session.execute(statement).all()]
 
 
 def current_promotion(database: Database, model: str, alias: str) -> Promotion:
@@ -106,10 +110,6 @@ def current_promotion(database: Database, model: str, alias: str) -> Promotion:
         f'there is no model "{model}"; expected one of: {known}. '
         "Make one with: autosearch promote STUDY CANDIDATE"
     )
-
-
-def _statement() -> Select[tuple[PromotionRow, str]]:
-    return select(PromotionRow, ModelRow.name).join(ModelRow, ModelRow.id == PromotionRow.model_id)
 
 
 def _promotion(row: PromotionRow, model: str) -> Promotion:

@@ -160,7 +160,7 @@ class Recorder:
                 session.execute(delete(EpochRow).where(EpochRow.trial_id == row.id))
                 row.state, row.started_at, row.worker_id = TrialState.WAITING, None, None
 
-    def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float | None]) -> None:
         """Records what the trial reported after an epoch."""
         figures = {name: _finite(value) for name, value in metrics.items()}
         with self._database.session() as session:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, func, select
+from sqlalchemy import Executable, func, select
 
 from autosearch import pareto
 from autosearch.errors import NotFoundError
@@ -397,9 +397,11 @@ class StudyView:
         ids = frame["target_id"].dropna()
         if ids.empty:
             return frame
-        return frame[frame["target_id"] == ids.mode().iloc[0]]
+        most_measured = ids.mode().iloc[0]
+        one_target: pd.DataFrame = frame[frame["target_id"] == most_measured]
+        return one_target
 
-    def _frame(self, statement: Select[Any]) -> pd.DataFrame:
+    def _frame(self, statement: Executable) -> pd.DataFrame:
         with self._database.session() as session:
             result = session.execute(statement)
             return pd.DataFrame(list(result.all()), columns=list(result.keys()))
