@@ -1,0 +1,372 @@
+"""The search itself, on functions that cost nothing: no training, no mock."""
+
+import hashlib
+import json
+import sqlite3
+
+import numpy as np
+import optuna
+import pytest
+
+import autosearch
+from autosearch import Budget, Study, at_most, maximize, minimize
+from autosearch.errors import ChangedDefinitionError, DefinitionError, NothingTrainedError
+from autosearch.search.engine import MAX_ATTEMPTS
+from autosearch.store.view import records
+from autosearch.study import load_study_file
+from autosearch.values import TrialState
+
+THREE = (maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms"))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'search.db'}"
+
+
+def look_up(trial):
+    width = trial.hp.Int("width", 1, 64)
+    depth = trial.hp.Float("depth", 0.0, 1.0)
+    kind = trial.hp.Choice("kind", ["a", "b"])
+    return {
+        "accuracy": 1 - 1 / width - 0.1 * depth,
+        "size_bytes": 100 * width * (1.5 if kind == "a" else 1.2),
+        "latency_ms": width**0.5 * (2 - depth),
+    }
+
+
+def make_study(evaluator=look_up, *, objectives=THREE, trials=40, **words):
+    return Study(
+        name="table",
+        evaluator=evaluator,
+        objectives=objectives,
+        budget=Budget(trials=trials),
+        **{"sampler": "random", **words},
+    )
+
+
+def brute_force_front(frame, objectives):
+    rows = frame[frame["feasible"]].reset_index(drop=True)
+    signs = [-1 if o.direction == "maximize" else 1 for o in objectives]
+    values = np.stack([s * rows[o.metric] for s, o in zip(signs, objectives, strict=True)], axis=1)
+    kept = [
+        not any((other <= one).all() and (other < one).any() for other in values) for one in values
+    ]
+    return set(rows["candidate"][kept])
+
+
+def configs_sha256(view):
+    text = json.dumps(list(view.trials_frame()["config"]))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("objectives", [THREE[:2], THREE], ids=["two", "three"])
+def test_the_front_of_many_look_ups_is_the_one_by_brute_force(storage, objectives):
+    study = make_study(
+        objectives=objectives, constraints=[at_most("size_bytes", 5000)], trials=150
+    )
+    view = autosearch.run(study, storage=storage, seed=1)
+    frame = view.candidates_frame()
+    assert len(frame) == 150
+    assert not frame["feasible"].all()
+    expected = brute_force_front(frame, objectives)
+    assert set(view.front_frame()["candidate"]) == expected
+    assert len(expected) > 3
+    worst = {"accuracy": -1.0, "size_bytes": 1e5, "latency_ms": 1e3}
+    assert view.hypervolume(worst) > 0 if len(objectives) == 3 else True
+    with pytest.raises(ValueError, match="give one for each of: accuracy"):
+        view.hypervolume([0.0])
+
+
+def test_the_default_sampler_learns_from_constraints(storage):
+    study = make_study(constraints=[at_most("size_bytes", 3000)], trials=40, sampler="tpe")
+    frame = autosearch.run(study, storage=storage).candidates_frame()
+    assert frame["feasible"][20:].mean() > frame["feasible"][:10].mean()
+
+
+def test_the_same_seed_gives_the_same_configurations(tmp_path):
+    shas = [
+        configs_sha256(
+            autosearch.run(
+                make_study(trials=25, sampler="tpe"), storage=f"{tmp_path / name}.db", seed=seed
+            )
+        )
+        for name, seed in [("a", 3), ("b", 3), ("c", 4)]
+    ]
+    assert shas[0] == shas[1] != shas[2]
+
+
+def test_a_stop_in_the_midst_of_a_trial_loses_nothing(tmp_path, storage):
+    stopped = []
+
+    def stops_once(trial):
+        answer = look_up(trial)
+        trial.report(1, accuracy=0.5)
+        if trial.number == 14 and not stopped:
+            stopped.append(trial.number)
+            raise KeyboardInterrupt
+        return answer
+
+    study = make_study(stops_once, trials=25, sampler="tpe")
+    with pytest.raises(KeyboardInterrupt):
+        autosearch.run(study, storage=storage, seed=3)
+    view = autosearch.open_study("table", storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 14, TrialState.WAITING: 1}
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 25}
+    assert list(view.trials_frame()["number"]) == list(range(25))
+    assert len(view.epochs_frame()) == 25
+    whole = autosearch.run(
+        make_study(trials=25, sampler="tpe"), storage=f"{tmp_path / 'whole.db'}", seed=3
+    )
+    assert configs_sha256(view) == configs_sha256(whole)
+
+
+def test_optuna_opens_the_study_from_the_same_url(storage):
+    study = make_study(constraints=[at_most("size_bytes", 3000)], trials=12)
+    view = autosearch.run(study, storage=storage)
+    opened = optuna.load_study(study_name="table", storage=storage)
+    assert opened.metric_names == ["accuracy", "size_bytes", "latency_ms"]
+    assert len(opened.trials) == 12
+    frame = view.candidates_frame()
+    for trial, accuracy, feasible in zip(
+        opened.trials, frame["accuracy"], frame["feasible"], strict=True
+    ):
+        assert trial.values[0] == pytest.approx(accuracy)
+        assert (max(trial.constraints.values()) <= 0) == feasible
+
+
+def test_an_infeasible_trial_ends_before_its_first_epoch(storage):
+    def costs_first(trial):
+        answer = look_up(trial)
+        trial.check_cost(size_bytes=answer["size_bytes"])
+        trial.report(1, accuracy=answer["accuracy"])
+        return answer
+
+    study = make_study(costs_first, constraints=[at_most("size_bytes", 3000)])
+    view = autosearch.run(study, storage=storage)
+    trials = view.trials_frame().set_index("number")
+    infeasible = set(trials.index[trials["state"] == "infeasible"])
+    assert infeasible
+    assert not infeasible & set(view.epochs_frame()["trial"])
+    assert all(trials["violations"][n]["size_bytes ≤ 3000"] > 0 for n in infeasible)
+
+
+def test_a_bound_that_nothing_keeps_trains_nothing(storage):
+    def costs_first(trial):
+        trial.check_cost(size_bytes=look_up(trial)["size_bytes"])
+        raise AssertionError("trained")
+
+    study = make_study(costs_first, constraints=[at_most("size_bytes", 1)], trials=10)
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {TrialState.INFEASIBLE: 10}
+    assert view.front_frame().empty
+
+
+def test_an_ending_that_the_function_hides_still_ends_the_trial(storage):
+    def hides(trial):
+        answer = look_up(trial)
+        try:
+            trial.check_cost(size_bytes=answer["size_bytes"])
+        except Exception:
+            return answer
+        return answer
+
+    study = make_study(hides, constraints=[at_most("size_bytes", 1)], trials=3)
+    assert autosearch.run(study, storage=storage).progress().counts == {TrialState.INFEASIBLE: 3}
+
+
+def test_an_optuna_objective_runs_as_it_is(storage):
+    def objective(trial):
+        x = trial.suggest_float("x", -1, 1)
+        n = trial.suggest_int("n", 1, 3)
+        trial.set_user_attr("seen", True)
+        for step in range(1, n + 1):
+            trial.report(x, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        if x > 0.8:
+            raise optuna.TrialPruned
+        return x**2, n
+
+    study = make_study(objective, objectives=(minimize("square"), minimize("n")))
+    view = autosearch.run(study, storage=storage)
+    counts = view.progress().counts
+    assert counts[TrialState.PRUNED] > 0
+    assert counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] == 40
+    frame = view.candidates_frame()
+    config = view.trials_frame().set_index("number")["config"]
+    assert frame["square"][0] == pytest.approx(config[frame["trial"][0]]["x"] ** 2)
+
+
+def test_siblings_are_candidates_and_one_of_them_teaches(storage):
+    def three_sizes(trial):
+        answer = look_up(trial)
+        return [
+            {**answer, "size_bytes": answer["size_bytes"] / n, "quantization": f"int{n}",
+             "representative": n == 2}
+            for n in (1, 2, 4)
+        ]  # fmt: skip
+
+    view = autosearch.run(make_study(three_sizes, trials=5), storage=storage)
+    frame = view.candidates_frame()
+    assert len(frame) == 15
+    assert list(frame["candidate"][:3]) == ["0-int1", "0-int2", "0-int4"]
+    assert list(frame["representative"][:3]) == [False, True, False]
+    told = optuna.load_study(study_name="table", storage=storage).trials[0].values
+    assert told[1] == pytest.approx(frame["size_bytes"][1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ("fine", "expected a mapping of metrics"),
+        ({"accuracy": 1.0}, 'the study asks for "size_bytes", and the evaluator answered accuracy'),
+        ((1.0, 2.0), "answered 2 values, the study has 3 objectives"),
+        ({"accuracy": "high"}, "answered 'high' for \"accuracy\"; expected a number"),
+        ([{"accuracy": 1.0, "quantization": "a"}] * 2, "several candidates of one quantization"),
+    ],
+)
+def test_a_wrong_answer_stops_the_study_with_a_sentence(storage, answer, sentence):
+    with pytest.raises(DefinitionError, match=sentence):
+        autosearch.run(make_study(lambda trial: answer), storage=storage)
+    counts = autosearch.open_study("table", storage=storage).progress().counts
+    assert TrialState.RUNNING not in counts
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(storage):
+    def sometimes_fails(trial):
+        answer = look_up(trial)
+        if trial.number == 1:
+            return {**answer, "accuracy": float("nan")}
+        if trial.number == 3:
+            raise MemoryError("no room")
+        return answer
+
+    view = autosearch.run(make_study(sometimes_fails, trials=6), storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 6, TrialState.FAILED: 2}
+    trials = view.trials_frame().set_index("number")
+    assert "accuracy is nan" in trials["error"][1]
+    assert trials["error"][3] == "MemoryError: no room"
+    assert "sometimes_fails" in trials["traceback"][3]
+    assert trials["config"][3]["width"] > 0
+
+
+def test_five_failures_at_the_start_stop_the_run_and_say_why(storage):
+    def fails(trial):
+        trial.hp.Int("x", 1, 3)
+        raise RuntimeError("no such device")
+
+    with pytest.raises(NothingTrainedError, match="5 trials in a row failed.*no such device"):
+        autosearch.run(make_study(fails), storage=storage)
+
+
+def test_a_name_used_twice_with_different_ranges_stops_the_study(storage):
+    def twice(trial):
+        trial.hp.Int("x", 1, 3)
+        trial.hp.Int("x", 1, 4)
+        return look_up(trial)
+
+    with pytest.raises(DefinitionError, match='"?x"?'):
+        autosearch.run(make_study(twice), storage=storage)
+
+
+def test_a_figure_that_is_not_to_be_had_is_neither_feasible_nor_on_the_front(storage):
+    def no_latency(trial):
+        answer = look_up(trial)
+        return [{**answer, "latency_ms": None, "quantization": "a"},
+                {**answer, "quantization": "b"}]  # fmt: skip
+
+    view = autosearch.run(make_study(no_latency, trials=5), storage=storage)
+    frame = view.candidates_frame()
+    assert not frame["feasible"][frame["quantization"] == "a"].any()
+    assert set(view.front_frame()["quantization"]) == {"b"}
+    json.dumps(records(frame), allow_nan=False)
+
+
+def test_more_trials_and_a_larger_budget_go_on_with_the_study(storage):
+    autosearch.run(make_study(trials=5), storage=storage)
+    assert autosearch.run(make_study(trials=5), storage=storage).progress().num_counted == 5
+    assert autosearch.run(make_study(trials=8), storage=storage).progress().num_counted == 8
+    view = autosearch.run(make_study(trials=8), storage=storage, trials=3)
+    assert view.progress().num_counted == 11
+
+
+def test_a_changed_definition_stops_and_says_what_changed(storage):
+    autosearch.run(make_study(trials=3), storage=storage)
+    changed = make_study(trials=3, constraints=[at_most("size_bytes", 10)])
+    with pytest.raises(ChangedDefinitionError, match=r"constraints.*--accept-changes"):
+        autosearch.run(changed, storage=storage)
+    view = autosearch.run(changed, storage=storage, trials=2, accept_changes=True)
+    assert view.progress().num_counted == 5
+    with pytest.raises(ChangedDefinitionError, match="was started with seed 0, not 7"):
+        autosearch.run(changed, storage=storage, seed=7)
+    with pytest.raises(ChangedDefinitionError, match="other objectives"):
+        autosearch.run(
+            make_study(objectives=THREE[:2]), storage=storage, accept_changes=True
+        )
+
+
+def test_a_row_that_optuna_was_not_told_of_is_told_on_the_next_run(storage, tmp_path):
+    autosearch.run(make_study(trials=4), storage=storage)
+    with sqlite3.connect(tmp_path / "search.db") as connection:
+        connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 2")
+    autosearch.run(make_study(trials=5), storage=storage)
+    opened = optuna.load_study(study_name="table", storage=storage)
+    assert [trial.state.name for trial in opened.trials] == ["COMPLETE"] * 5
+
+
+FILE = """
+import os, pathlib, signal, time
+from autosearch import Budget, Study, maximize
+
+HERE = pathlib.Path(__file__).parent
+
+def evaluate(trial):
+    x = trial.hp.Float("x", 0, 1)
+    trial.report(1, accuracy=x)
+    marker = HERE / f"marker-{{trial.number}}"
+    first = not marker.exists()
+    marker.touch()
+    {body}
+    return {{"accuracy": x}}
+
+study = Study(name="file", evaluator=evaluate, objectives=[maximize("accuracy")],
+              sampler="random", budget=Budget(trials=5))
+"""
+
+
+def write_study(tmp_path, body):
+    path = tmp_path / "study_file.py"
+    path.write_text(FILE.format(body=body))
+    return load_study_file(path)
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_tried_again(tmp_path, storage):
+    body = "if trial.number == 2 and first: os.kill(os.getpid(), signal.SIGKILL)"
+    view = autosearch.run(write_study(tmp_path, body), storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 5}
+    trials = view.trials_frame().set_index("number")
+    assert list(trials["attempt"]) == [1, 1, 2, 1, 1]
+    assert len(view.epochs_frame()) == 5
+
+
+def test_a_trial_that_always_kills_its_worker_fails_in_the_end(tmp_path, storage):
+    body = "if trial.number == 1: os.kill(os.getpid(), signal.SIGKILL)"
+    view = autosearch.run(write_study(tmp_path, body), storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 5, TrialState.FAILED: 1}
+    trial = view.trials_frame().set_index("number").loc[1]
+    assert trial["attempt"] == MAX_ATTEMPTS
+    assert f"SIGKILL); tried {MAX_ATTEMPTS} times" in trial["error"]
+
+
+def test_a_trial_that_hangs_is_ended(tmp_path, storage):
+    body = "time.sleep(600 if trial.number == 1 and first else 0)"
+    view = autosearch.run(write_study(tmp_path, body), storage=storage, trial_timeout_s=1.0)
+    assert view.progress().counts == {TrialState.COMPLETE: 5}
+
+
+def test_what_the_worker_raises_is_raised_here(tmp_path, storage):
+    body = "return 'nonsense'"
+    with pytest.raises(DefinitionError, match="expected a mapping of metrics"):
+        autosearch.run(write_study(tmp_path, body), storage=storage)
