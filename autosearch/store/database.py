@@ -190,7 +190,13 @@ def _sqlite_path(url: URL) -> Path | None:
 
 def _make_engine(url: URL, *, read_only: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        try:
+            return create_engine(url, pool_pre_ping=True)
+        except ImportError as error:
+            raise StorageError(
+                "PostgreSQL needs a driver that is not installed; "
+                "install it with: pip install 'autosearch[postgresql]'"
+            ) from error
     path = _sqlite_path(url)
     if path is not None and not path.parent.is_dir():
         raise StorageError(

@@ -62,9 +62,7 @@ def configs_sha256(view):
 
 @pytest.mark.parametrize("objectives", [THREE[:2], THREE], ids=["two", "three"])
 def test_the_front_of_many_look_ups_is_the_one_by_brute_force(storage, objectives):
-    study = make_study(
-        objectives=objectives, constraints=[at_most("size_bytes", 5000)], trials=150
-    )
+    study = make_study(objectives=objectives, constraints=[at_most("size_bytes", 5000)], trials=150)
     view = autosearch.run(study, storage=storage, seed=1)
     frame = view.candidates_frame()
     assert len(frame) == 150
@@ -302,9 +300,7 @@ def test_a_changed_definition_stops_and_says_what_changed(storage):
     with pytest.raises(ChangedDefinitionError, match="was started with seed 0, not 7"):
         autosearch.run(changed, storage=storage, seed=7)
     with pytest.raises(ChangedDefinitionError, match="other objectives"):
-        autosearch.run(
-            make_study(objectives=THREE[:2]), storage=storage, accept_changes=True
-        )
+        autosearch.run(make_study(objectives=THREE[:2]), storage=storage, accept_changes=True)
 
 
 def test_a_row_that_optuna_was_not_told_of_is_told_on_the_next_run(storage, tmp_path):

@@ -1,0 +1,132 @@
+"""What the command line prints of a study, for programs and for people."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from autosearch.data import Digits, prepare_all
+
+FRONT_KEYS = [
+    "candidate", "trial", "quantization", "accuracy", "size_bytes", "accuracy_low",
+    "accuracy_high", "latency_ms", "latency_p90_ms", "memory_bytes", "target", "parameters",
+    "macs", "artifact",
+]  # fmt: skip
+TRIAL_KEYS = {"number", "state", "config", "started_at", "duration_s", "error", "epochs"}
+SCHEMES = {"float32", "float16", "dynamic_int8", "int8", "int16x8"}
+
+
+@pytest.fixture(scope="module")
+def front(searched):
+    return json.loads(searched.autosearch("front", "tiny", "--format", "json").stdout)
+
+
+@pytest.fixture(scope="module")
+def trials(searched):
+    return json.loads(searched.autosearch("trials", "tiny", "--format", "json").stdout)
+
+
+def test_run_prints_the_front(searched, front):
+    for row in front:
+        assert row["candidate"] in searched.printed
+    assert "90 % interval" in searched.printed
+
+
+def test_the_front_as_json_has_its_keys_and_whole_numbers(front):
+    assert front
+    for row in front:
+        assert list(row) == FRONT_KEYS
+        assert row["target"] == "host"
+        assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+        assert row["latency_p90_ms"] >= row["latency_ms"] > 0
+        for key in ("trial", "size_bytes", "parameters", "macs"):
+            assert type(row[key]) is int
+
+
+def test_the_front_as_csv_has_the_same_rows(searched, front):
+    text = searched.autosearch("front", "tiny", "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == FRONT_KEYS
+    assert [row["candidate"] for row in rows] == [row["candidate"] for row in front]
+
+
+def test_trials_as_json_tell_configuration_epochs_and_end(trials):
+    assert [trial["number"] for trial in trials] == list(range(len(trials)))
+    states = {trial["state"] for trial in trials}
+    assert states == {"complete", "infeasible"}
+    for trial in trials:
+        assert set(trial) >= TRIAL_KEYS
+        assert trial["config"]["architecture/stages"] == 2
+        assert trial["error"] is None
+        assert len(trial["epochs"]) == (2 if trial["state"] == "complete" else 0)
+        stages = {"build", "cost"}
+        if trial["state"] == "complete":
+            stages |= {"train", "convert", "quantize", "measure"}
+        assert set(trial["stage_seconds"]) == stages
+
+
+def test_an_independent_run_of_every_file_gives_the_stored_figures(searched, trials):
+    """Neither our runner nor our metrics: LiteRT's own interpreter and NumPy."""
+    import autosearch
+
+    view = autosearch.open_study("tiny", storage=searched.storage)
+    frame = view.candidates_frame()
+    images, labels = Digits().load("validation")
+    seen = set()
+    for row in frame.itertuples():
+        content = open(row.artifact, "rb").read()
+        assert len(content) == row.size_bytes
+        config = trials[row.trial]["config"]
+        words = {k: config[f"preprocessing/{k}"] for k in ("size", "color", "resize", "fit")}
+        interpreter = Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+        entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        scale, zero_point = entry["quantization"]
+        if row.quantization == "int8":
+            assert (entry["dtype"], answer["dtype"]) == (np.uint8, np.uint8)
+            assert (scale, zero_point) == (1.0, 0)
+        num_correct = 0
+        for image, label in zip(prepare_all(images, **words), labels, strict=True):
+            values = image.astype(np.float32)
+            if scale:
+                values = np.round(values / scale) + zero_point
+            interpreter.set_tensor(entry["index"], values[np.newaxis].astype(entry["dtype"]))
+            interpreter.invoke()
+            num_correct += int(np.argmax(interpreter.get_tensor(answer["index"])[0]) == label)
+        assert num_correct / len(labels) == row.accuracy
+        seen.add(row.quantization)
+    assert seen == SCHEMES
+
+
+def test_the_arena_is_measured_where_the_microcontroller_runtime_runs_the_file(searched):
+    import autosearch
+
+    frame = autosearch.open_study("tiny", storage=searched.storage).candidates_frame()
+    for row in frame.itertuples():
+        runs = row.quantization in ("float32", "int8", "int16x8")
+        assert (row.memory_bytes > 0) == runs or "memory_bytes" in row.reasons
+        assert ("memory_bytes" in row.reasons) != (row.memory_bytes > 0)
+
+
+def test_show_tells_everything_about_a_candidate(searched, front):
+    name = front[0]["candidate"]
+    shown = json.loads(searched.autosearch("show", "tiny", name, "--format", "json").stdout)
+    assert shown["size_bytes"] == front[0]["size_bytes"]
+    assert len(shown["epochs"]) == 2
+    assert shown["target_description"]["threads"] == 1
+    assert "training/learning_rate" in searched.autosearch("show", "tiny", name).stdout
+
+
+def test_studies_lists_the_study(searched):
+    (row,) = json.loads(searched.autosearch("studies", "--format", "json").stdout)
+    assert (row["study"], row["counted"], row["budget"]) == ("tiny", 5, 5)
+
+
+def test_running_the_finished_study_again_adds_nothing(searched):
+    finished = searched.autosearch("run", searched.study_file)
+    assert finished.returncode == 0
+    (row,) = json.loads(searched.autosearch("studies", "--format", "json").stdout)
+    assert row["counted"] == 5

@@ -1,0 +1,73 @@
+"""What several tests share: a real study, searched once."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+STUDY = """
+from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
+from autosearch.data import Digits
+from autosearch.space import CNN, Augmentation, ClassWeighting, Preprocessing, Training
+
+study = Study(
+    name="tiny",
+    dataset=Digits(),
+    space=SearchSpace(
+        preprocessing=Preprocessing(size=[8, 12], color="greyscale"),
+        architecture=CNN(stages=2, width=[8, 64], width_growth=2.0, blocks_per_stage=1,
+                         kernel_size=3, block="plain", attention="none", dropout=0.0),
+        augmentation=Augmentation(shift=[0.0, 0.05]),
+        weighting=ClassWeighting(method=["none", "balanced"]),
+        training=Training(epochs=2, optimizer="adam", learning_rate=0.01, schedule="constant",
+                          batch_size=64),
+    ),
+    objectives=[maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")],
+    constraints=[at_most("size_bytes", 30_000)],
+    budget=Budget(trials=5),
+)
+"""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A study that the command line searched, in a folder of its own."""
+
+    folder: Path
+    study_file: Path
+    storage: str
+    printed: str
+
+    def autosearch(self, *words: str, **options) -> subprocess.CompletedProcess:
+        return autosearch(*words, "--storage", self.storage, **options)
+
+
+def autosearch(*words: str, **options) -> subprocess.CompletedProcess:
+    """Runs the command line as a user does, in a process of its own."""
+    code = "import sys; from autosearch.cli.main import main; sys.argv[0] = 'autosearch'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def cli():
+    return autosearch
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory) -> Searched:
+    folder = tmp_path_factory.mktemp("searched")
+    study_file = folder / "tiny.py"
+    study_file.write_text(STUDY)
+    storage = f"sqlite:///{folder / 'tiny.db'}"
+    finished = autosearch("run", study_file, "--storage", storage, "--seed", "1")
+    assert finished.returncode == 0, finished.stderr
+    return Searched(folder, study_file, storage, finished.stdout)
