@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -47,15 +48,31 @@ def options(
 
 def main() -> None:
     """Runs the command line: exit code 0 is done, 1 failed, 2 misused."""
+    words = sys.argv[1:]
+    # Wherever it stands, since it is what a message says to add.
+    arguments = [word for word in words if word != "--debug"]
+    # TensorFlow takes its level of noise from here, and only while it is being loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        app()
-    except AutosearchError as error:
-        if "--debug" in sys.argv:
+        code = app(arguments or ["--help"], prog_name="autosearch", standalone_mode=False)
+    except typer.Abort:
+        code = _FAILED
+    except Exception as error:
+        if len(arguments) < len(words):
             traceback.print_exc()
-        message = " ".join(str(error).split())
-        typer.echo(f"autosearch: {message}", err=True)
-        sys.exit(_USAGE if isinstance(error, (DefinitionError, NotFoundError)) else _FAILED)
-    except BrokenPipeError:
-        # Whoever read the listing has seen enough, such as `head`.
-        sys.stderr.close()
-        sys.exit(0)
+        message, code = _explained(error)
+        typer.echo(f"autosearch: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """An error in one sentence, and the exit code that it deserves."""
+    if isinstance(error, AutosearchError):
+        is_misuse = isinstance(error, (DefinitionError, NotFoundError))
+        return str(error), _USAGE if is_misuse else _FAILED
+    if isinstance(error, typer.TyperException):
+        text = error.format_message().removesuffix(".").replace("Value error, ", "")
+        context = getattr(error, "ctx", None)
+        place = context.command_path if context is not None else "autosearch"
+        return f"{text[:1].lower()}{text[1:]}; see: {place} --help", _USAGE
+    return f"{type(error).__name__}: {error}; see where with --debug", _FAILED

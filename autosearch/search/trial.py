@@ -82,9 +82,7 @@ class SearchTrial:
         """Parameter name to value, of all that was sampled so far."""
         sampled = self._hp.values if self._hp is not None else {}
         # Optuna's name of a conditional parameter carries its conditions; hp's is the plain one.
-        plain = {name.partition("[")[0] for name in self._trial.params}
-        own = {n: v for n, v in self._trial.params.items() if n not in plain or n not in sampled}
-        own = {n: v for n, v in own.items() if n.partition("[")[0] not in sampled}
+        own = {n: v for n, v in self._trial.params.items() if n.partition("[")[0] not in sampled}
         return {**sampled, **own}
 
     @property

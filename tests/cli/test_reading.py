@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_an_independent_run_of_every_file_gives_the_stored_figures(searched, tri
     images, labels = Digits().load("validation")
     seen = set()
     for row in frame.itertuples():
-        content = open(row.artifact, "rb").read()
+        content = Path(row.artifact).read_bytes()
         assert len(content) == row.size_bytes
         config = trials[row.trial]["config"]
         words = {k: config[f"preprocessing/{k}"] for k in ("size", "color", "resize", "fit")}
