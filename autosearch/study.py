@@ -148,7 +148,7 @@ class Study(BaseModel):
         What is code is named by module and hash, so that a change is noticed; the study is made
         again from it only if ``is_declarative``.
         """
-        return {
+        words = {
             "name": self.name,
             "dataset": self.dataset.definition() if self.dataset is not None else None,
             "space": self.space.definition() if self.space is not None else None,
@@ -161,6 +161,9 @@ class Study(BaseModel):
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},
         }
+        # As the database gives it back: lists for tuples, or a comparison would see changes.
+        as_stored: dict[str, Any] = json.loads(json.dumps(words))
+        return as_stored
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> Study:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autosearch.cli.options import OutputFormat
 
-__all__ = ["emit", "figure", "say", "stderr", "stdout"]
+__all__ = ["duration", "emit", "figure", "say", "stderr", "stdout"]
 
 stdout = Console(soft_wrap=True, highlight=False)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -57,8 +57,8 @@ def emit(
 
 def figure(name: str, value: Any) -> str:
     """A figure with sensible digits for a person; a dash if there is none."""
-    if value is None:
-        return "–"
+    if value is None or value == "":
+        return "–" if value is None else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _THOUSANDS:
@@ -68,8 +68,26 @@ def figure(name: str, value: Any) -> str:
     return str(value)
 
 
+def duration(seconds: float) -> str:
+    """A time with no more digits than it deserves.
+
+    Example:
+        >>> duration(0.25), duration(42.4), duration(500), duration(9000)
+        ('0.25 s', '42 s', '8 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str) -> None:
     """A table in which no figure is cut off: on a narrow terminal the last columns are left out."""
+    # A column in which nothing stands says nothing.
+    columns = {
+        key: heading
+        for key, heading in columns.items()
+        if not rows or any(row.get(key) not in (None, "") for row in rows)
+    }
     cells = {key: [figure(key, row.get(key)) for row in rows] for key in columns}
     widths = {key: max(map(len, [columns[key], *cells[key]])) + 2 for key in columns}
     shown = list(columns)

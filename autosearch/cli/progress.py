@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.live import Live
 from rich.text import Text
 
-from autosearch.cli.output import stderr
+from autosearch.cli.output import duration, stderr
 from autosearch.search.worker import Limits
 from autosearch.store.view import Progress, StudyView
 from autosearch.values import TrialState
 
 __all__ = ["ProgressLine"]
 
+_SEPARATOR = "  ·  "
+
 
 class ProgressLine:
     """Shows counts, the best accuracy, the front's size and the time left, on standard error.
 
     On a terminal the line stays in place; elsewhere a line is printed when a trial ends.
+
+    Attributes:
+        num_new: Trials that this run has added to those that count.
     """
 
     def __init__(self) -> None:
@@ -27,6 +33,7 @@ class ProgressLine:
         self._is_terminal = stderr.is_terminal
         self._started: float | None = None
         self._num_at_start = 0
+        self.num_new = 0
         self._num_finished = -1
         self._front_size = 0
 
@@ -48,18 +55,19 @@ class ProgressLine:
         """Shows how far the study is."""
         if self._started is None:
             self._started, self._num_at_start = time.monotonic(), progress.num_counted
+        self.num_new = progress.num_counted - self._num_at_start
         finished = sum(n for state, n in progress.counts.items() if state.is_finished)
         has_news = finished != self._num_finished
         if has_news:
             self._num_finished = finished
             self._front_size = len(view.front_frame()) if finished else 0
-        line = self._line(view.name, progress, limits)
+        parts = self._parts(view.name, progress, limits)
         if self._is_terminal:
-            self._live.update(Text(line))
+            self._live.update(Text(_folded(parts, stderr.width)))
         elif has_news:
-            stderr.print(line, markup=False)
+            stderr.print(_SEPARATOR.join(parts), markup=False)
 
-    def _line(self, name: str, progress: Progress, limits: Limits) -> str:
+    def _parts(self, name: str, progress: Progress, limits: Limits) -> list[str]:
         counts = progress.counts
         done = progress.num_counted
         total = f"/{limits.counted_trials}" if limits.counted_trials is not None else ""
@@ -70,25 +78,29 @@ class ProgressLine:
         parts.append(f"best accuracy {best:.3f}" if best is not None else "no accuracy yet")
         parts.append(f"front {self._front_size}")
         parts.append(self._time_left(done, limits))
-        return "  ·  ".join(parts)
+        return parts
 
     def _time_left(self, done: int, limits: Limits) -> str:
         left: list[float] = []
         elapsed = time.monotonic() - (self._started or 0.0)
-        new = done - self._num_at_start
-        if limits.counted_trials is not None and new > 0:
-            left.append(max(limits.counted_trials - done, 0) * elapsed / new)
+        if limits.counted_trials is not None and done >= limits.counted_trials:
+            return f"done in {duration(elapsed)}"
+        if limits.counted_trials is not None and self.num_new > 0:
+            left.append((limits.counted_trials - done) * elapsed / self.num_new)
         if limits.deadline is not None:
             left.append(max(limits.deadline - time.time(), 0.0))
         if not left:
             return "time left unknown"
-        seconds = min(left)
-        if limits.counted_trials is not None and done >= limits.counted_trials:
-            return f"done in {_duration(elapsed)}"
-        return f"about {_duration(seconds)} left"
+        return f"about {duration(min(left))} left"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _folded(parts: Sequence[str], width: int) -> str:
+    """The parts in as many lines as they need: what is past the edge would not be seen."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{_SEPARATOR}{part}"
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return "\n".join(lines)

@@ -34,6 +34,8 @@ FRONT_FIELDS = (
     "artifact",
 )
 
+_NOT_SHOWN = ("candidate", "representative", "is_measured", "artifact_sha256", "target_id")
+
 _FRONT_COLUMNS = {
     "candidate": "candidate",
     "accuracy": "accuracy",
@@ -60,10 +62,11 @@ def studies(
 
     Example: autosearch studies --format json
     """
-    from autosearch.cli.output import emit
+    from autosearch.cli.output import emit, say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
     from autosearch.store.view import StudyView, study_names
+    from autosearch.values import TrialState
 
     database = Database.open_to_read(storage)
     store = ArtifactStore.beside(database, artifacts)
@@ -73,7 +76,7 @@ def studies(
         progress = view.progress()
         row: dict[str, Any] = {"study": name, "budget": view.definition["budget"]["trials"]}
         row["counted"] = progress.num_counted
-        row |= {str(state): count for state, count in sorted(progress.counts.items())}
+        row |= {str(state): progress.counts.get(state, 0) for state in TrialState}
         row["best_accuracy"] = progress.best_accuracy
         row["front"] = len(view.front_frame())
         row["run_minutes"] = round(progress.run_seconds / 60, 1)
@@ -90,6 +93,8 @@ def studies(
         "run_minutes": "minutes",
     }
     emit(rows, output_format, columns=columns)
+    if not rows:
+        say(f"{database.shown_url} holds no study; start one with: autosearch run STUDY_FILE")
 
 
 def trials(
@@ -114,15 +119,18 @@ def trials(
     for row in rows:
         row["epochs"] = epochs.get(row["number"], [])
         row["num_epochs"] = len(row["epochs"])
-        last = row["epochs"][-1]["accuracy"] if row["epochs"] else None
-        row["last_accuracy"] = last
-        row["why"] = row["error"] or _over(row["violations"]) or ""
+        # Of the epoch whose weights became the trial's candidates.
+        known = [epoch["accuracy"] for epoch in row["epochs"] if epoch["accuracy"] is not None]
+        row["best_accuracy"] = max(known, default=None)
+        seconds = row["duration_s"]
+        row["seconds"] = seconds if seconds is None else float(f"{seconds:.3g}")
+        row["why"] = row["error"] or _over(row["violations"])
     columns = {
         "number": "trial",
         "state": "state",
-        "duration_s": "seconds",
+        "seconds": "seconds",
         "num_epochs": "epochs",
-        "last_accuracy": "accuracy",
+        "best_accuracy": "best accuracy",
         "parameters": "parameters",
         "why": "why it ended early",
     }
@@ -170,9 +178,10 @@ def print_front(view: StudyView, output_format: OutputFormat, *, target: str | N
         if any(row.get(key) is not None for row in rows)
     }
     if rows or output_format is not OutputFormat.TABLE:
-        where = f"; measured on {_place(rows[0])}" if rows and rows[0]["target"] else ""
-        goals = ", ".join(map(str, view.objectives))
-        title = f"Front of {view.name}: {len(rows)} candidates\n{goals}{where}"
+        noun = "candidate" if len(rows) == 1 else "candidates"
+        title = f"Front of {view.name}, {len(rows)} {noun}: {', '.join(map(str, view.objectives))}"
+        if rows and rows[0]["target"]:
+            title += f"\nMeasured on {_place(rows[0])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if not rows:
         say(_why_no_front(view))
@@ -192,47 +201,33 @@ def show(
 
     Example: autosearch show digits 12-int8
     """
-    from autosearch.cli.output import emit, figure
+    from autosearch.cli.output import emit
     from autosearch.search.runner import open_study
 
     view = open_study(study, storage=storage, artifacts=artifacts)
     found = view.candidate(candidate)
     if output_format is OutputFormat.JSON:
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-        return
-    if output_format is OutputFormat.CSV:
+    elif output_format is OutputFormat.CSV:
         emit([found], output_format, columns={})
-        return
-    reasons = found["reasons"]
-    rows = [
-        {"what": key, "value": reasons[key] if value is None and key in reasons
-         else figure(key, value)}
-        for key, value in found.items()
-        if not isinstance(value, (dict, list)) and (value is not None or key in reasons)
-    ]  # fmt: skip
-    for group in ("config", "conditions", "stage_seconds"):
-        rows.append({"what": "", "value": ""})
-        rows += [{"what": f"{group}: {k}", "value": figure(k, v)} for k, v in found[group].items()]
-    if found["epochs"]:
-        best = max(found["epochs"], key=lambda epoch: epoch["accuracy"] or 0.0)
-        rows.append({"what": "", "value": ""})
-        text = f"{len(found['epochs'])}, the best was {best['epoch']} with {best['accuracy']:.3f}"
-        rows.append({"what": "epochs trained", "value": text})
-    emit(rows, output_format, columns={"what": "", "value": ""})
+    else:
+        title = f"Candidate {candidate} of {study}"
+        emit(_lines(found), output_format, columns={"what": "", "value": ""}, title=title)
 
 
 def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) -> None:
-    """List the promotions, the newest first; the newest of an alias is what it points to.
+    """List what was promoted, the newest first.
 
     Example: autosearch models
     """
-    from autosearch.cli.output import emit
+    from autosearch.cli.output import emit, say
     from autosearch.store.database import Database
     from autosearch.store.promotions import promotions
 
     rows = []
     pointed: set[tuple[str, str]] = set()
-    for promotion in promotions(Database.open_to_read(storage)):
+    database = Database.open_to_read(storage)
+    for promotion in promotions(database):
         key = (promotion.model, promotion.alias)
         rows.append(
             {
@@ -248,8 +243,46 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
             }
         )
         pointed.add(key)
-    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {"model": ""})}
+    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {})}
     emit(rows, output_format, columns=columns)
+    if not rows:
+        say(
+            f"{database.shown_url} holds no promoted model; "
+            "make one with: autosearch promote STUDY CANDIDATE"
+        )
+
+
+def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
+    """Everything about a candidate, a line each, in groups."""
+    from autosearch.cli.output import duration, figure
+
+    reasons = found["reasons"]
+    plain = {
+        key: reasons.get(key) if value is None else figure(key, value)
+        for key, value in found.items()
+        if not isinstance(value, (dict, list)) and key not in _NOT_SHOWN
+    }
+    if found["target"]:
+        plain["target"] = _place(found)
+    epochs = found["epochs"]
+    if epochs:
+        best = max(epochs, key=lambda epoch: epoch["accuracy"] or 0.0)
+        plain["epochs"] = f"{len(epochs)}, the best was {best['epoch']}"
+    config = {key: figure(key, value) for key, value in found["config"].items()}
+    if "quantization" in config:
+        # One scheme is drawn in a trial, and all of them become candidates.
+        config["quantization"] += ", which the sampler was told about"
+    groups = {
+        "configuration": config,
+        "conditions": {key: figure(key, value) for key, value in found["conditions"].items()},
+        "time": {stage: duration(seconds) for stage, seconds in found["stage_seconds"].items()},
+    }
+    lines = [{"what": key, "value": text} for key, text in plain.items() if text]
+    for heading, group in groups.items():
+        if group:
+            lines += [{"what": "", "value": ""}, {"what": f"{heading}:", "value": ""}]
+            lines += [{"what": f"  {key}", "value": text} for key, text in group.items()]
+    return lines
 
 
 def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:

@@ -39,7 +39,7 @@ def run(
     ] = False,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Start a study, or go on with it where it stopped; then print its front.
+    """Start a study, or go on with it; then print its front.
 
     Example: autosearch run studies/digits.py --storage sqlite:///digits.db
     """
@@ -69,6 +69,8 @@ def run(
         raise typer.Exit(_INTERRUPTED) from None
     if not print_front(view, output_format):
         raise typer.Exit(1)
+    if line.num_new == 0:
+        say("Nothing was left to do; run more with: --trials N")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -79,7 +81,7 @@ def check(
     study_file: StudyFile,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Try a study in about a minute, before it costs anything; nothing is stored.
+    """Try a study out in about a minute; nothing is stored.
 
     Example: autosearch check studies/digits.py
     """

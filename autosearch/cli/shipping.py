@@ -40,7 +40,7 @@ def promote(
     storage: Storage = None,
     artifacts: Artifacts = None,
 ) -> None:
-    """Measure a candidate on the test split, once, and point an alias to it.
+    """Measure a candidate on the test split; point an alias to it.
 
     Example: autosearch promote digits 12-int8 --alias champion
     """
@@ -64,7 +64,10 @@ def promote(
         study=load_study_file(study_file) if study_file is not None else None,
     )
     validation, test = promotion.record["validation"], promotion.test_metrics
-    say(f"{promotion.model} {promotion.alias} is now {study} {candidate}.")
+    say(
+        f'Model "{promotion.model}": {promotion.alias} is now candidate {candidate} '
+        f'of study "{study}".'
+    )
     say(
         f"Test accuracy {test['accuracy']:.4f} (90 % interval {test['accuracy_low']:.4f}–"
         f"{test['accuracy_high']:.4f}, {test['num_images']} images); on validation it was "
@@ -117,7 +120,9 @@ def export(
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that export wrote.")],
 ) -> None:
-    """Check sums and outputs of a bundle in a fresh process; exit 1 on the first difference.
+    """Check the sums and outputs of a bundle.
+
+    It is done in a fresh process; the first difference is told, with exit code 1.
 
     Example: autosearch verify bundle
     """

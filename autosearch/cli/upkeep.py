@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ def doctor(
     artifacts: Artifacts = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Say what is installed, what it runs on, and whether database and files can be reached.
+    """Look whether packages, machine, database and files are in order.
 
     Example: autosearch doctor
     """
@@ -42,7 +43,7 @@ def delete(
     storage: Storage = None,
     artifacts: Artifacts = None,
 ) -> None:
-    """Delete a study: its trials, Optuna's, and its files. What was promoted stays.
+    """Delete a study with its trials and files; what was promoted stays.
 
     Example: autosearch delete digits
     """
@@ -58,13 +59,21 @@ def delete(
     store = ArtifactStore.beside(database, artifacts)
     view = StudyView(database, store, study)
     num_trials = sum(view.progress().counts.values())
-    if not yes:
-        typer.confirm(
-            f'Delete study "{study}" with {num_trials} trials from {database.shown_url}?',
-            abort=True,
-            err=True,
-        )
+    question = f'Delete study "{study}" with {num_trials} trials from {database.shown_url}?'
+    if not yes and not _is_confirmed(question):
+        say("Nothing was deleted.")
+        raise typer.Exit(1)
     # Optuna's rows first: if this is cut off, the study is still listed and can be deleted again.
     delete_optuna_study(database, study)
     num_files = delete_study_rows(database, store, view.id)
     say(f'Deleted study "{study}": {num_trials} trials and {num_files} files.')
+
+
+def _is_confirmed(question: str) -> bool:
+    """Asks on standard error, so that standard output holds data alone; no answer is a no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    return answer.strip().lower() in ("y", "yes")

@@ -196,7 +196,6 @@ def _check_unchanged(
             f'study "{study.name}" was started with seed {view.seed}, not {seed}; '
             "leave --seed out, or give the study another name"
         )
-    # JSON turns tuples into lists; compare what the database would hold.
     if study.definition_sha256() != view.definition_sha256 and not accept_changes:
         listed = "; ".join(changes(view.definition, study.definition())) or "its code"
         raise ChangedDefinitionError(
