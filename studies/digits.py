@@ -40,7 +40,8 @@ study = Study(
             batch_size=[32, 64],
             label_smoothing=[0.0, 0.1],
         ),
-        quantization=Quantization("float32", "float16", "dynamic_int8", "int8", "int16x8"),
+        # "dynamic_int8" is the fifth: small and quick on a host, but no microcontroller runs it.
+        quantization=Quantization("float32", "float16", "int8", "int16x8"),
     ),
     objectives=[maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")],
     constraints=[at_most("size_bytes", 64_000)],
