@@ -6,6 +6,7 @@ what makes no sense, all faults at once; what travels inside is a frozen datacla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -100,8 +101,11 @@ class Constraint(_Words):
     bound: float = Field(allow_inf_nan=False)
 
     def violation(self, value: float | None) -> float:
-        """How far over the bound, relative to it; at most 0 is feasible, None is infeasible."""
-        if value is None:
+        """How far over the bound, relative to it; at most 0 is feasible.
+
+        A figure that is not to be had (None, NaN, infinite) breaks the bound.
+        """
+        if value is None or not math.isfinite(value):
             return 1.0
         return (value - self.bound) / max(abs(self.bound), 1.0)
 

@@ -1,138 +1,159 @@
-"""A study's definition: refused with all its faults, identified, and made again."""
+"""A study and its file: what is understood, what is refused, what counts as a change."""
 
-import json
+from pathlib import Path
 
 import pytest
 
-from autosearch import Budget, SearchSpace, Study, Target, at_most, maximize, minimize
-from autosearch.data import Arrays, Digits
+from autosearch import Budget, SearchSpace, Study, at_most, load_study_file, maximize, minimize
+from autosearch.data import Digits
 from autosearch.errors import DefinitionError, NotFoundError
-from autosearch.space import CNN, Training
-from autosearch.study import changes, load_study_file
-from autosearch.values import Constraint, Objective
+from autosearch.space import CNN
+from autosearch.study import changes
+
+STUDIES = Path(__file__).parent.parent / "studies"
+HEAD = """
+from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
+from autosearch.data import Digits
+from autosearch.space import CNN, Range
+"""
+ONE = 'study = Study(name="one", evaluator=print, objectives=[maximize("accuracy")])\n'
 
 
-def make(**words):
-    return Study(
-        **{
-            "name": "s",
-            "dataset": Digits(),
-            "space": SearchSpace(),
-            "objectives": [maximize("accuracy"), minimize("size_bytes")],
-            **words,
-        }
-    )
+def digits(**words):
+    parts = {
+        "name": "digits",
+        "dataset": Digits(),
+        "space": SearchSpace(architecture=CNN(stages=(1, 2), width=[8, 16])),
+        "objectives": [maximize("accuracy"), minimize("size_bytes")],
+        "constraints": [at_most("size_bytes", 64_000)],
+    }
+    return Study(**{**parts, **words})
 
 
-def test_a_declarative_study_comes_back_from_its_definition():
-    study = make(constraints=[at_most("size_bytes", 64_000)], budget=Budget(trials=3, minutes=9))
-    definition = json.loads(json.dumps(study.definition()))
-    again = Study.from_definition(definition)
+def load(tmp_path, text):
+    path = tmp_path / "file.py"
+    path.write_text(text)
+    return load_study_file(path)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.py")), ids=lambda path: path.stem)
+def test_every_worked_study_loads(path):
+    study = load_study_file(path)
+    assert study.source_file == path.resolve()
+    assert "autosearch run studies/" in path.read_text()
+
+
+def test_a_declarative_study_is_made_again_from_its_definition():
+    study = digits()
     assert study.is_declarative
-    assert again.definition() == study.definition() == definition
+    again = Study.from_definition(study.definition())
+    assert again == study
     assert again.definition_sha256() == study.definition_sha256()
-    assert again.budget == study.budget
 
 
-def test_another_budget_is_no_change_and_another_space_is():
-    study = make(budget=Budget(trials=3))
-    assert make(budget=Budget(trials=9)).definition_sha256() == study.definition_sha256()
-    other = make(space=SearchSpace(training=Training(epochs=7)))
-    assert other.definition_sha256() != study.definition_sha256()
-    assert changes(study.definition(), other.definition()) == ["space.training.epochs: 20 → 7"]
-    assert changes(study.definition(), make(budget=Budget(trials=9)).definition()) == []
-
-
-def test_reformatting_a_function_is_no_change_and_another_body_is(tmp_path):
-    shas = []
-    for index, body in enumerate(["return {'accuracy': 1}", "return {\n 'accuracy':  1 }  # x",
-                                  "return {'accuracy': 2}"]):  # fmt: skip
-        path = tmp_path / f"{index}" / "study_file.py"
-        path.parent.mkdir()
-        path.write_text(
-            "from autosearch import Study, maximize\n"
-            f"def evaluate(trial):\n    {body}\n"
-            "study = Study(name='s', evaluator=evaluate, objectives=[maximize('accuracy')])\n"
-        )
-        study = load_study_file(path)
-        assert not study.is_declarative
-        assert study.source_file == path
-        shas.append(study.definition_sha256())
-    assert shas[0] == shas[1] != shas[2]
-    with pytest.raises(DefinitionError, match="--study-file"):
+def test_a_study_with_code_is_not_made_from_its_definition():
+    study = Study(name="s", evaluator=print, objectives=[maximize("m")])
+    assert not study.is_declarative
+    with pytest.raises(DefinitionError, match="name its file: --study-file FILE"):
         Study.from_definition(study.definition())
 
 
-def test_all_faults_are_said_at_once():
-    with pytest.raises(DefinitionError) as caught:
-        make(objectives=[maximize("acuracy")], constraints=[at_most("bytes", 1)], dataset="digits")
-    message = str(caught.value)
-    assert 'objective "acuracy" is not known; expected one of: accuracy' in message
-    assert 'constraint "bytes" is not known' in message
-    assert "dataset is str; expected one of autosearch.data" in message
+def test_a_budget_is_no_change_and_everything_else_is_named():
+    before = digits()
+    larger = digits(budget=Budget(minutes=5))
+    assert larger.definition_sha256() == before.definition_sha256()
+    assert changes(before.definition(), larger.definition()) == []
+    after = digits(constraints=[at_most("size_bytes", 32_000)], sampler="random")
+    assert changes(before.definition(), after.definition()) == [
+        "constraints.0.bound: 64000.0 → 32000.0",
+        'sampler: "tpe" → "random"',
+    ]
+    (change,) = changes(before.definition(), digits(constraints=[]).definition())[:1]
+    assert "absent" in change or "→ []" in change
+
+
+def test_layout_and_comments_of_a_function_are_no_change(tmp_path):
+    texts = {
+        "first": "def f(trial):\n    return {'m': trial.hp.Int('x', 1, 3)}\n",
+        "formatted": "def f(trial):  # a comment\n\n    return {\n        'm': trial.hp.Int('x', 1, 3)}",
+        "changed": "def f(trial):\n    return {'m': trial.hp.Int('x', 1, 4)}\n",
+    }
+    sums = {}
+    for name, text in texts.items():
+        study = load(tmp_path, f"{HEAD}\n{text}\n{ONE.replace('print', 'f')}")
+        sums[name] = study.definition_sha256()
+    assert sums["first"] == sums["formatted"] != sums["changed"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({"name": ""}, "name"),
-        ({"name": "-x"}, "leading '-'"),
-        ({"objectives": []}, "objectives"),
-        ({"objectives": [maximize("accuracy")] * 2}, 'objective "accuracy" is named twice'),
-        ({"space": None}, "space is missing"),
+        ({"space": None}, "space is missing; give dataset and space, or an evaluator"),
         ({"dataset": None}, "dataset is missing"),
-        ({"evaluator": lambda trial: 1.0}, "leave those out"),
-        ({"evaluator": 3, "space": None, "dataset": None}, "evaluator is int"),
-        ({"colour": "red"}, "colour"),
+        ({"dataset": "mnist"}, "dataset is str; expected one of autosearch.data"),
+        ({"evaluator": print}, "an evaluator takes the place of dataset and space"),
+        ({"objectives": []}, "objectives"),
+        ({"objectives": [maximize("acuracy")]}, 'objective "acuracy" is not known; expected one'),
+        ({"constraints": [at_most("bytes", 1)]}, 'constraint "bytes" is not known'),
+        ({"objectives": [maximize("accuracy")] * 2}, 'objective "accuracy" is named twice'),
+        ({"name": " digits"}, "the name must be printable"),
+        ({"name": "--help"}, "the name must be printable"),
+        ({"name": ""}, "name"),
+        ({"objektives": []}, "objektives"),
     ],
 )
-def test_a_fault_is_a_sentence(words, sentence):
+def test_what_makes_no_study_is_refused_with_its_reason(words, sentence):
     with pytest.raises(DefinitionError, match=sentence):
-        make(**words)
+        digits(**words)
 
 
-def test_a_dataset_of_the_users_own_is_not_declarative():
-    import numpy as np
-
-    images = np.zeros((40, 8, 8, 1), np.uint8)
-    study = make(dataset=Arrays(images, np.arange(40) % 2))
-    assert not study.is_declarative
-
-
-def test_budget_and_target_refuse_what_makes_no_sense():
-    with pytest.raises(ValueError, match="a budget needs a limit"):
-        Budget()
-    with pytest.raises(ValueError, match="greater than or equal to 1"):
-        Budget(trials=0)
-    with pytest.raises(ValueError, match='expected Target\\("host"\\)'):
-        Target("moon")
+def test_all_faults_are_said_at_once():
+    with pytest.raises(DefinitionError, match=r'missing.*"acuracy".*"bytes"'):
+        digits(
+            space=None,
+            objectives=[maximize("acuracy")],
+            constraints=[at_most("bytes", 1)],
+        )
 
 
-def test_objective_and_constraint_speak_for_themselves():
-    assert str(maximize("accuracy")) == "maximize accuracy"
-    assert maximize("accuracy").minimized(0.9) == -0.9
-    constraint = at_most("size_bytes", 100)
-    assert str(constraint) == "size_bytes ≤ 100"
-    assert constraint.violation(100) == 0
-    assert constraint.violation(150) == 0.5
-    assert constraint.violation(None) == 1.0
-    for value, kind in [(maximize("x"), Objective), (constraint, Constraint)]:
-        assert kind.model_validate_json(value.model_dump_json()) == value
+def test_an_evaluator_that_cannot_be_called_is_refused():
+    with pytest.raises(DefinitionError, match="evaluator is int; expected a function of the trial"):
+        Study(name="s", evaluator=3, objectives=[maximize("m")])
 
 
-def test_a_file_that_is_not_there_or_declares_two_studies(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "declares no study"),
+        (ONE.replace("study =", "a =") + ONE.replace("study =", "b ="), "declares several studies"),
+        ("x = (\n", "line 1.*SyntaxError"),
+        (
+            "\n\nraise RuntimeError('out of luck')",
+            "line 7, does not run .RuntimeError: out of luck",
+        ),
+        ("space = CNN(stages=(5, 2))", "low 5 is above high 2"),
+        (ONE.replace('"accuracy"', '""'), "objective|metric|String"),
+        ("raise SystemExit(3)", "ends the program"),
+    ],
+)
+def test_a_file_that_does_not_serve_is_explained(tmp_path, text, sentence):
+    with pytest.raises(DefinitionError, match=sentence):
+        load(tmp_path, (HEAD if "(\n" not in text else "") + text)
+
+
+def test_a_file_that_is_not_there_or_no_python_is_explained(tmp_path):
     with pytest.raises(NotFoundError, match="there is no study file"):
         load_study_file(tmp_path / "none.py")
-    path = tmp_path / "two.py"
-    path.write_text(
-        "from autosearch import Study, maximize\n"
-        "a = Study(name='a', evaluator=len, objectives=[maximize('x')])\n"
-        "b = Study(name='b', evaluator=len, objectives=[maximize('x')])\n"
+    (tmp_path / "study.yaml").touch()
+    with pytest.raises(DefinitionError, match=r"expected one that ends in \.py"):
+        load_study_file(tmp_path / "study.yaml")
+
+
+def test_the_only_study_may_have_any_name_and_import_its_neighbour(tmp_path):
+    (tmp_path / "neighbour_of_a_study.py").write_text("def f(trial):\n    return 1.0\n")
+    text = "from neighbour_of_a_study import f\n" + ONE.replace("print", "f").replace(
+        "study =", "mine ="
     )
-    with pytest.raises(DefinitionError, match="declares several studies"):
-        load_study_file(path)
-
-
-def test_a_list_of_architectures_is_declarative_as_long_as_each_is():
-    assert make(space=SearchSpace(architecture=[CNN(stages=1), CNN(stages=2)])).is_declarative
-    assert not make(space=SearchSpace(architecture=[CNN(), lambda hp: None])).is_declarative
+    study = load(tmp_path, HEAD + text)
+    assert study.name == "one"
+    assert study.evaluator(None) == 1.0

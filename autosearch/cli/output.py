@@ -57,8 +57,8 @@ def emit(
 
 def figure(name: str, value: Any) -> str:
     """A figure with sensible digits for a person; a dash if there is none."""
-    if value is None or value == "":
-        return "–" if value is None else ""
+    if value is None:
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _THOUSANDS:
@@ -72,11 +72,11 @@ def duration(seconds: float) -> str:
     """A time with no more digits than it deserves.
 
     Example:
-        >>> duration(0.25), duration(42.4), duration(500), duration(9000)
-        ('0.25 s', '42 s', '8 min', '2.5 h')
+        >>> duration(42.4), duration(500), duration(9000)
+        ('42 s', '8 min', '2.5 h')
     """
     if seconds < 90:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

@@ -179,9 +179,10 @@ def print_front(view: StudyView, output_format: OutputFormat, *, target: str | N
     }
     if rows or output_format is not OutputFormat.TABLE:
         noun = "candidate" if len(rows) == 1 else "candidates"
-        title = f"Front of {view.name}, {len(rows)} {noun}: {', '.join(map(str, view.objectives))}"
+        goals = ", ".join(map(str, view.objectives))
+        title = f"Front of {view.name}: {len(rows)} {noun}\n{goals}"
         if rows and rows[0]["target"]:
-            title += f"\nMeasured on {_place(rows[0])}"
+            title += f"\nmeasured on {_place(rows[0])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if not rows:
         say(_why_no_front(view))
@@ -254,7 +255,7 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
 
 def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     """Everything about a candidate, a line each, in groups."""
-    from autosearch.cli.output import duration, figure
+    from autosearch.cli.output import figure
 
     reasons = found["reasons"]
     plain = {
@@ -264,6 +265,7 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     }
     if found["target"]:
         plain["target"] = _place(found)
+    plain["started_at"] = f"{found['started_at'][:19].replace('T', ' ')} UTC"
     epochs = found["epochs"]
     if epochs:
         best = max(epochs, key=lambda epoch: epoch["accuracy"] or 0.0)
@@ -275,7 +277,7 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     groups = {
         "configuration": config,
         "conditions": {key: figure(key, value) for key, value in found["conditions"].items()},
-        "time": {stage: duration(seconds) for stage, seconds in found["stage_seconds"].items()},
+        "time": {stage: f"{s:.2f} s" for stage, s in found["stage_seconds"].items()},
     }
     lines = [{"what": key, "value": text} for key, text in plain.items() if text]
     for heading, group in groups.items():

@@ -86,16 +86,26 @@ def check(
     Example: autosearch check studies/digits.py
     """
     from dataclasses import asdict
+    from importlib import import_module
 
     from autosearch.cli.output import emit, say
+    from autosearch.evaluation.litert import captured_stderr
     from autosearch.search.check import check_study
     from autosearch.study import load_study_file
 
     study = load_study_file(study_file)
     say(f'Trying "{study.name}": sampling configurations, then one through every stage …')
+    if study.evaluator is None:
+        # While it is being loaded, TensorFlow logs at any level that it is asked for.
+        with captured_stderr():
+            import_module("autosearch.evaluation.pipeline")
     report = check_study(study)
-    if output_format is not OutputFormat.TABLE:
+    if output_format is OutputFormat.TABLE:
+        rows = [{"what": what, "figure": text} for what, text in report.lines()]
+        emit(rows, output_format, columns={"what": "", "figure": ""})
+    else:
         emit([asdict(report)], output_format, columns={})
-        return
-    rows = [{"what": what, "figure": text} for what, text in report.lines()]
-    emit(rows, output_format, columns={"what": "", "figure": ""})
+    if not report.num_feasible:
+        bounds = ", ".join(map(str, study.constraints))
+        say(f"Nothing is feasible: loosen {bounds}, or make the space smaller.")
+        raise typer.Exit(1)

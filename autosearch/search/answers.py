@@ -9,9 +9,10 @@ from numbers import Real
 from typing import Any
 
 from autosearch.errors import DefinitionError, TrialError
+from autosearch.store.view import RESERVED_COLUMNS
 from autosearch.values import CandidateResult, Constraint, Evaluator, Objective
 
-__all__ = ["check_candidates", "evaluate", "to_candidates"]
+__all__ = ["check_candidates", "evaluate", "is_feasible", "to_candidates"]
 
 
 def evaluate(evaluator: Any, trial: Any, objectives: Sequence[Objective]) -> list[CandidateResult]:
@@ -68,6 +69,8 @@ def check_candidates(
 ) -> list[CandidateResult]:
     """The candidates with the costs that were checked earlier, exactly one of them representative.
 
+    A figure of theirs that is no finite number is one that is not to be had.
+
     Raises:
         DefinitionError: A metric that the study asks for is in none of them.
         TrialError: An objective is no finite number, or no candidate has it.
@@ -92,7 +95,25 @@ def check_candidates(
                 f"{objective.metric} is {told}; expected a finite number"
                 + (f" ({reason})" if reason else "")
             )
-    return [replace(c, is_representative=i == chosen) for i, c in enumerate(completed)]
+    return [
+        replace(
+            candidate,
+            is_representative=i == chosen,
+            metrics={name: _known(value) for name, value in candidate.metrics.items()},
+        )
+        for i, candidate in enumerate(completed)
+    ]
+
+
+def is_feasible(
+    metrics: Mapping[str, float | None],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+) -> bool:
+    """Whether a candidate has a figure for every objective and keeps every constraint."""
+    return all(metrics.get(objective.metric) is not None for objective in objectives) and all(
+        constraint.violation(metrics.get(constraint.metric)) <= 0 for constraint in constraints
+    )
 
 
 def _candidate(item: Mapping[str, Any] | CandidateResult, default_name: str) -> CandidateResult:
@@ -103,6 +124,11 @@ def _candidate(item: Mapping[str, Any] | CandidateResult, default_name: str) -> 
     for key, value in item.items():
         if key in ("quantization", "representative"):
             continue
+        if key in RESERVED_COLUMNS:
+            raise DefinitionError(
+                f'the evaluator answered "{key}", which is a column of every frame; '
+                "give that metric another name"
+            )
         if value is not None and not isinstance(value, Real):
             raise DefinitionError(
                 f'the evaluator answered {_shown(value)} for "{key}"; expected a number or None'
@@ -115,6 +141,10 @@ def _candidate(item: Mapping[str, Any] | CandidateResult, default_name: str) -> 
         accuracy_low=metrics.pop("accuracy_low", None),
         accuracy_high=metrics.pop("accuracy_high", None),
     )
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _shown(value: Any) -> str:

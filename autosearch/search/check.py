@@ -64,12 +64,13 @@ class CheckReport:
             lines.append(("parameters", "{:,} to {:,}".format(*self.parameters)))
         for scheme, (low, high) in self.size_bytes.items():
             lines.append((f"size of {scheme}", f"{low:,} to {high:,} bytes"))
+        slowest = max(self.stage_seconds, key=self.stage_seconds.__getitem__, default=None)
         for stage, seconds in self.stage_seconds.items():
-            slowest = max(self.stage_seconds, key=lambda name: self.stage_seconds[name])
-            mark = "  ← slowest" if stage == slowest else ""
-            lines.append((f"{stage} of one trial", f"{seconds:.2f} s{mark}"))
+            mark = "  ← slowest" if stage == slowest and len(self.stage_seconds) > 1 else ""
+            figure = f"{seconds:.2f} s" if seconds >= 0.005 else "less than 0.01 s"
+            lines.append((f"{stage} of one trial", f"{figure}{mark}"))
         if self.budget_minutes is not None:
-            lines.append(("the budget will take about", f"{self.budget_minutes:.1f} min"))
+            lines.append(("the budget will take about", _duration(self.budget_minutes)))
         return lines
 
 
@@ -224,16 +225,10 @@ def _report(
     if whole is None and study.evaluator is not None and feasible:
         spent = [sketch.stage_seconds["evaluate"] for sketch in feasible]
         whole = {"evaluate": sum(spent) / len(spent)}
-    schemes = dict.fromkeys(scheme for sketch in tried for scheme in sketch.sizes)
+    schemes = study.space.quantization.schemes if study.space is not None else ()
     sizes = {scheme: [s.sizes[scheme] for s in tried if scheme in s.sizes] for scheme in schemes}
+    sizes = {scheme: of for scheme, of in sizes.items() if of}
     parameters = [s.facts["parameters"] for s in tried if "parameters" in s.facts]
-    minutes = None
-    if whole is not None and study.budget.trials is not None:
-        # An infeasible trial costs no training, only what led to the check.
-        cheap = whole.get("build", 0.0) + whole.get("cost", 0.0)
-        share = len(feasible) / len(tried)
-        mean = share * sum(whole.values()) + (1 - share) * cheap
-        minutes = study.budget.trials * mean / 60
     return CheckReport(
         study=study.name,
         num_configurations=len(tried),
@@ -243,5 +238,27 @@ def _report(
         size_bytes={scheme: (min(of), max(of)) for scheme, of in sizes.items()},
         parameters=(min(parameters), max(parameters)) if parameters else None,
         stage_seconds=whole or {},
-        budget_minutes=minutes,
+        budget_minutes=_budget_minutes(study, whole, len(feasible) / len(tried)),
     )
+
+
+def _budget_minutes(study: Study, whole: dict[str, float] | None, share: float) -> float | None:
+    """How long the budget will take, by the limit that comes first."""
+    budget = study.budget
+    limits = [] if budget.minutes is None else [budget.minutes]
+    if whole is not None:
+        # An infeasible trial costs no training, only what led to the check.
+        cheap = whole.get("build", 0.0) + whole.get("cost", 0.0)
+        mean = share * sum(whole.values()) + (1 - share) * cheap
+        if budget.trials is not None:
+            limits.append(budget.trials * mean / 60)
+        if budget.total_epochs is not None and study.space is not None:
+            num_trials = budget.total_epochs / (share * study.space.training.epochs)
+            limits.append(num_trials * mean / 60)
+    return min(limits, default=None)
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s" if minutes > 1 / 60 else "less than a second"
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

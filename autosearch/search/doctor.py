@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from autosearch import __version__
 from autosearch.errors import AutosearchError, NotFoundError
 from autosearch.search.runner import environment
 from autosearch.store.artifacts import ArtifactStore
@@ -42,7 +43,8 @@ class Finding:
 def examine(storage: str | None, artifacts: str | None) -> list[Finding]:
     """Looks at Python, packages, machine, devices, database and artifact store, changing none."""
     findings = [Finding("python", True, f"{platform.python_version()} on {platform.platform()}")]
-    for package, version in environment()["versions"].items():
+    versions = {**environment()["versions"], "autosearch": __version__}
+    for package, version in versions.items():
         missing = _OPTIONAL.get(package, "not installed; install autosearch again")
         is_ok = version is not None or package in _OPTIONAL
         findings.append(Finding(package, is_ok, version or missing))

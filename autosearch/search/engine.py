@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import optuna
 
@@ -56,15 +56,19 @@ class Engine:
             )
             self._study.set_metric_names([objective.metric for objective in study.objectives])
 
-    def ask(self) -> optuna.Trial:
-        """The next trial: one that waits, else a new one."""
+    def start_trial(self, recorder: Recorder, worker_id: int) -> optuna.Trial:
+        """The next trial, one that waits or else a new one, recorded as run by that worker.
+
+        Both in one turn: nobody may take a trial that was only just asked for as left behind.
+        """
         with self._database.exclusive(), _quiet(), _explained(self._database):
-            waiting = self._trials((optuna.trial.TrialState.WAITING,))
-            number = waiting[0].number if waiting else len(self._trials(None))
+            trial = self._study.ask()
+            # In time: nothing is sampled before the trial's first parameter is asked for.
             self._study.sampler = make_sampler(
-                self._definition.sampler, seed=self._seed, number=number
+                self._definition.sampler, seed=self._seed, number=trial.number
             )
-            return self._study.ask()
+            recorder.start_trial(trial.number, worker_id)
+            return trial
 
     def tell(
         self,
@@ -103,16 +107,22 @@ class Engine:
             else:
                 self._study.tell(frozen_or_trial, values, skip_if_finished=True)
 
+    def roll_back(self) -> None:
+        """Ends what an interrupt left open in Optuna's storage, and so frees the database."""
+        self._storage.remove_session()
+
     def put_back(self, number: int) -> None:
         """Puts a running trial back to wait, with the configuration that it has."""
         with _quiet(), _explained(self._database):
-            for trial in self._trials((optuna.trial.TrialState.RUNNING,)):
+            for trial in self._running_trials():
                 if trial.number == number:
                     self._storage.set_trial_state_values(
                         trial._trial_id, state=optuna.trial.TrialState.WAITING
                     )
 
-    def recover(self, recorder: Recorder, view: StudyView, *, reason: str) -> None:
+    def recover(
+        self, recorder: Recorder, view: StudyView, *, reason: str, was_asked_to_end: bool = False
+    ) -> None:
         """Sorts out the trials of a worker that is no more.
 
         A trial that our rows hold as finished is told to Optuna; another one is put back to wait,
@@ -122,8 +132,15 @@ class Engine:
             recorder: Writes the study's rows.
             view: Reads them.
             reason: Why the worker is gone, for the trial's record.
+            was_asked_to_end: The trial is not to blame, and the attempt does not count.
         """
-        running = self._trials((optuna.trial.TrialState.RUNNING,))
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            self._recover(recorder, view, reason, was_asked_to_end)
+
+    def _recover(
+        self, recorder: Recorder, view: StudyView, reason: str, was_asked_to_end: bool
+    ) -> None:
+        running = self._running_trials()
         if not running:
             return
         orphaned = recorder.orphaned_trials()
@@ -133,7 +150,7 @@ class Engine:
             state = TrialState(str(rows.at[number, "state"])) if number in rows.index else None
             if state is not None and state.is_finished:
                 self._tell_again(number, state, view)
-            elif orphaned.get(number, 0) >= MAX_ATTEMPTS:
+            elif orphaned.get(number, 0) >= MAX_ATTEMPTS and not was_asked_to_end:
                 recorder.finish_trial(
                     number,
                     TrialState.FAILED,
@@ -143,9 +160,10 @@ class Engine:
                     error=f"{reason}; tried {MAX_ATTEMPTS} times",
                 )
                 self.tell(number, TrialState.FAILED)
-            elif state is None or number in orphaned:
+            elif state is not TrialState.RUNNING or number in orphaned:
+                # Ours first: a row that waits beside a trial that runs is put back again.
+                recorder.put_back_trial(number, counts=not was_asked_to_end)
                 self.put_back(number)
-                recorder.put_back_trial(number)
 
     def _tell_again(self, number: int, state: TrialState, view: StudyView) -> None:
         representative = None
@@ -168,12 +186,8 @@ class Engine:
         )
         return optuna.Trial(self._study, trial_id)
 
-    def _trials(
-        self, states: Sequence[optuna.trial.TrialState] | None
-    ) -> list[optuna.trial.FrozenTrial]:
-        return self._study.get_trials(
-            deepcopy=False, states=tuple(states) if states is not None else None
-        )
+    def _running_trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
 
 
 def delete_optuna_study(database: Database, name: str) -> bool:

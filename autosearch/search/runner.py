@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
+from autosearch.search.answers import is_feasible
 from autosearch.search.engine import Engine
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.process import Order
@@ -74,6 +75,8 @@ def run(
         raise DefinitionError(f"workers is {workers}; expected 1, several are not supported yet")
     if trials is not None and trials < 1:
         raise DefinitionError(f"trials is {trials}; expected at least 1")
+    if seed is not None and not 0 <= seed < 2**31:
+        raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
     make_sampler(study.sampler, seed=0, number=0)
     if study.space is not None:
         study.space.dry_run()
@@ -93,6 +96,10 @@ def run(
         environment=environment(),
     )
     recorder = Recorder(database, study_id)
+    if accept_changes:
+        recorder.judge_candidates(
+            lambda metrics: is_feasible(metrics, study.objectives, study.constraints)
+        )
     view = StudyView(database, store, study.name)
     engine = Engine(study, database, seed=seed)
     limits = _limits(study, view.progress(), trials)
@@ -124,7 +131,7 @@ def run(
             ).run()
         else:
             engine.recover(recorder, view, reason="an earlier run was cut off")
-            Worker(
+            worker = Worker(
                 study,
                 database,
                 store,
@@ -136,7 +143,14 @@ def run(
                     total_epochs=limits.total_epochs,
                     deadline=limits.deadline,
                 ),
-            ).run()
+            )
+            try:
+                worker.run()
+            except KeyboardInterrupt:
+                engine.recover(
+                    recorder, view, reason="the run was interrupted", was_asked_to_end=True
+                )
+                raise
     finally:
         recorder.add_run_seconds(time.monotonic() - started)
         on_tick()
@@ -202,7 +216,7 @@ def _check_unchanged(
             f'study "{study.name}" differs from the one in the database ({listed}); '
             "go on with the new definition with --accept-changes, or give the study another name"
         )
-    if [o.metric for o in study.objectives] != [o.metric for o in view.objectives]:
+    if study.objectives != view.objectives:
         raise ChangedDefinitionError(
             f'study "{study.name}" has other objectives in the database, and trials of different '
             "objectives cannot be ranked together; give the study another name"

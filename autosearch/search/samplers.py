@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 
 from autosearch.errors import DefinitionError
 
@@ -61,5 +64,59 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
             f"sampler {shown} is not known; expected one of: {', '.join(SAMPLERS)}, "
             "or an optuna.samplers.BaseSampler"
         )
+    own_seed = trial_seed(seed, number)
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
-    return SAMPLERS[sampler](seed if sampler == "qmc" else trial_seed(seed, number))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
+        whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
+    return _SeededByName(whole, own_seed)
+
+
+class _SeededByName(optuna.samplers.BaseSampler):
+    """Draws each parameter that is sampled by itself with a seed of its own.
+
+    A trial that was cut off between two parameters keeps the ones it has; the others must come
+    out as if it had not been, however often the generator was used before.
+    """
+
+    def __init__(self, whole: optuna.samplers.BaseSampler, seed: int) -> None:
+        self._whole = whole
+        self._seed = seed
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._whole.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        return self._whole.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        seed = trial_seed(self._seed, zlib.crc32(param_name.encode()))
+        # All but TPE draw at random what they do not draw together.
+        is_tpe = isinstance(self._whole, optuna.samplers.TPESampler)
+        single = SAMPLERS["tpe" if is_tpe else "random"](seed)
+        return single.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        self._whole.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        state: optuna.trial.TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._whole.after_trial(study, trial, state, values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,16 +23,18 @@ from typing import IO
 import psutil
 
 from autosearch import errors
-from autosearch.errors import AutosearchError, StudyError
+from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.engine import Engine
 from autosearch.search.process import Order, Report, read_report
-from autosearch.search.worker import Outcome
+from autosearch.search.worker import MAX_FAILURES_AT_START, MAX_FAILURES_IN_A_ROW, Outcome
 from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.view import StudyView
+from autosearch.values import TrialState
 
 __all__ = ["Supervisor"]
 
 _POLL_S = 0.25
+_LOOK_S = 5.0
 _PATIENCE_S = 20.0
 """How long a worker may take to reach a checkpoint after it was asked to end."""
 
@@ -67,6 +70,8 @@ class Supervisor:
         self._view = view
         self._trial_timeout_s = trial_timeout_s
         self._on_tick = on_tick
+        self._num_counted = 0
+        self._num_deaths = 0
 
     def run(self) -> None:
         """Returns once the limits are reached.
@@ -84,9 +89,12 @@ class Supervisor:
                 raise _error_of(report)
             if report.outcome == Outcome.DONE:
                 return
+            if report.outcome == Outcome.DIED:
+                self._stop_hopeless_study(report.message)
 
     def _run_worker(self, folder: Path) -> Report:
         order = self._order
+        num_attempts = self._view.num_attempts()
         report_file, log_file = folder / "report.json", folder / "log.txt"
         words = {**asdict(order), "report_file": str(report_file)}
         with log_file.open("wb") as log:
@@ -96,18 +104,37 @@ class Supervisor:
             except BaseException:
                 # Ctrl-C comes here: the worker puts its trial back at the next checkpoint.
                 self._end(process)
-                self._engine.recover(self._recorder, self._view, reason="the run was interrupted")
+                self._engine.recover(
+                    self._recorder,
+                    self._view,
+                    reason="the run was interrupted",
+                    was_asked_to_end=True,
+                )
                 raise
         report = read_report(report_file)
         if report is not None:
             return report
         if reason is None:
             reason = f"the worker died ({_exit_text(process.returncode)}){_last_line(log_file)}"
-        started = self._view.progress().counts
         self._engine.recover(self._recorder, self._view, reason=reason)
-        if not started:
+        if self._view.num_attempts() == num_attempts:
             raise StudyError(f"{reason} before it started a trial; see --debug")
-        return Report(outcome=Outcome.OUTGROWN)
+        return Report(outcome=Outcome.DIED, message=reason)
+
+    def _stop_hopeless_study(self, reason: str | None) -> None:
+        """As the worker itself does for failures that it lives to see."""
+        progress = self._view.progress()
+        has_news = progress.num_counted > self._num_counted
+        self._num_counted = progress.num_counted
+        self._num_deaths = 1 if has_news else self._num_deaths + 1
+        failed = progress.counts.get(TrialState.FAILED, 0)
+        never = progress.num_counted == 0 and failed >= MAX_FAILURES_AT_START
+        if never or self._num_deaths >= MAX_FAILURES_IN_A_ROW:
+            raise NothingTrainedError(
+                f"the worker was lost {self._num_deaths} times and no trial came to its end, the "
+                f"last time: {reason}; "
+                f"see them all with: autosearch trials {self._order.study_name}"
+            )
 
     def _start(self, order: bytes, log: IO[bytes]) -> subprocess.Popen[bytes]:
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
@@ -132,7 +159,7 @@ class Supervisor:
         while process.poll() is None:
             self._on_tick()
             if time.monotonic() >= next_look:
-                next_look = time.monotonic() + 5.0
+                next_look = time.monotonic() + min(_LOOK_S, self._trial_timeout_s / 2)
                 reason = self._reason_to_kill(process)
                 if reason is not None:
                     process.kill()
@@ -149,7 +176,7 @@ class Supervisor:
             return None
         if bound is not None and used > _HARD_MEMORY_FACTOR * bound:
             return f"out of memory: the worker used {used / 1e9:.1f} GB of {bound / 1e9:.1f} GB"
-        longest = self._view.longest_running(utc_now())
+        longest = self._view.longest_running(utc_now(), host=socket.gethostname(), pid=process.pid)
         if longest is not None and longest > timedelta(seconds=self._trial_timeout_s):
             return f"the trial ran longer than its limit of {self._trial_timeout_s:g} s"
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -96,6 +95,7 @@ class SearchTrial:
         Raises:
             InfeasibleTrial: One does; let it pass.
         """
+        self._stop_if_asked()
         self.costs.update(metrics)
         violations = self._violations(metrics)
         self.violations = {**(self.violations or {}), **violations}
@@ -121,7 +121,9 @@ class SearchTrial:
             raise InfeasibleTrial
         return feasible
 
-    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
+    def report(
+        self, epoch: float | None = None, step: int | None = None, **metrics: float | None
+    ) -> None:
         """Records the figures of an epoch, and ends the trial if it is pruned.
 
         ``trial.report(epoch, accuracy=0.9)`` is the form here; Optuna's ``report(value, step)``
@@ -129,10 +131,14 @@ class SearchTrial:
 
         Raises:
             optuna.TrialPruned: The trial is pruned; let it pass.
+            TypeError: There is neither an epoch nor a step.
         """
         if step is not None:
-            metrics = {self._objectives[0].metric: float(epoch), **metrics}
+            value = metrics.pop("value", None) if epoch is None else epoch
+            metrics = {self._objectives[0].metric: value, **metrics}
             epoch = step
+        if epoch is None:
+            raise TypeError("report needs the epoch; write trial.report(epoch, accuracy=…)")
         self._recorder.add_epoch(self.number, int(epoch), metrics)
         self._stop_if_asked()
 
@@ -167,7 +173,7 @@ class SearchTrial:
 
     def _violations(self, metrics: Mapping[str, float | None]) -> dict[str, float]:
         return {
-            str(constraint): constraint.violation(_number(metrics[constraint.metric]))
+            str(constraint): constraint.violation(metrics[constraint.metric])
             for constraint in self._constraints
             if constraint.metric in metrics
         }
@@ -175,8 +181,3 @@ class SearchTrial:
     def _stop_if_asked(self) -> None:
         if self._should_stop():
             raise InterruptedTrial
-
-
-def _number(value: float | None) -> float | None:
-    """The value, or None if it says nothing."""
-    return None if value is None or math.isnan(value) else value

@@ -17,7 +17,7 @@ import optuna
 import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
-from autosearch.search.answers import check_candidates, evaluate
+from autosearch.search.answers import check_candidates, evaluate, is_feasible
 from autosearch.search.engine import Engine
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
@@ -28,7 +28,7 @@ from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
-__all__ = ["MAX_FAILURES_AT_START", "Limits", "Outcome", "Worker"]
+__all__ = ["MAX_FAILURES_AT_START", "MAX_FAILURES_IN_A_ROW", "Limits", "Outcome", "Worker"]
 
 MAX_FAILURES_AT_START = 5
 """If that many trials fail before any succeeds, the rest would too."""
@@ -62,6 +62,7 @@ class Outcome:
     DONE = "done"
     INTERRUPTED = "interrupted"
     OUTGROWN = "outgrown"
+    DIED = "died"
 
 
 class Worker:
@@ -109,16 +110,23 @@ class Worker:
         Raises:
             StudyError: The study is at fault, or nothing could be trained.
             StorageError: The database or the artifact store refused.
-            KeyboardInterrupt: In the midst of a trial, which was put back.
+            KeyboardInterrupt: Its trial is left for ``Engine.recover``.
         """
-        failures_in_a_row = 0
         with self._lease() as worker_id:
-            while (outcome := self._reason_to_end()) is None:
-                state, error = self._run_trial(worker_id)
-                if state is None:
-                    return Outcome.INTERRUPTED
-                failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
-                self._stop_hopeless_study(failures_in_a_row, error)
+            try:
+                return self._run_trials(worker_id)
+            except KeyboardInterrupt:
+                self._engine.roll_back()
+                raise
+
+    def _run_trials(self, worker_id: int) -> str:
+        failures_in_a_row = 0
+        while (outcome := self._reason_to_end()) is None:
+            state, error = self._run_trial(worker_id)
+            if state is None:
+                return Outcome.INTERRUPTED
+            failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
+            self._stop_hopeless_study(failures_in_a_row, error)
         return outcome
 
     def _reason_to_end(self) -> str | None:
@@ -139,8 +147,7 @@ class Worker:
 
     def _run_trial(self, worker_id: int) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
-        asked = self._engine.ask()
-        self._recorder.start_trial(asked.number, worker_id)
+        asked = self._engine.start_trial(self._recorder, worker_id)
         trial = SearchTrial(
             asked,
             seed=trial_seed(self._seed, asked.number),
@@ -159,10 +166,9 @@ class Worker:
                 constraints=self._study.constraints,
                 costs=trial.costs,
             )
-        except (InterruptedTrial, KeyboardInterrupt) as interrupt:
-            self._put_back(trial)
-            if isinstance(interrupt, KeyboardInterrupt):
-                raise
+        except InterruptedTrial:
+            self._recorder.put_back_trial(trial.number, counts=False)
+            self._engine.put_back(trial.number)
             return None, None
         except InfeasibleTrial:
             state = TrialState.INFEASIBLE
@@ -205,7 +211,7 @@ class Worker:
             feasible=[
                 c.quantization
                 for c in candidates
-                if self._can_be_ranked(c) and not any(v > 0 for v in self._violations(c).values())
+                if is_feasible(c.metrics, self._study.objectives, self._study.constraints)
             ],
             target=target,
             violations=violations,
@@ -214,18 +220,11 @@ class Worker:
         )
         self._engine.tell(asked, state, representative=representative, violations=violations)
 
-    def _put_back(self, trial: SearchTrial) -> None:
-        self._recorder.put_back_trial(trial.number)
-        self._engine.put_back(trial.number)
-
     def _violations(self, candidate: CandidateResult) -> dict[str, float]:
         return {
             str(constraint): constraint.violation(candidate.metrics[constraint.metric])
             for constraint in self._study.constraints
         }
-
-    def _can_be_ranked(self, candidate: CandidateResult) -> bool:
-        return all(candidate.metrics[o.metric] is not None for o in self._study.objectives)
 
     def _stop_hopeless_study(self, failures_in_a_row: int, error: str | None) -> None:
         if failures_in_a_row < MAX_FAILURES_AT_START:

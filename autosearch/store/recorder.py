@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,6 +55,7 @@ class Recorder:
     def __init__(self, database: Database, study_id: int) -> None:
         self._database = database
         self._study_id = study_id
+        self._trial_ids: dict[int, int] = {}
 
     @staticmethod
     def save_study(
@@ -151,23 +152,31 @@ class Recorder:
             row.finished_at = row.duration_s = row.error = row.traceback = None
             row.parameters = row.macs = row.violations = None
             row.config, row.stage_seconds, row.facts = {}, {}, {}
+            session.flush()
+            self._trial_ids[number] = row.id
 
-    def put_back_trial(self, number: int) -> None:
-        """Records that the trial was interrupted and waits to be evaluated from its start."""
+    def put_back_trial(self, number: int, *, counts: bool) -> None:
+        """Records that the trial was cut off and waits to be evaluated from its start.
+
+        Args:
+            number: The trial.
+            counts: Whether the attempt counts: not if it was only asked to end.
+        """
         with self._database.session() as session:
             row = _find_trial(session, self._study_id, number)
-            if row is not None:
-                session.execute(delete(EpochRow).where(EpochRow.trial_id == row.id))
-                row.state, row.started_at, row.worker_id = TrialState.WAITING, None, None
+            if row is None or row.state != TrialState.RUNNING:
+                return
+            session.execute(delete(EpochRow).where(EpochRow.trial_id == row.id))
+            row.state, row.started_at, row.worker_id = TrialState.WAITING, None, None
+            row.attempt -= not counts
 
     def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """Records what the trial reported after an epoch."""
+        """Records what the trial, which was started here, reported after an epoch."""
         figures = {name: _finite(value) for name, value in metrics.items()}
         with self._database.session() as session:
-            trial = _get_trial(session, self._study_id, number)
             session.merge(
                 EpochRow(
-                    trial_id=trial.id,
+                    trial_id=self._trial_ids[number],
                     epoch=epoch,
                     **{name: figures.get(name) for name in _EPOCH_COLUMNS},
                     metrics={k: v for k, v in figures.items() if k not in _EPOCH_COLUMNS},
@@ -227,6 +236,24 @@ class Recorder:
                     is_feasible=candidate.quantization in feasible,
                     target_id=target_id,
                 )
+
+    def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
+        """Decides anew which candidates are feasible, once the study's constraints have changed.
+
+        Args:
+            is_feasible: Told a candidate's metrics.
+        """
+        with self._database.session() as session:
+            rows = session.execute(
+                select(CandidateRow, MeasurementRow)
+                .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+                .where(CandidateRow.study_id == self._study_id)
+            )
+            for row, measured in rows:
+                metrics = {**row.metrics, **{n: getattr(row, n) for n in _CANDIDATE_COLUMNS}}
+                if measured is not None:
+                    metrics |= {name: getattr(measured, name) for name in _MEASURED}
+                row.is_feasible = is_feasible(metrics)
 
     def _add_candidate(
         self,

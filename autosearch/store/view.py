@@ -27,10 +27,19 @@ from autosearch.store.tables import (
     StudyRow,
     TargetRow,
     TrialRow,
+    WorkerRow,
 )
 from autosearch.values import Constraint, Objective, TrialState
 
-__all__ = ["CANDIDATE_COLUMNS", "Progress", "StudyView", "candidate_id", "records", "study_names"]
+__all__ = [
+    "CANDIDATE_COLUMNS",
+    "RESERVED_COLUMNS",
+    "Progress",
+    "StudyView",
+    "candidate_id",
+    "records",
+    "study_names",
+]
 
 CANDIDATE_COLUMNS = (
     "candidate",
@@ -51,6 +60,28 @@ CANDIDATE_COLUMNS = (
     "macs",
     "artifact",
 )
+_LAST_COLUMNS = (
+    "artifact_sha256",
+    "target_id",
+    "target_description",
+    "conditions",
+    "reasons",
+)
+RESERVED_COLUMNS = frozenset(
+    (
+        "candidate",
+        "trial",
+        "quantization",
+        "feasible",
+        "representative",
+        "target",
+        "is_measured",
+        "artifact",
+        *_LAST_COLUMNS,
+    )
+)
+"""What no metric of a user's function can be called."""
+
 _WHOLE = ("size_bytes", "memory_bytes", "parameters", "macs")
 _FLOATS = (
     "accuracy",
@@ -162,12 +193,23 @@ class StudyView:
             run_seconds=seconds or 0.0,
         )
 
-    def longest_running(self, now: datetime) -> timedelta | None:
-        """How long the trial that has run the longest runs by now (UTC), if any runs."""
+    def num_attempts(self) -> int:
+        """How often a trial was started, without the attempts that were only interrupted."""
+        with self._database.session() as session:
+            statement = select(func.sum(TrialRow.attempt)).where(TrialRow.study_id == self.id)
+            return session.scalar(statement) or 0
+
+    def longest_running(self, now: datetime, *, host: str, pid: int) -> timedelta | None:
+        """How long the trial of that worker process runs by now (UTC), if one does."""
         with self._database.session() as session:
             started = session.scalar(
-                select(func.min(TrialRow.started_at)).where(
-                    TrialRow.study_id == self.id, TrialRow.state == TrialState.RUNNING
+                select(func.min(TrialRow.started_at))
+                .join(WorkerRow, WorkerRow.id == TrialRow.worker_id)
+                .where(
+                    TrialRow.study_id == self.id,
+                    TrialRow.state == TrialState.RUNNING,
+                    WorkerRow.host == host,
+                    WorkerRow.pid == pid,
                 )
             )
         return now - started if started is not None else None
@@ -287,12 +329,11 @@ class StudyView:
         ]
         others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
         frame = frame.drop(columns=["metrics"])
-        tail = ["artifact_sha256", "target_id", "target_description", "conditions", "reasons"]
         ordered = frame[[*CANDIDATE_COLUMNS]].astype(dict.fromkeys(_FLOATS, float))
         for name in others.columns:
             # A user's function may answer what elsewhere is measured on a target.
             ordered[name] = others[name]
-        return pd.concat([ordered, frame[tail]], axis=1)
+        return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
 
     def front_frame(self, target: str | None = None) -> pd.DataFrame:
         """The feasible candidates that no other feasible candidate dominates.

@@ -55,6 +55,18 @@ def brute_force_front(frame, objectives):
     return set(rows["candidate"][kept])
 
 
+def sampled_volume(frame, objectives, worst):
+    """The share of random points that a feasible candidate dominates, times their volume."""
+    rows = frame[frame["feasible"]]
+    signs = np.array([-1 if o.direction == "maximize" else 1 for o in objectives])
+    values = signs * rows[[o.metric for o in objectives]].to_numpy()
+    reference = signs * [worst[o.metric] for o in objectives]
+    ideal = values.min(axis=0)
+    points = np.random.default_rng(0).uniform(ideal, reference, size=(4000, len(signs)))
+    dominated = (values[:, None, :] <= points[None]).all(axis=2).any(axis=0)
+    return dominated.mean() * np.prod(reference - ideal)
+
+
 def configs_sha256(view):
     text = json.dumps(list(view.trials_frame()["config"]))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -70,8 +82,11 @@ def test_the_front_of_many_look_ups_is_the_one_by_brute_force(storage, objective
     expected = brute_force_front(frame, objectives)
     assert set(view.front_frame()["candidate"]) == expected
     assert len(expected) > 3
-    worst = {"accuracy": -1.0, "size_bytes": 1e5, "latency_ms": 1e3}
-    assert view.hypervolume(worst) > 0 if len(objectives) == 3 else True
+    worst = {"accuracy": -1.0, "size_bytes": 1e4, "latency_ms": 20.0}
+    assert view.hypervolume(worst) == pytest.approx(
+        sampled_volume(frame, objectives, worst), rel=0.05
+    )
+    assert view.hypervolume([worst[o.metric] for o in objectives]) == view.hypervolume(worst)
     with pytest.raises(ValueError, match="give one for each of: accuracy"):
         view.hypervolume([0.0])
 
@@ -197,6 +212,20 @@ def test_an_optuna_objective_runs_as_it_is(storage):
     assert frame["square"][0] == pytest.approx(config[frame["trial"][0]]["x"] ** 2)
 
 
+def test_the_keywords_of_optunas_report_are_understood(storage):
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        trial.report(value=x, step=1)
+        trial.report(x / 2, step=2)
+        return x
+
+    study = make_study(objective, objectives=(maximize("score"),), trials=2)
+    epochs = autosearch.run(study, storage=storage).epochs_frame()
+    assert list(epochs["epoch"]) == [1, 2, 1, 2]
+    x = epochs["metrics"][0]["score"]
+    assert epochs["metrics"][1]["score"] == pytest.approx(x / 2)
+
+
 def test_siblings_are_candidates_and_one_of_them_teaches(storage):
     def three_sizes(trial):
         answer = look_up(trial)
@@ -223,6 +252,7 @@ def test_siblings_are_candidates_and_one_of_them_teaches(storage):
         ((1.0, 2.0), "answered 2 values, the study has 3 objectives"),
         ({"accuracy": "high"}, "answered 'high' for \"accuracy\"; expected a number"),
         ([{"accuracy": 1.0, "quantization": "a"}] * 2, "several candidates of one quantization"),
+        ({"accuracy": 1.0, "trial": 3}, 'answered "trial", which is a column of every frame'),
     ],
 )
 def test_a_wrong_answer_stops_the_study_with_a_sentence(storage, answer, sentence):
@@ -282,6 +312,57 @@ def test_a_figure_that_is_not_to_be_had_is_neither_feasible_nor_on_the_front(sto
     json.dumps(records(frame), allow_nan=False)
 
 
+@pytest.mark.parametrize("metric", ["latency_ms", "size_bytes"])
+def test_a_figure_that_is_no_number_is_one_that_is_not_to_be_had(storage, metric):
+    def sibling_without(trial):
+        answer = look_up(trial)
+        return [{**answer, "quantization": "a"},
+                {**answer, metric: float("nan"), "quantization": "b"}]  # fmt: skip
+
+    study = make_study(
+        sibling_without,
+        objectives=(maximize("accuracy"), minimize("latency_ms")),
+        constraints=[at_most("size_bytes", 1e6)],
+        trials=3,
+    )
+    frame = autosearch.run(study, storage=storage).candidates_frame()
+    assert list(frame["feasible"]) == [True, False] * 3
+    assert frame[metric][frame["quantization"] == "b"].isna().all()
+
+
+def test_a_constraint_on_no_number_is_broken(storage):
+    def evaluate(trial):
+        return {"accuracy": 0.5, "memory_bytes": float("nan")}
+
+    study = make_study(
+        evaluate,
+        objectives=(maximize("accuracy"),),
+        constraints=[at_most("memory_bytes", 10)],
+        trials=2,
+    )
+    view = autosearch.run(study, storage=storage)
+    assert not view.candidates_frame()["feasible"].any()
+    opened = optuna.load_study(study_name="table", storage=storage)
+    assert all(max(trial.constraints.values()) > 0 for trial in opened.trials)
+    json.dumps(records(view.trials_frame()), allow_nan=False)
+
+
+def test_a_study_without_candidates_has_empty_frames_with_their_columns(storage):
+    def infeasible(trial):
+        trial.check_cost(size_bytes=2)
+
+    study = make_study(infeasible, constraints=[at_most("size_bytes", 1)], trials=1)
+    view = autosearch.run(study, storage=storage)
+    full = autosearch.run(make_study(trials=1).model_copy(update={"name": "full"}), storage=storage)
+    for frame in (view.candidates_frame(), view.front_frame()):
+        assert frame.empty
+        assert list(frame.columns) == list(full.candidates_frame().columns)
+        assert records(frame) == []
+    assert view.epochs_frame().empty
+    assert view.hypervolume([0.0, 1e6, 1e6]) == 0.0
+    assert view.progress().best_accuracy is None
+
+
 def test_more_trials_and_a_larger_budget_go_on_with_the_study(storage):
     autosearch.run(make_study(trials=5), storage=storage)
     assert autosearch.run(make_study(trials=5), storage=storage).progress().num_counted == 5
@@ -299,8 +380,52 @@ def test_a_changed_definition_stops_and_says_what_changed(storage):
     assert view.progress().num_counted == 5
     with pytest.raises(ChangedDefinitionError, match="was started with seed 0, not 7"):
         autosearch.run(changed, storage=storage, seed=7)
-    with pytest.raises(ChangedDefinitionError, match="other objectives"):
-        autosearch.run(make_study(objectives=THREE[:2]), storage=storage, accept_changes=True)
+    other_way = (maximize("accuracy"), maximize("size_bytes"), minimize("latency_ms"))
+    for objectives in (THREE[:2], other_way):
+        with pytest.raises(ChangedDefinitionError, match="other objectives"):
+            autosearch.run(make_study(objectives=objectives), storage=storage, accept_changes=True)
+
+
+def test_accepted_constraints_hold_for_the_candidates_that_are_there(storage):
+    view = autosearch.run(make_study(trials=12), storage=storage)
+    sizes = view.candidates_frame()["size_bytes"]
+    assert view.candidates_frame()["feasible"].all()
+    bound = float(sizes.median())
+    tightened = make_study(trials=12, constraints=[at_most("size_bytes", bound)])
+    view = autosearch.run(tightened, storage=storage, accept_changes=True)
+    assert view.progress().num_counted == 12
+    assert list(view.candidates_frame()["feasible"]) == list(sizes <= bound)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"seed": -1}, "seed is -1; expected 0 to"),
+        ({"trials": 0}, "trials is 0; expected at least 1"),
+        ({"workers": 2}, "workers is 2; expected 1"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused(storage, words, sentence):
+    with pytest.raises(DefinitionError, match=sentence):
+        autosearch.run(make_study(), storage=storage, **words)
+
+
+def test_an_unknown_sampler_is_refused_before_anything_is_stored(storage, tmp_path):
+    with pytest.raises(DefinitionError, match='sampler "annealing" is not known; expected one of'):
+        autosearch.run(make_study(sampler="annealing"), storage=storage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sampler_of_the_users_own_is_used_as_it_is(storage):
+    grid = optuna.samplers.GridSampler({"x": [1, 2, 3]})
+    study = make_study(
+        lambda trial: (trial.suggest_int("x", 1, 3),),
+        objectives=(minimize("x"),),
+        sampler=grid,
+        trials=3,
+    )
+    frame = autosearch.run(study, storage=storage).candidates_frame()
+    assert sorted(frame["x"]) == [1, 2, 3]
 
 
 def test_a_row_that_optuna_was_not_told_of_is_told_on_the_next_run(storage, tmp_path):

@@ -1,0 +1,141 @@
+"""A bundle that was changed is told apart from one that was not."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from autosearch.errors import NotFoundError, VerificationError
+from autosearch.export.verify import check_bundle, verify_bundle
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.folder, folder)
+    return folder
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def rewrite(folder, change):
+    """Changes the metadata and makes the sums right again, as a forger would."""
+    path = folder / "metadata.json"
+    metadata = json.loads(path.read_text())
+    change(metadata)
+    path.write_text(json.dumps(metadata))
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = [f"{digest}  metadata.json" if "metadata.json" in line else line for line in lines]
+    (folder / "SHA256SUMS").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_a_whole_bundle_is_verified_in_a_fresh_process(bundle):
+    verification = verify_bundle(bundle.folder)
+    assert verification.num_files == 5 + 11
+    assert verification.num_samples == 11
+    assert verification.is_same_environment
+    assert (verification.label_agreement, verification.largest_difference) == (1.0, 0.0)
+
+
+def test_one_changed_byte_of_any_file_is_found_and_the_file_named(copy):
+    for path in sorted(copy.rglob("*")):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        flip_a_byte(path)
+        with pytest.raises(VerificationError) as told:
+            check_bundle(copy)
+        name = path.relative_to(copy).as_posix()
+        assert name in str(told.value) or name == "SHA256SUMS"
+        path.write_bytes(content)
+    check_bundle(copy)
+
+
+def test_the_command_exits_with_1_and_one_line(copy, autosearch_here):
+    assert autosearch_here("verify", copy).returncode == 0
+    flip_a_byte(copy / "model.tflite")
+    ended = autosearch_here("verify", copy)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "autosearch: model.tflite has changed: its sum is not the one in SHA256SUMS"
+    ]
+
+
+def test_a_missing_and_a_further_file_are_named(copy):
+    (copy / "samples" / "more.png").write_bytes(b"")
+    with pytest.raises(VerificationError, match=r"samples/more\.png is not part of the bundle"):
+        check_bundle(copy)
+    (copy / "samples" / "more.png").unlink()
+    (copy / "labels.txt").unlink()
+    with pytest.raises(VerificationError, match=r"labels\.txt is missing"):
+        check_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/hosts", "samples/../../outside.txt", ""])
+def test_sums_cannot_name_what_is_outside(copy, name):
+    (copy.parent / "outside.txt").write_text("x")
+    with (copy / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  {name}\n")
+    with pytest.raises(VerificationError, match="which is not in the bundle"):
+        check_bundle(copy)
+
+
+def test_sums_must_cover_the_model(copy):
+    lines = (copy / "SHA256SUMS").read_text().splitlines()
+    kept = [line for line in lines if "model.tflite" not in line]
+    (copy / "SHA256SUMS").write_text("".join(f"{line}\n" for line in kept))
+    with pytest.raises(VerificationError, match=r"does not name model\.tflite"):
+        check_bundle(copy)
+
+
+def test_another_output_is_found_though_the_sums_are_right(copy):
+    rewrite(copy, lambda m: m["samples"][1]["probabilities"].reverse())
+    with pytest.raises(VerificationError, match=r"samples/01\.png: a probability differs by"):
+        check_bundle(copy)
+
+
+def test_another_kind_of_machine_may_differ_a_little_and_says_so(copy, autosearch_here):
+    def elsewhere(metadata):
+        metadata["samples_written_on"]["key"] = "another"
+        for sample in metadata["samples"]:
+            sample["probabilities"][0] += 0.004
+
+    rewrite(copy, elsewhere)
+    verification = check_bundle(copy)
+    assert not verification.is_same_environment
+    assert verification.largest_difference == pytest.approx(0.004)
+    assert "another kind of machine than wrote it" in autosearch_here("verify", copy).stderr
+
+
+def test_another_kind_of_machine_must_give_the_same_labels(copy):
+    def elsewhere(metadata):
+        metadata["samples_written_on"]["key"] = "another"
+        metadata["samples"][0]["probabilities"].reverse()
+
+    rewrite(copy, elsewhere)
+    with pytest.raises(VerificationError, match="of the samples get the expected label"):
+        check_bundle(copy)
+
+
+def test_a_later_schema_is_refused(copy):
+    rewrite(copy, lambda m: m.update(schema_version=2))
+    with pytest.raises(VerificationError, match="has schema version 2"):
+        check_bundle(copy)
+
+
+def test_metadata_without_what_is_needed_are_no_traceback(copy, autosearch_here):
+    rewrite(copy, lambda m: m.pop("samples"))
+    ended = autosearch_here("verify", copy)
+    assert ended.returncode == 1
+    assert "cannot be read (KeyError: 'samples')" in ended.stderr
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(NotFoundError, match="there is no folder"):
+        verify_bundle(tmp_path / "none")

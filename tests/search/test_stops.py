@@ -1,0 +1,315 @@
+"""Runs that stop, are killed or meet a stranger's trials, and what the next run makes of them."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+import autosearch
+from autosearch import Budget, Study, maximize, minimize
+from autosearch.errors import NothingTrainedError, StudyError
+from autosearch.search.engine import Engine, delete_optuna_study
+from autosearch.search.samplers import SAMPLERS
+from autosearch.search.worker import Limits, Worker
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+from autosearch.study import load_study_file
+from autosearch.values import TrialState
+
+OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
+COMPLETE, WAITING = TrialState.COMPLETE, TrialState.WAITING
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'search.db'}"
+
+
+def look_up(trial, between=lambda trial: None):
+    width = trial.hp.Int("width", 1, 64)
+    kind = trial.hp.Choice("kind", ["a", "b"])
+    if kind == "a":
+        with trial.hp.conditional_scope("kind", ["a"]):
+            width += trial.hp.Int("extra", 0, 64)
+    between(trial)
+    depth = trial.hp.Float("depth", 0.0, 1.0)
+    return {"accuracy": depth / width, "size_bytes": 100 * width}
+
+
+def make_study(evaluator=look_up, *, trials=8, **words):
+    return Study(
+        name="table",
+        evaluator=evaluator,
+        objectives=OBJECTIVES,
+        budget=Budget(trials=trials),
+        **{"sampler": "random", **words},
+    )
+
+
+def configs(view):
+    return list(view.trials_frame()["config"])
+
+
+def optuna_states(storage):
+    trials = optuna.load_study(study_name="table", storage=storage).trials
+    return [trial.state.name for trial in trials]
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"gp"}))
+def test_a_stop_between_two_parameters_changes_no_configuration(tmp_path, storage, sampler):
+    stopped = []
+
+    def stops(trial):
+        if trial.number in (3, 11) and trial.number not in stopped:
+            stopped.append(trial.number)
+            raise KeyboardInterrupt
+
+    study = make_study(lambda trial: look_up(trial, stops), trials=13, sampler=sampler)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            autosearch.run(study, storage=storage, seed=3)
+    view = autosearch.run(study, storage=storage)
+    whole = autosearch.run(
+        make_study(trials=13, sampler=sampler), storage=f"{tmp_path / 'whole.db'}", seed=3
+    )
+    if sampler == "qmc":
+        # The points of the sequence are handed out in turn: the cut-off trials took two each.
+        assert configs(view)[:3] == configs(whole)[:3]
+    else:
+        assert configs(view) == configs(whole)
+
+
+def test_parameters_that_are_sampled_alone_differ_from_trial_to_trial(storage):
+    for sampler in ("qmc", "random"):
+        study = make_study(trials=10, sampler=sampler).model_copy(update={"name": sampler})
+        sampled = configs(autosearch.run(study, storage=storage))
+        assert len({config["extra"] for config in sampled if "extra" in config}) > 2
+        assert len({config["depth"] for config in sampled}) == 10
+
+
+def test_a_stop_does_not_count_as_an_attempt(storage):
+    stops = []
+
+    def interrupted(trial):
+        if trial.number == 2 and len(stops) < 4:
+            stops.append(trial.number)
+            raise KeyboardInterrupt
+
+    study = make_study(lambda trial: look_up(trial, interrupted))
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            autosearch.run(study, storage=storage)
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {COMPLETE: 8}
+    assert set(view.trials_frame()["attempt"]) == {1}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE autosearch_trials SET state = 'waiting' WHERE number = 7",
+        "UPDATE autosearch_trials SET state = 'running' WHERE number = 7",
+        "DELETE FROM autosearch_trials WHERE number = 7",
+    ],
+    ids=["waiting", "running", "no row"],
+)
+def test_whatever_a_cut_off_run_left_is_evaluated_once_more(storage, tmp_path, statement):
+    autosearch.run(make_study(), storage=storage)
+    with sqlite3.connect(tmp_path / "search.db") as connection:
+        connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 7")
+        connection.execute("DELETE FROM autosearch_candidates WHERE trial_id = 8")
+        connection.execute(statement)
+    view = autosearch.run(make_study(), storage=storage)
+    assert view.progress().counts == {COMPLETE: 8}
+    assert list(view.candidates_frame()["trial"]) == list(range(8))
+    assert optuna_states(storage) == ["COMPLETE"] * 8
+
+
+def test_trials_that_the_user_enqueued_come_first_and_count(storage):
+    autosearch.run(make_study(trials=2), storage=storage)
+    opened = optuna.load_study(study_name="table", storage=storage)
+    opened.enqueue_trial({"width": 7, "kind": "b"})
+    opened.enqueue_trial({"width": 9, "kind": "b", "depth": 0.25})
+    view = autosearch.run(make_study(trials=5), storage=storage)
+    assert view.progress().counts == {COMPLETE: 5}
+    assert [config["width"] for config in configs(view)[2:4]] == [7, 9]
+    assert configs(view)[3]["depth"] == 0.25
+
+
+def test_a_deleted_study_can_be_started_anew(storage):
+    autosearch.run(make_study(trials=2), storage=storage, seed=1)
+    database = Database.open_to_write(storage)
+    from autosearch.store.deletion import delete_study_rows
+
+    study_id = autosearch.open_study("table", storage=storage).id
+    delete_study_rows(database, ArtifactStore.beside(database), study_id)
+    assert delete_optuna_study(database, "table")
+    assert not delete_optuna_study(database, "table")
+    view = autosearch.run(make_study(trials=3), storage=storage, seed=2)
+    assert view.progress().counts == {COMPLETE: 3}
+
+
+FILE = """
+import os, pathlib, signal, time
+from autosearch import Budget, Study, maximize, minimize
+
+HERE = pathlib.Path(__file__).parent
+{head}
+
+def evaluate(trial):
+    x = trial.hp.Float("x", 0, 1)
+    trial.report(1, accuracy=x)
+    (HERE / f"begun-{{trial.number}}").touch()
+    {body}
+    trial.report(2, accuracy=x)
+    y = trial.hp.Float("y", 0, 1)
+    with (HERE / "finished").open("a") as log:
+        log.write(f"{{trial.number}}\\n")
+    return {{"accuracy": x, "size_bytes": y}}
+
+study = Study(name="table", evaluator=evaluate, sampler="tpe", budget=Budget(trials=12),
+              objectives=[maximize("accuracy"), minimize("size_bytes")])
+"""
+
+
+def write_study(folder, body="pass", head=""):
+    folder.mkdir(exist_ok=True)
+    path = folder / "study_file.py"
+    path.write_text(FILE.format(body=body, head=head))
+    return path
+
+
+def start(path, storage, *words):
+    code = "import sys; from autosearch.cli.main import main; sys.argv[0] = 'autosearch'; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "run", str(path), "--storage", storage, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()[0]
+
+
+def test_signals_to_a_run_lose_no_trial_and_the_next_run_is_as_if_there_were_none(tmp_path):
+    slow = "time.sleep(0.6 if trial.number in (4, 6) else 0)"
+    folder, storage = tmp_path / "stopped", f"sqlite:///{tmp_path / 'stopped.db'}"
+    path = write_study(folder, slow)
+
+    running = start(path, storage, "--seed", "5")
+    wait_for(folder / "begun-4", running)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[0]
+    assert running.returncode == 130
+    assert "go on with" in said
+    assert "Traceback" not in said
+    view = autosearch.open_study("table", storage=storage)
+    assert view.progress().counts == {COMPLETE: 4, WAITING: 1}
+    assert optuna_states(storage) == ["COMPLETE"] * 4 + ["WAITING"]
+
+    # Killed, it says nothing; its worker notices, and puts its trial back.
+    killed = start(path, storage)
+    wait_for(folder / "begun-6", killed)
+    killed.kill()
+    killed.communicate()
+    deadline = time.monotonic() + 30
+    while TrialState.RUNNING in view.progress().counts and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert view.progress().counts == {COMPLETE: 6, WAITING: 1}
+
+    finished = start(path, storage)
+    said = finished.communicate(timeout=120)[0]
+    assert finished.returncode == 0, said
+    assert view.progress().counts == {COMPLETE: 12}
+    assert optuna_states(storage) == ["COMPLETE"] * 12
+    assert sorted(map(int, (folder / "finished").read_text().split())) == list(range(12))
+
+    path = write_study(tmp_path / "whole", slow)
+    whole = autosearch.run(
+        load_study_file(path), storage=f"sqlite:///{tmp_path / 'whole.db'}", seed=5
+    )
+    assert configs(view) == configs(whole)
+
+
+def test_a_study_whose_every_trial_kills_its_worker_ends(tmp_path, storage, monkeypatch):
+    # Three attempts for each of five trials would start fifteen processes.
+    monkeypatch.setattr("autosearch.search.engine.MAX_ATTEMPTS", 1)
+    study = load_study_file(write_study(tmp_path / "s", "os.kill(os.getpid(), signal.SIGKILL)"))
+    with pytest.raises(NothingTrainedError, match=r"lost 5 times.*SIGKILL.*autosearch trials"):
+        autosearch.run(study, storage=storage)
+    counts = autosearch.open_study("table", storage=storage).progress().counts
+    assert counts == {TrialState.FAILED: 5}
+
+
+def test_a_worker_that_dies_before_a_trial_ends_a_resumed_run_too(tmp_path, storage):
+    path = write_study(tmp_path / "s")
+    autosearch.run(load_study_file(path), storage=storage, trials=2)
+    supervisor = os.getpid()
+    head = f"if os.getppid() == {supervisor}: os.kill(os.getpid(), signal.SIGKILL)"
+    study = load_study_file(write_study(tmp_path / "s", head=head))
+    with pytest.raises(StudyError, match=r"SIGKILL.* before it started a trial"):
+        autosearch.run(study, storage=storage, trials=2)
+
+
+def work(path, storage, study_id):
+    """One more worker on a study that another one works on."""
+    database, study = Database.open_to_write(storage), load_study_file(path)
+    Worker(
+        study,
+        database,
+        ArtifactStore.beside(database),
+        study_id=study_id,
+        seed=0,
+        evaluator=study.evaluator,
+        limits=Limits(counted_trials=12),
+    ).run()
+
+
+def test_two_workers_share_a_study_and_evaluate_no_trial_twice(tmp_path, storage):
+    path = write_study(tmp_path / "s", "time.sleep(0.05)")
+    study_id = autosearch.run(load_study_file(path), storage=storage, trials=1).id
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=(path, storage, study_id)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    evaluated = [int(line) for line in (tmp_path / "s" / "finished").read_text().split()]
+    # The other one may be in the midst of a trial when the last one that is needed ends.
+    assert sorted(evaluated) == list(range(len(evaluated)))
+    assert len(evaluated) in (12, 13)
+    view = autosearch.open_study("table", storage=storage)
+    assert len({json.dumps(config) for config in configs(view)}) == len(evaluated)
+
+
+def test_recovery_leaves_a_living_workers_trial_alone(storage):
+    study = make_study(trials=1)
+    study_id = autosearch.run(study, storage=storage).id
+    database = Database.open_to_write(storage)
+    recorder, view = Recorder(database, study_id), autosearch.open_study("table", storage=storage)
+    engine = Engine(study, database, seed=0)
+    worker_id = recorder.start_worker(60.0)
+    asked = engine.start_trial(recorder, worker_id)
+    engine.recover(recorder, view, reason="test")
+    assert optuna_states(storage) == ["COMPLETE", "RUNNING"]
+    recorder.end_worker(worker_id)
+    engine.recover(recorder, view, reason="test")
+    assert optuna_states(storage) == ["COMPLETE", "WAITING"]
+    assert engine.start_trial(recorder, recorder.start_worker(60.0)).number == asked.number
+    assert Path(database.path).exists()

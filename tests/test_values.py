@@ -1,0 +1,82 @@
+"""A user's words: what they mean, and what they are refused for."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from autosearch.values import (
+    Budget,
+    CandidateResult,
+    Direction,
+    Objective,
+    Target,
+    TrialState,
+    at_most,
+    maximize,
+    minimize,
+)
+
+finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def test_objectives_and_constraints_read_as_they_are_written():
+    assert str(maximize("accuracy")) == "maximize accuracy"
+    assert str(at_most("size_bytes", 64_000)) == "size_bytes ≤ 64000"
+    assert minimize("size_bytes") == Objective(metric="size_bytes", direction=Direction.MINIMIZE)
+
+
+@given(finite, finite)
+def test_minimized_turns_better_into_less(a, b):
+    assert (maximize("m").minimized(a) < maximize("m").minimized(b)) == (a > b)
+    assert (minimize("m").minimized(a) < minimize("m").minimized(b)) == (a < b)
+
+
+@given(finite, finite)
+def test_a_violation_is_positive_exactly_above_the_bound(bound, value):
+    violation = at_most("m", bound).violation(value)
+    assert (violation > 0) == (value > bound)
+    assert math.isfinite(violation)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_what_is_not_to_be_had_breaks_a_bound(value):
+    assert at_most("memory_bytes", 10).violation(value) > 0
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: maximize(""),
+        lambda: at_most("m", math.nan),
+        lambda: at_most("m", math.inf),
+        lambda: Budget(),
+        lambda: Budget(trials=0),
+        lambda: Budget(minutes=math.inf),
+        lambda: Budget(trials=3, hours=2),
+        lambda: Target("moon"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(refused):
+    with pytest.raises(ValidationError):
+        refused()
+
+
+def test_words_cannot_be_changed_afterwards():
+    with pytest.raises(ValidationError):
+        Budget(trials=3).trials = 4
+    with pytest.raises(AttributeError):
+        CandidateResult(metrics={}).quantization = "int8"
+
+
+def test_words_come_back_from_their_json():
+    for word in (maximize("accuracy"), at_most("m", 2.5), Budget(minutes=1.5), Target("host")):
+        assert type(word).model_validate_json(word.model_dump_json()) == word
+
+
+def test_a_failed_trial_is_finished_but_does_not_count():
+    finished = {state for state in TrialState if state.is_finished}
+    assert finished - {state for state in TrialState if state.counts} == {TrialState.FAILED}
+    assert set(TrialState) - finished == {TrialState.WAITING, TrialState.RUNNING}
