@@ -131,18 +131,18 @@ def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> N
     """Compiles a model as the configuration says.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, arXiv:1711.05101) and
-    leaves biases and normalisation alone; so "adam" is "adamw" unless it is 0. "sgd" has
-    Nesterov momentum of 0.9.
+    leaves biases and normalisation alone. "adam" has none, since with it Keras's Adam is its
+    AdamW. "sgd" has Nesterov momentum of 0.9.
     """
     rate = _learning_rate(config, config.epochs * steps_per_epoch)
-    decay = config.weight_decay or None
+    decay = (config.weight_decay or None) if config.optimizer != "adam" else None
     optimizer: Any
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     elif config.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
     else:
-        optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+        optimizer = keras.optimizers.Adam(rate)
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     smoothing = config.label_smoothing or 0.0

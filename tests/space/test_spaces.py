@@ -248,6 +248,14 @@ def test_a_compiled_model_leaves_only_the_batch_size_to_sample() -> None:
     assert filled == {"epochs": 3, "batch_size": trial.params["training/batch_size"]}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_weight_decay_is_sampled_only_where_there_is_one(name: str) -> None:
+    trial = optuna.create_study().ask()
+    config = Training(optimizer=name).sample(HyperParameters(trial))
+    assert ("training/weight_decay" in trial.params) == (name != "adam")
+    assert (config.weight_decay == 0.0) == (name == "adam")
+
+
 def test_no_augmentation_says_so() -> None:
     assert Augmentation().sample(HyperParameters()).is_none
     assert not Augmentation(horizontal_flip=True).sample(HyperParameters()).is_none
