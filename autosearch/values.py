@@ -35,6 +35,11 @@ __all__ = [
 
 MEASURED_METRICS: tuple[str, ...] = (
     "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "log_loss",
+    "expected_calibration_error",
+    "worst_class_recall",
     "size_bytes",
     "latency_ms",
     "latency_p90_ms",
@@ -140,7 +145,9 @@ class Budget(_Words):
     @model_validator(mode="after")
     def _has_a_limit(self) -> Budget:
         if self.trials is None and self.minutes is None and self.total_epochs is None:
-            raise ValueError("a budget needs a limit; write Budget(trials=30) or Budget(minutes=60)")
+            raise ValueError(
+                "a budget needs a limit; write Budget(trials=30) or Budget(minutes=60)"
+            )
         return self
 
 

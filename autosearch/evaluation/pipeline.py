@@ -27,7 +27,12 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.metrics import wilson_interval
+from autosearch.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    class_figures,
+    classification_metrics,
+    wilson_interval,
+)
 from autosearch.evaluation.quantization import is_fully_integer, quantize_all
 from autosearch.evaluation.training import EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
@@ -44,6 +49,7 @@ from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
 __all__ = ["KerasEvaluator", "Plan", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
+_MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
 _ANALYTIC = ("parameters", "macs")
 _FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
 
@@ -318,7 +324,7 @@ class KerasEvaluator:
                 CandidateResult(
                     quantization=scheme,
                     metrics={
-                        "accuracy": num_correct / len(labels),
+                        **classification_metrics(labels, probabilities),
                         "size_bytes": len(file),
                         "latency_ms": significant(latency.p50_ms),
                         "latency_p90_ms": significant(latency.p90_ms),
@@ -336,11 +342,20 @@ class KerasEvaluator:
                         "reference_latency_ms": latency.reference_ms,
                         "raw_latency_ms": latency.p50_ms,
                         "fully_integer": is_fully_integer(file),
+                        **self._class_figures(labels, probabilities),
                     },
                     reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
                 )
             )
         return candidates
+
+    def _class_figures(
+        self, labels: Labels, probabilities: npt.NDArray[np.float32]
+    ) -> dict[str, Any]:
+        classes = self._dataset.classes
+        if len(classes) > _MAX_CLASSES_IN_CONDITIONS:
+            return {}
+        return class_figures(labels, probabilities, classes)
 
     def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:
         """A search reads the training and the validation split, and never the test split."""
@@ -368,7 +383,9 @@ def significant(value: float, digits: int = 2) -> float:
 
 
 def _without_file(scheme: str, reason: str) -> CandidateResult:
-    metrics: dict[str, float | None] = dict.fromkeys(("accuracy", *_FROM_FILE, *_ANALYTIC))
+    metrics: dict[str, float | None] = dict.fromkeys(
+        (*CLASSIFICATION_METRICS, *_FROM_FILE, *_ANALYTIC)
+    )
     return CandidateResult(
         quantization=scheme, metrics=metrics, reasons=dict.fromkeys(metrics, reason)
     )

@@ -1,0 +1,89 @@
+import contextlib
+import hashlib
+import json
+import math
+
+import pytest
+
+from autosearch.data import Digits
+from autosearch.evaluation.pipeline import KerasEvaluator
+from autosearch.space import (
+    CNN,
+    HyperParameters,
+    Preprocessing,
+    Quantization,
+    SearchSpace,
+    Training,
+)
+from autosearch.study import Study
+from autosearch.values import MEASURED_METRICS, Budget, maximize
+
+
+class OneTrial:
+    """A trial of no study: the first value of every parameter, everything kept in memory."""
+
+    number = 0
+    seed = 1
+
+    def __init__(self):
+        self.hp = HyperParameters()
+        self.epochs = []
+        self.artifacts = {}
+
+    def check_costs(self, costs):
+        return list(costs)
+
+    def report(self, epoch, **metrics):
+        self.epochs.append(metrics)
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        yield
+
+    def describe(self, **facts):
+        pass
+
+    def store_artifact(self, content):
+        name = hashlib.sha256(content).hexdigest()
+        self.artifacts[name] = content
+        return name
+
+
+def evaluate(trial=None, epochs=1, images=192, **parts):
+    space = SearchSpace(
+        **{
+            "preprocessing": Preprocessing(size=8, color="greyscale"),
+            "architecture": CNN(stages=1, width=8, blocks_per_stage=1, kernel_size=3,
+                                block="plain", dropout=0.0),
+            "training": Training(epochs=epochs, optimizer="adam", learning_rate=0.01,
+                                 schedule="constant", batch_size=32),
+            "quantization": Quantization("float32"),
+            **parts,
+        }
+    )  # fmt: skip
+    study = Study(
+        name="one",
+        dataset=Digits(),
+        space=space,
+        objectives=[maximize("balanced_accuracy")],
+        budget=Budget(trials=1),
+    )
+    return KerasEvaluator(study, max_images=images).evaluate(trial or OneTrial())
+
+
+def test_a_candidate_has_every_metric_and_the_figures_of_each_class():
+    trial = OneTrial()
+    (candidate,) = evaluate(trial)
+    assert set(candidate.metrics) == set(MEASURED_METRICS)
+    assert all(math.isfinite(value) for value in candidate.metrics.values())
+    assert candidate.artifact in trial.artifacts
+    conditions = json.loads(json.dumps(candidate.conditions))
+    per_class, confusion = conditions["per_class"], conditions["confusion"]
+    supports = [figures["support"] for figures in per_class.values()]
+    assert sum(supports) == conditions["num_validation_images"]
+    assert supports == [sum(row) for row in confusion]
+    right = sum(confusion[index][index] for index in range(10))
+    assert candidate.metrics["accuracy"] == pytest.approx(right / sum(supports))
+    recalls = [figures["recall"] for figures in per_class.values()]
+    assert candidate.metrics["worst_class_recall"] == min(recalls)
+    assert candidate.metrics["balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
