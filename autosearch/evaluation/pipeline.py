@@ -27,6 +27,7 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.losses import LossTerms
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     class_figures,
@@ -42,7 +43,12 @@ from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
 from autosearch.space.training import TrainingConfig
-from autosearch.space.weighting import ClassWeightingConfig, class_weights
+from autosearch.space.weighting import (
+    ClassWeightingConfig,
+    class_weights,
+    logit_offsets,
+    oversampled,
+)
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
 
@@ -261,20 +267,21 @@ class KerasEvaluator:
         config = plan.training
         if self._max_epochs is not None and config.epochs > self._max_epochs:
             config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
-        one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled)
+        num_classes = len(self._dataset.classes)
+        terms = _loss_terms(plan, np.bincount(labels, minlength=num_classes))
+        order = oversampled(plan.weighting, labels, seed=trial.seed)
+        if len(order) > len(labels):
+            images, labels = images[order], labels[order]
+        one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled, terms=terms)
         batches = training_batches(
             images,
             labels,
-            num_classes=len(self._dataset.classes),
+            num_classes=num_classes,
             batch_size=config.batch_size,
             seed=trial.seed,
             augmentation=None if plan.augmentation.is_none else plan.augmentation,
             one_hot=one_hot,
         )
-        weights = None
-        if plan.weighting.method != "none":
-            counts = np.bincount(labels, minlength=len(self._dataset.classes))
-            weights = class_weights(plan.weighting, counts)
 
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
@@ -291,7 +298,8 @@ class KerasEvaluator:
             steps_per_epoch=-(-len(labels) // config.batch_size),
             on_epoch=on_epoch,
             seed=trial.seed,
-            class_weights=weights,
+            terms=terms,
+            one_hot=one_hot,
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
@@ -380,6 +388,24 @@ def significant(value: float, digits: int = 2) -> float:
         (0.012, 2.0)
     """
     return float(f"{value:.{digits - 1}e}")
+
+
+def _loss_terms(plan: Plan, counts: npt.NDArray[np.int64]) -> LossTerms:
+    """What the class weighting does to the loss; oversampling does nothing to it."""
+    weighting = plan.weighting
+    weights = offsets = None
+    if weighting.method in ("balanced", "effective_number"):
+        weights = class_weights(weighting, counts)
+    elif weighting.method == "logit_adjustment":
+        offsets = logit_offsets(weighting, counts)
+    terms = LossTerms(class_weights=weights, focal_gamma=weighting.gamma, logit_offsets=offsets)
+    if plan.is_compiled and terms.needs_our_loss:
+        raise DefinitionError(
+            f'the model of "{plan.architecture_name}" is compiled with a loss of its own, which '
+            f'"{weighting.method}" would replace; leave that out of ClassWeighting(method=...) '
+            "or compile no model in build(hp)"
+        )
+    return terms
 
 
 def _without_file(scheme: str, reason: str) -> CandidateResult:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from autosearch.errors import TrainingError
+from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.statistics import BatchStatistics
 from autosearch.models.user import ends_the_trial
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
 
 _VALIDATION_BATCH = 512
+_PLAIN = LossTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def train(
     steps_per_epoch: int,
     on_epoch: Callable[[EpochResult], None],
     seed: int,
-    class_weights: npt.NDArray[np.floating[Any]] | None = None,
+    terms: LossTerms = _PLAIN,
+    one_hot: bool | None = None,
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
@@ -77,14 +80,15 @@ def train(
 
     Args:
         model: A built ``keras.Model`` from pixels 0–255 to probabilities.
-        train_batches: What ``data.pipeline.training_batches`` answers, with one-hot labels if
-            ``wants_one_hot`` says so.
+        train_batches: What ``data.pipeline.training_batches`` answers.
         validation: uint8 images (n, h, w, c) and labels (n,).
         config: How to train; of a user-compiled model only ``epochs`` and ``batch_size`` count.
         steps_per_epoch: Batches an epoch.
         on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
         seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
-        class_weights: (num_classes,) weights in the loss.
+        terms: What counts more in the loss; of a user-compiled model only class weights can.
+        one_hot: Whether the labels of ``train_batches`` are one-hot; None: as ``wants_one_hot``
+            says. A network of ours takes either.
         fit: A user's own, called as ``fit(model, x=…, validation_data=…, epochs=…,
             callbacks=…, verbose=0)``. An argument of these that it fixes itself is left out.
             Validation takes place in the callbacks; it need not pass them on to get one at the
@@ -99,17 +103,18 @@ def train(
         TrainingError: The loss is not finite, memory ran out, or the user's code failed.
     """
     keras.utils.set_random_seed(seed % 2**32)
-    one_hot = wants_one_hot(model, config, user_compiled=user_compiled)
+    if one_hot is None:
+        one_hot = wants_one_hot(model, config, user_compiled=user_compiled, terms=terms)
     if not user_compiled:
-        compile_model(model, config, steps_per_epoch)
+        compile_model(model, config, steps_per_epoch, terms=terms, one_hot=one_hot)
     elif not tf.config.list_physical_devices("GPU"):
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
         model.jit_compile = False
     watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch)
     arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
-    if class_weights is not None:
-        arguments["class_weight"] = dict(enumerate(class_weights.tolist()))
+    if user_compiled and terms.class_weights is not None:
+        arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
     try:
         if fit is None:
             model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
@@ -127,7 +132,14 @@ def train(
     return watcher.result()
 
 
-def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> None:
+def compile_model(
+    model: Any,
+    config: TrainingConfig,
+    steps_per_epoch: int,
+    *,
+    terms: LossTerms = _PLAIN,
+    one_hot: bool = False,
+) -> None:
     """Compiles a model as the configuration says.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, arXiv:1711.05101) and
@@ -146,14 +158,10 @@ def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> N
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     smoothing = config.label_smoothing or 0.0
-    loss: Any
-    if smoothing:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy()
+    one_hot = one_hot or bool(smoothing) or not terms.is_plain
     model.compile(
         optimizer,
-        loss,
+        make_loss(terms, label_smoothing=smoothing, one_hot=one_hot),
         metrics=["accuracy"],
         jit_compile=False,
         # Tiny networks wait for Python otherwise.
@@ -163,18 +171,20 @@ def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> N
     # optimizer's and the metrics' are made here.
     optimizer.build(model.trainable_variables)
     num_classes = model.output_shape[-1]
-    label = tf.zeros((1, num_classes) if smoothing else (1,))
+    label = tf.zeros((1, num_classes) if one_hot else (1,))
     model.compute_metrics(None, label, tf.zeros((1, num_classes)))
     model.reset_metrics()
 
 
-def wants_one_hot(model: Any, config: TrainingConfig, *, user_compiled: bool) -> bool:
+def wants_one_hot(
+    model: Any, config: TrainingConfig, *, user_compiled: bool, terms: LossTerms = _PLAIN
+) -> bool:
     """Whether the loss takes labels (batch, num_classes) instead of indices (batch,).
 
     A user's own loss function takes indices; of Keras's losses, the "sparse" ones.
     """
     if not user_compiled:
-        return bool(config.label_smoothing)
+        return bool(config.label_smoothing) or not terms.is_plain
     loss = model.loss
     while isinstance(loss, list | tuple | dict) and loss:
         loss = next(iter(loss.values() if isinstance(loss, dict) else loss))

@@ -3,12 +3,15 @@ import hashlib
 import json
 import math
 
+import keras
 import pytest
 
 from autosearch.data import Digits
+from autosearch.errors import DefinitionError
 from autosearch.evaluation.pipeline import KerasEvaluator
 from autosearch.space import (
     CNN,
+    ClassWeighting,
     HyperParameters,
     Preprocessing,
     Quantization,
@@ -87,3 +90,38 @@ def test_a_candidate_has_every_metric_and_the_figures_of_each_class():
     recalls = [figures["recall"] for figures in per_class.values()]
     assert candidate.metrics["worst_class_recall"] == min(recalls)
     assert candidate.metrics["balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
+
+
+@pytest.mark.parametrize(
+    "method", ["balanced", "effective_number", "focal", "oversample", "logit_adjustment"]
+)
+def test_every_weighting_trains_and_leaves_the_exported_graph_alone(method):
+    trial, plain = OneTrial(), OneTrial()
+    training = Training(epochs=1, optimizer="adam", learning_rate=0.01, schedule="constant",
+                        batch_size=32, label_smoothing=0.1)  # fmt: skip
+    (candidate,) = evaluate(trial, weighting=ClassWeighting(method=method), training=training)
+    assert math.isfinite(trial.epochs[0]["train_loss"])
+    if method == "focal":
+        (other,) = evaluate(plain, training=training)
+        assert candidate.metrics["size_bytes"] == other.metrics["size_bytes"]
+
+
+def compiled(hp):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("method", ["focal", "logit_adjustment"])
+def test_a_loss_of_the_users_is_not_replaced(method):
+    with pytest.raises(DefinitionError, match=f'"{method}" would replace; leave that out'):
+        evaluate(architecture=compiled, weighting=ClassWeighting(method=method))
+
+
+@pytest.mark.parametrize("method", ["balanced", "oversample"])
+def test_a_model_that_the_user_compiled_can_be_weighted(method):
+    trial = OneTrial()
+    evaluate(trial, architecture=compiled, weighting=ClassWeighting(method=method))
+    assert len(trial.epochs) == 1

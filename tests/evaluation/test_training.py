@@ -7,6 +7,7 @@ from keras import layers
 from autosearch.data import Digits
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import TrainingError
+from autosearch.evaluation.losses import LossTerms
 from autosearch.evaluation.training import compile_model, train, wants_one_hot
 from autosearch.space.training import TrainingConfig
 
@@ -56,7 +57,9 @@ def run(model=None, on_epoch=lambda result: None, validation=VALIDATION, **words
         num_classes=10,
         batch_size=settings.batch_size,
         seed=0,
-        one_hot=wants_one_hot(model, settings, user_compiled=user_compiled),
+        one_hot=wants_one_hot(
+            model, settings, user_compiled=user_compiled, terms=words.get("terms", LossTerms())
+        ),
     )
     steps = -(-len(LABELS) // settings.batch_size)
     return train(
@@ -174,7 +177,7 @@ def test_class_weights_weigh_in_the_loss():
     weights = np.zeros(10)
     weights[3] = 10.0
     model = small_model()
-    run(model, class_weights=weights, config=config(learning_rate=0.03))
+    run(model, terms=LossTerms(class_weights=weights), config=config(learning_rate=0.03))
     probabilities = model(VALIDATION[0].astype(np.float32)).numpy()
     assert np.mean(probabilities.argmax(axis=1) == 3) == 1.0
 

@@ -22,7 +22,12 @@ from autosearch.space import (
 from autosearch.space.domain import Space
 from autosearch.space.quantization import SCHEMES
 from autosearch.space.search_space import RandomTrial
-from autosearch.space.weighting import ClassWeightingConfig, class_weights
+from autosearch.space.weighting import (
+    ClassWeightingConfig,
+    class_weights,
+    logit_offsets,
+    oversampled,
+)
 
 SPACES: list[Any] = [Preprocessing, CNN, Augmentation, ClassWeighting, Training]
 
@@ -232,12 +237,52 @@ def test_the_expansion_is_sampled_only_for_inverted_residuals() -> None:
         assert (config.expansion > 1) == bool(names)
 
 
-def test_beta_is_sampled_only_for_the_effective_number() -> None:
-    for method, names in (("balanced", []), ("effective_number", ["weighting/beta"])):
+def test_a_weighting_samples_only_the_number_of_its_method() -> None:
+    of_method = {
+        "none": None,
+        "balanced": None,
+        "effective_number": "beta",
+        "focal": "gamma",
+        "oversample": "power",
+        "logit_adjustment": "tau",
+    }
+    for method, number in of_method.items():
         trial = optuna.create_study().ask()
         config = ClassWeighting(method=method).sample(HyperParameters(trial))
-        assert list(trial.params) == names
-        assert (config.beta > 0) == bool(names)
+        assert list(trial.params) == ([f"weighting/{number}"] if number else [])
+        above_zero = {k for k, v in dataclasses.asdict(config).items() if k != "method" and v > 0}
+        assert above_zero == ({number} if number else set())
+
+
+def test_logit_offsets_are_the_logarithms_of_the_priors() -> None:
+    config = ClassWeightingConfig("logit_adjustment", tau=2.0)
+    offsets = logit_offsets(config, [60, 20, 20])
+    assert offsets == pytest.approx(2.0 * np.log([0.6, 0.2, 0.2]))
+    assert np.isfinite(logit_offsets(config, [60, 0])).all()
+    assert logit_offsets(ClassWeightingConfig("none"), [1, 2]).tolist() == [0.0, 0.0]
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), power=st.sampled_from([0.5, 1.0])
+)
+def test_oversampling_repeats_the_rare_and_loses_none(labels: list[int], power: float) -> None:
+    config = ClassWeightingConfig("oversample", power=power)
+    indices = oversampled(config, labels, seed=3)
+    assert set(indices) == set(range(len(labels)))
+    assert indices.tolist() == oversampled(config, labels, seed=3).tolist()
+    before = np.bincount(labels)
+    after = np.bincount(np.asarray(labels)[indices])
+    assert (after >= before).all()
+    if power == 1.0:
+        assert set(after[before > 0]) == {before.max()}
+    times = np.bincount(indices)
+    for label in set(labels):
+        of_class = times[np.asarray(labels) == label]
+        assert of_class.max() - of_class.min() <= 1
+
+
+def test_without_oversampling_every_image_comes_once() -> None:
+    assert oversampled(ClassWeightingConfig("balanced"), [1, 1, 0], seed=0).tolist() == [0, 1, 2]
 
 
 def test_a_compiled_model_leaves_only_the_batch_size_to_sample() -> None:
