@@ -163,7 +163,7 @@ class KerasEvaluator:
                 config = architecture.sample(hp)
             else:
                 model = build_user_model(architecture, hp, seed=trial.seed)
-        augmentation = space.augmentation.sample(hp)
+        augmentation = space.augmentation.sample(hp, num_channels=preprocessing.input_shape[-1])
         weighting = space.weighting.sample(hp)
         is_compiled = bool(model is not None and model.compiled)
         training = space.training.sample(hp, compiled=is_compiled)
@@ -273,13 +273,15 @@ class KerasEvaluator:
         if len(order) > len(labels):
             images, labels = images[order], labels[order]
         one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled, terms=terms)
+        if plan.augmentation.mixes_labels and not plan.is_compiled:
+            one_hot = True
         batches = training_batches(
             images,
             labels,
             num_classes=num_classes,
             batch_size=config.batch_size,
             seed=trial.seed,
-            augmentation=None if plan.augmentation.is_none else plan.augmentation,
+            augmentation=plan.augmentation.steps,
             one_hot=one_hot,
         )
 

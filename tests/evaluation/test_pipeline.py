@@ -11,6 +11,7 @@ from autosearch.errors import DefinitionError
 from autosearch.evaluation.pipeline import KerasEvaluator
 from autosearch.space import (
     CNN,
+    Augmentation,
     ClassWeighting,
     HyperParameters,
     Preprocessing,
@@ -125,3 +126,26 @@ def test_a_model_that_the_user_compiled_can_be_weighted(method):
     trial = OneTrial()
     evaluate(trial, architecture=compiled, weighting=ClassWeighting(method=method))
     assert len(trial.epochs) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"vertical_flip": True, "shift": 0.1, "rotation": 10.0, "zoom": 0.1, "erasing": 0.3},
+        {"policy": "randaugment", "mixup": 0.4, "cutmix": 1.0, "cutmix_probability": 0.5},
+    ],
+    ids=["layers", "randaugment and mixtures"],
+)
+@pytest.mark.parametrize("method", ["none", "balanced", "logit_adjustment"])
+def test_augmentations_train_with_and_without_weighting(words, method):
+    trial = OneTrial()
+    (candidate,) = evaluate(
+        trial, augmentation=Augmentation(**words), weighting=ClassWeighting(method=method)
+    )
+    assert math.isfinite(trial.epochs[0]["train_loss"])
+    assert candidate.metrics["size_bytes"] > 0
+
+
+def test_a_sparse_loss_of_the_users_cannot_take_mixtures():
+    with pytest.raises(DefinitionError, match="compile the model with categorical_crossentropy"):
+        evaluate(architecture=compiled, augmentation=Augmentation(mixup=0.2))

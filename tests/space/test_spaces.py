@@ -19,6 +19,7 @@ from autosearch.space import (
     Range,
     Training,
 )
+from autosearch.space.augmentation import AugmentationStep
 from autosearch.space.domain import Space
 from autosearch.space.quantization import SCHEMES
 from autosearch.space.search_space import RandomTrial
@@ -68,9 +69,14 @@ spaces = st.one_of(
     st.builds(
         Augmentation,
         horizontal_flip=st.sampled_from([True, False, [True, False]]),
+        policy=words("none", "layers", "randaugment"),
         shift=reals(0.0, 0.5),
+        mixup=reals(0.0, 1.0),
+        mixup_probability=reals(0.1, 1.0),
     ),
-    st.builds(ClassWeighting, method=words("none", "effective_number"), beta=reals(0.5, 0.999)),
+    st.builds(
+        ClassWeighting, method=words("none", "effective_number", "focal"), beta=reals(0.5, 0.999)
+    ),
     st.builds(Training, epochs=st.integers(1, 99), learning_rate=reals(1e-6, 1.0)),
     st.permutations(SCHEMES).map(lambda names: Quantization(*names[:3])),
 )
@@ -92,6 +98,8 @@ def test_what_is_sampled_lies_in_the_space_and_is_json(space: Any, seed: int) ->
     hp = HyperParameters(RandomTrial(seed))
     config = space.sample(hp)
     plain = config if isinstance(space, Quantization) else dataclasses.asdict(config)
+    if isinstance(space, Augmentation):
+        plain["steps"] = list(plain["steps"])
     assert json.loads(json.dumps(plain)) == plain
     for name, value in hp.values.items():
         concern, _, field = name.partition("/")
@@ -109,7 +117,8 @@ def test_what_is_sampled_lies_in_the_space_and_is_json(space: Any, seed: int) ->
 @pytest.mark.parametrize("kind", SPACES)
 def test_every_field_of_a_space_is_a_field_of_its_configuration(kind: Any) -> None:
     config = kind().sample(HyperParameters())
-    assert [f.name for f in dataclasses.fields(config)] == list(kind.model_fields)
+    if kind is not Augmentation:  # its configuration holds only what is done
+        assert [f.name for f in dataclasses.fields(config)] == list(kind.model_fields)
     assert not hasattr(config, "__dict__")
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(config)[0].name, 1)
@@ -162,7 +171,11 @@ def test_a_fixed_value_is_not_asked_of_optuna_but_stands_in_the_values() -> None
 
 def test_the_last_step_of_a_range_of_floats_can_be_reached() -> None:
     space = Augmentation(zoom=Range(0.0, 0.6, step=0.1))
-    values = {space.sample(HyperParameters(RandomTrial(seed))).zoom for seed in range(200)}
+    values = set()
+    for seed in range(200):
+        hp = HyperParameters(RandomTrial(seed))
+        space.sample(hp)
+        values.add(hp.values["augmentation/zoom"])
     assert sorted(values) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert max(values) == 0.6
 
@@ -305,6 +318,52 @@ def test_no_augmentation_says_so() -> None:
     assert Augmentation().sample(HyperParameters()).is_none
     assert not Augmentation(horizontal_flip=True).sample(HyperParameters()).is_none
     assert not Augmentation(contrast=0.1).sample(HyperParameters()).is_none
+    hp = HyperParameters()
+    assert Augmentation(policy="none", contrast=0.1).sample(hp).is_none
+    assert hp.values == {"augmentation/policy": "none"}
+
+
+def test_a_probability_is_sampled_only_for_what_is_done() -> None:
+    space = Augmentation(
+        shift=[0.1, 0.2],
+        shift_probability=(0.2, 0.9),
+        zoom_probability=(0.2, 0.9),
+        saturation=(0.1, 0.5),
+    )
+    trial = optuna.create_study().ask()
+    config = space.sample(HyperParameters(trial))
+    assert list(trial.params) == [
+        "augmentation/shift",
+        "augmentation/shift_probability",
+        "augmentation/saturation",
+    ]
+    assert config.steps[0] == AugmentationStep(
+        "shift", trial.params["augmentation/shift"], trial.params["augmentation/shift_probability"]
+    )
+    grey = optuna.create_study().ask()
+    assert len(space.sample(HyperParameters(grey), num_channels=1).steps) == 1
+    assert "augmentation/saturation" not in grey.params
+
+
+def test_rand_augment_takes_the_place_of_the_layers() -> None:
+    space = Augmentation(
+        policy="randaugment",
+        horizontal_flip=True,
+        shift=(0.1, 0.2),
+        randaugment=0.4,
+        randaugment_layers=3,
+        cutmix=0.5,
+    )
+    trial = optuna.create_study().ask()
+    config = space.sample(HyperParameters(trial))
+    assert not trial.params
+    assert config.steps == (
+        AugmentationStep("horizontal_flip", 1.0, 0.5),
+        AugmentationStep("randaugment", 0.4, 1.0, repeats=3),
+        AugmentationStep("cutmix", 0.5, 1.0),
+    )
+    assert config.mixes_labels
+    assert not Augmentation(shift=0.1).sample(HyperParameters()).mixes_labels
 
 
 def test_the_scheme_is_sampled_among_those_of_the_study() -> None:
