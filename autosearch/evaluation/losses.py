@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-__all__ = ["LossTerms", "make_loss"]
+from autosearch.space.weighting import ClassWeightingConfig, class_weights, logit_offsets
+
+__all__ = ["LossTerms", "loss_terms", "make_loss"]
 
 # Far below what a float32 softmax of ordinary logits gives, so that a probability keeps its
 # gradient: that of log(p) by the logits is p_k − 1 or p_k, however small p is.
@@ -41,6 +43,20 @@ class LossTerms:
     def needs_our_loss(self) -> bool:
         """Whether class weights alone, which any Keras loss takes, do not say it."""
         return bool(self.focal_gamma) or self.logit_offsets is not None
+
+
+def loss_terms(weighting: ClassWeightingConfig, counts: npt.NDArray[np.int64]) -> LossTerms:
+    """What a class weighting does to the loss; oversampling does nothing to it.
+
+    Args:
+        weighting: What was sampled.
+        counts: Training images of each class, (num_classes,), before any oversampling.
+    """
+    if weighting.method in ("balanced", "effective_number"):
+        return LossTerms(class_weights=class_weights(weighting, counts))
+    if weighting.method == "logit_adjustment":
+        return LossTerms(logit_offsets=logit_offsets(weighting, counts))
+    return LossTerms(focal_gamma=weighting.gamma)
 
 
 def make_loss(terms: LossTerms, *, label_smoothing: float, one_hot: bool) -> Any:

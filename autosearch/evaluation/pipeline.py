@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.losses import LossTerms
+from autosearch.evaluation.losses import loss_terms
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     class_figures,
@@ -43,12 +43,7 @@ from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
 from autosearch.space.training import TrainingConfig
-from autosearch.space.weighting import (
-    ClassWeightingConfig,
-    class_weights,
-    logit_offsets,
-    oversampled,
-)
+from autosearch.space.weighting import ClassWeightingConfig, oversampled
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
 
@@ -56,6 +51,7 @@ __all__ = ["KerasEvaluator", "Plan", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
 _MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
+_BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
 _ANALYTIC = ("parameters", "macs")
 _FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
 
@@ -109,6 +105,12 @@ class KerasEvaluator:
         self._space = study.space
         self._dataset = study.dataset
         self._constraints: tuple[Constraint, ...] = study.constraints
+        metrics = {objective.metric for objective in study.objectives}
+        rewards_balance = bool(metrics & _BALANCED) and "accuracy" not in metrics
+        # What the study does not ask for must not decide which epoch's weights it gets.
+        self._best_by: Literal["accuracy", "balanced_accuracy"] = (
+            "balanced_accuracy" if rewards_balance else "accuracy"
+        )
         self._max_epochs = max_epochs
         self._max_images = max_images
         self._split = lru_cache(maxsize=4)(self._load_split)
@@ -268,7 +270,13 @@ class KerasEvaluator:
         if self._max_epochs is not None and config.epochs > self._max_epochs:
             config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
         num_classes = len(self._dataset.classes)
-        terms = _loss_terms(plan, np.bincount(labels, minlength=num_classes))
+        terms = loss_terms(plan.weighting, np.bincount(labels, minlength=num_classes))
+        if plan.is_compiled and terms.needs_our_loss:
+            raise DefinitionError(
+                f'the model of "{plan.architecture_name}" is compiled with a loss of its own, '
+                f'which "{plan.weighting.method}" would replace; leave that out of '
+                "ClassWeighting(method=...) or compile no model in build(hp)"
+            )
         order = oversampled(plan.weighting, labels, seed=trial.seed)
         if len(order) > len(labels):
             images, labels = images[order], labels[order]
@@ -302,6 +310,7 @@ class KerasEvaluator:
             seed=trial.seed,
             terms=terms,
             one_hot=one_hot,
+            best_by=self._best_by,
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
@@ -390,24 +399,6 @@ def significant(value: float, digits: int = 2) -> float:
         (0.012, 2.0)
     """
     return float(f"{value:.{digits - 1}e}")
-
-
-def _loss_terms(plan: Plan, counts: npt.NDArray[np.int64]) -> LossTerms:
-    """What the class weighting does to the loss; oversampling does nothing to it."""
-    weighting = plan.weighting
-    weights = offsets = None
-    if weighting.method in ("balanced", "effective_number"):
-        weights = class_weights(weighting, counts)
-    elif weighting.method == "logit_adjustment":
-        offsets = logit_offsets(weighting, counts)
-    terms = LossTerms(class_weights=weights, focal_gamma=weighting.gamma, logit_offsets=offsets)
-    if plan.is_compiled and terms.needs_our_loss:
-        raise DefinitionError(
-            f'the model of "{plan.architecture_name}" is compiled with a loss of its own, which '
-            f'"{weighting.method}" would replace; leave that out of ClassWeighting(method=...) '
-            "or compile no model in build(hp)"
-        )
-    return terms
 
 
 def _without_file(scheme: str, reason: str) -> CandidateResult:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -38,6 +38,7 @@ class EpochResult:
         validation_loss: Mean cross-entropy over the validation images.
         accuracy: The share of validation images whose largest probability is at their class,
             ties to the lowest index.
+        balanced_accuracy: The mean of that share over the classes that have images.
         learning_rate: At the end of the epoch; None without an optimizer.
         seconds: Wall-clock time, validation included.
     """
@@ -47,6 +48,7 @@ class EpochResult:
     train_accuracy: float | None
     validation_loss: float
     accuracy: float
+    balanced_accuracy: float
     learning_rate: float | None
     seconds: float
 
@@ -70,13 +72,15 @@ def train(
     seed: int,
     terms: LossTerms = _PLAIN,
     one_hot: bool | None = None,
+    best_by: Literal["accuracy", "balanced_accuracy"] = "accuracy",
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
 ) -> TrainingResult:
     """Trains a model and leaves it with the weights of its best validation epoch.
 
-    The best epoch is the most accurate one; of several, the one of lowest validation loss.
+    The best epoch is the one of highest ``best_by``; of several, the one of lowest validation
+    loss.
 
     Args:
         model: A built ``keras.Model`` from pixels 0–255 to probabilities.
@@ -89,6 +93,7 @@ def train(
         terms: What counts more in the loss; of a user-compiled model only class weights can.
         one_hot: Whether the labels of ``train_batches`` are one-hot; None: as ``wants_one_hot``
             says. A network of ours takes either.
+        best_by: What the best epoch is best in.
         fit: A user's own, called as ``fit(model, x=…, validation_data=…, epochs=…,
             callbacks=…, verbose=0)``. An argument of these that it fixes itself is left out.
             Validation takes place in the callbacks; it need not pass them on to get one at the
@@ -111,7 +116,7 @@ def train(
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
         model.jit_compile = False
-    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch)
+    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch, best_by)
     arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
     if user_compiled and terms.class_weights is not None:
         arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
@@ -229,8 +234,10 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
         steps_per_epoch: int,
         on_epoch: Callable[[EpochResult], None],
+        best_by: str,
     ) -> None:
         super().__init__()
+        self._best_by = best_by
         self.epochs: list[EpochResult] = []
         self.ended_by: tuple[BaseException, BaseException | None] | None = None
         self._trained = model
@@ -255,7 +262,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def result(self) -> TrainingResult:
         """The epochs so far, with the best one's weights put back."""
-        best = max(self.epochs, key=_rank)
+        best = max(self.epochs, key=self._rank)
         if best is not self.epochs[-1]:
             self._trained.set_weights(self._best_weights)
         return TrainingResult(tuple(self.epochs), best)
@@ -268,7 +275,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"the training loss is {train_loss} in epoch {number}; lower the learning rate"
             )
         self._refresh(number)
-        accuracy, loss = self._validate(number)
+        accuracy, balanced_accuracy, loss = self._validate(number)
         now = time.perf_counter()
         result = EpochResult(
             epoch=number,
@@ -278,16 +285,20 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             ),
             validation_loss=loss,
             accuracy=accuracy,
+            balanced_accuracy=balanced_accuracy,
             learning_rate=_current_rate(self._trained),
             seconds=now - self._started,
         )
         self._started = now
-        if not self.epochs or _rank(result) > max(map(_rank, self.epochs)):
+        if not self.epochs or self._rank(result) > max(map(self._rank, self.epochs)):
             self._best_weights = self._trained.get_weights()
         self.epochs.append(result)
         self._on_epoch(result)
 
-    def _validate(self, number: int) -> tuple[float, float]:
+    def _rank(self, result: EpochResult) -> tuple[float, float]:
+        return getattr(result, self._best_by), -result.validation_loss
+
+    def _validate(self, number: int) -> tuple[float, float, float]:
         outputs = [
             self._predict(tf.cast(self._images[start : start + _VALIDATION_BATCH], tf.float32))
             for start in range(0, len(self._images), _VALIDATION_BATCH)
@@ -298,12 +309,11 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"the network gives values that are not finite after epoch {number}; lower the "
                 "learning rate"
             )
-        right = np.mean(probabilities.argmax(axis=-1) == self._labels)
-        return float(right), _cross_entropy(probabilities, self._labels)
-
-
-def _rank(result: EpochResult) -> tuple[float, float]:
-    return result.accuracy, -result.validation_loss
+        right = probabilities.argmax(axis=-1) == self._labels
+        counts = np.bincount(self._labels)
+        recalls = np.bincount(self._labels, weights=right)[counts > 0] / counts[counts > 0]
+        loss = _cross_entropy(probabilities, self._labels)
+        return float(np.mean(right)), float(np.mean(recalls)), loss
 
 
 def _number(logs: dict[str, Any], *names: str) -> float | None:

@@ -102,6 +102,27 @@ def test_the_weights_of_the_best_epoch_are_left_in_the_model():
     assert accuracy_of(model) == result.best.accuracy
 
 
+@pytest.mark.parametrize(("best_by", "number"), [("accuracy", 1), ("balanced_accuracy", 2)])
+def test_the_best_epoch_is_that_of_the_figure_asked_for(best_by, number):
+    validation = (np.zeros((9, 8, 8, 1), np.uint8), np.array([0, 0, 0, 0, 0, 0, 0, 1, 2]))
+    validation[0][5:] = 255
+    # To every image the answer 0, or to the white ones 2, of which one in four is right.
+    always_0 = [np.zeros((64, 32)), np.zeros(32), np.zeros((32, 10)), np.eye(10)[0]]
+    white_2 = [np.ones((64, 32)), np.zeros(32), np.outer(np.ones(32), np.eye(10)[2]), np.eye(10)[0]]
+
+    def loop(model, callbacks, **_):
+        # The rescaling makes black images negative, so that the ReLU stops them.
+        for weights in (always_0, white_2, always_0):
+            model.set_weights(weights)
+            callbacks[0].on_epoch_end(0)
+
+    result = run(fit=loop, validation=validation, best_by=best_by)
+    assert [epoch.accuracy for epoch in result.epochs] == pytest.approx([7 / 9, 6 / 9, 7 / 9])
+    balanced = [epoch.balanced_accuracy for epoch in result.epochs]
+    assert balanced == pytest.approx([1 / 3, (5 / 7 + 1) / 3, 1 / 3])
+    assert result.best.epoch == number
+
+
 def test_the_same_seed_trains_the_same_network():
     words = config(optimizer="adamw", weight_decay=1e-3, label_smoothing=0.1, schedule="cosine")
     first, again = (run(small_model(), config=words) for _ in range(2))
