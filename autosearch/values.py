@@ -36,6 +36,11 @@ __all__ = [
 
 MEASURED_METRICS: tuple[str, ...] = (
     "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "log_loss",
+    "expected_calibration_error",
+    "worst_class_recall",
     "size_bytes",
     "latency_ms",
     "latency_p90_ms",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -10,44 +10,66 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-__all__ = ["AugmentationLike", "augment", "evaluation_batches", "training_batches"]
+from autosearch.errors import DefinitionError
+
+__all__ = [
+    "AUGMENTATIONS",
+    "AugmentationStepLike",
+    "augment",
+    "evaluation_batches",
+    "training_batches",
+]
+
+AUGMENTATIONS: tuple[str, ...] = (
+    "horizontal_flip",
+    "vertical_flip",
+    "shift",
+    "rotation",
+    "zoom",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "randaugment",
+    "erasing",
+    "mixup",
+    "cutmix",
+)
+"""What ``augment`` knows."""
+
+_MIXES = ("mixup", "cutmix")
+_COLOR_ONLY = ("saturation", "hue")
 
 
-class AugmentationLike(Protocol):
-    """How much training images are varied; 0 or False everywhere varies nothing.
+class AugmentationStepLike(Protocol):
+    """One thing that is done to training images.
 
-    ``autosearch.space.augmentation.AugmentationConfig`` is one.
+    ``autosearch.space.augmentation.AugmentationStep`` is one.
     """
 
     @property
-    def horizontal_flip(self) -> bool:
-        """Whether every second image is mirrored."""
+    def name(self) -> str:
+        """One of ``AUGMENTATIONS``."""
         ...
 
     @property
-    def shift(self) -> float:
-        """Largest shift, as a fraction of height and width."""
+    def strength(self) -> float:
+        """How far, above 0, in the unit of ``autosearch.space.Augmentation``."""
         ...
 
     @property
-    def rotation(self) -> float:
-        """Largest rotation either way, in degrees."""
+    def probability(self) -> float:
+        """Share of the images that it is done to."""
         ...
 
     @property
-    def zoom(self) -> float:
-        """Largest zoom in or out, as a fraction."""
+    def repeats(self) -> int:
+        """How many layers "randaugment" draws for an image."""
         ...
 
-    @property
-    def brightness(self) -> float:
-        """Largest change of brightness, as a fraction of 255."""
-        ...
 
-    @property
-    def contrast(self) -> float:
-        """Largest change of contrast, as a fraction."""
-        ...
+Vary = Callable[[Any, Any], tuple[Any, Any]]
+"""Images and labels of a batch, before and after."""
 
 
 def training_batches(
@@ -57,7 +79,7 @@ def training_batches(
     num_classes: int,
     batch_size: int,
     seed: int,
-    augmentation: AugmentationLike | None = None,
+    augmentation: Sequence[AugmentationStepLike] = (),
     one_hot: bool = False,
     sample_weights: npt.NDArray[np.floating[Any]] | None = None,
 ) -> Any:
@@ -71,12 +93,16 @@ def training_batches(
         num_classes: How many classes there are, for one-hot labels.
         batch_size: Images a batch; the last one holds what is left.
         seed: Draws the orders and variations.
-        augmentation: How images are varied; None leaves them as they are.
+        augmentation: What is done to images, in this order.
         one_hot: Whether labels are float32 (batch, num_classes) instead of int64 (batch,).
-        sample_weights: (n,) weights in the loss, appended to every batch.
+        sample_weights: (n,) weights in the loss, appended to every batch. A mixture has that of
+            the image that another was mixed into.
 
     Returns:
         A ``tf.data.Dataset`` of (float32 images 0–255, labels[, weights]).
+
+    Raises:
+        DefinitionError: Images are mixed, and the labels are not one-hot.
     """
     columns = _columns(images, labels, num_classes, one_hot, sample_weights)
     # Shuffling indices and gathering whole batches is what keeps this off the Python and
@@ -84,10 +110,15 @@ def training_batches(
     batches = _orders(len(labels), seed).unbatch()
     batches = batches.batch(batch_size)
     batches = batches.map(lambda indices: _gather(columns, indices))
-    vary = augment(augmentation, seed=seed) if augmentation is not None else None
+    if not one_hot and any(step.name in _MIXES for step in augmentation):
+        raise DefinitionError(
+            "mixup and cutmix mix labels, which a loss of class indices (a sparse one) cannot "
+            "take; compile the model with categorical_crossentropy, or leave them out"
+        )
+    vary = augment(augmentation, seed=seed, num_channels=images.shape[-1])
     if vary is not None:
         # One call at a time: the layers' random state advances in the order of the batches.
-        batches = batches.map(lambda batch, *rest: (vary(batch), *rest))
+        batches = batches.map(lambda batch, coded, *rest: (*vary(batch, coded), *rest))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -105,43 +136,176 @@ def evaluation_batches(
     return batches.map(lambda indices: _gather(columns, indices)).prefetch(tf.data.AUTOTUNE)
 
 
-def augment(augmentation: AugmentationLike, *, seed: int) -> Callable[[Any], Any] | None:
-    """What varies a float32 batch 0–255, each image differently; None if nothing is to vary.
+def augment(steps: Sequence[AugmentationStepLike], *, seed: int, num_channels: int) -> Vary | None:
+    """What varies a float32 batch 0–255 and its labels, each image differently.
 
     Edges are filled with the nearest pixel, which suits black, white and photographed
-    backgrounds alike.
+    backgrounds alike. Random numbers follow from the seed and a step's name, so that switching
+    one of them on leaves the others' alone.
+
+    Args:
+        steps: What is done, in this order.
+        seed: Draws what happens to each image.
+        num_channels: Of the images; what concerns colour leaves an image of 1 channel as it is.
+
+    Returns:
+        A function of images and labels; None if nothing is to vary.
+
+    Raises:
+        ValueError: A step is not one of ``AUGMENTATIONS``.
     """
-    seeds = iter(np.random.SeedSequence(seed).generate_state(6).tolist())
-    layers: list[Any] = []
-    makers: tuple[tuple[float, Callable[[float, int], Any]], ...] = (
-        (augmentation.horizontal_flip, lambda _, s: keras.layers.RandomFlip("horizontal", seed=s)),
-        (
-            augmentation.shift,
-            lambda x, s: keras.layers.RandomTranslation(x, x, seed=s, fill_mode="nearest"),
-        ),
-        (
-            augmentation.rotation / 360,
-            lambda x, s: keras.layers.RandomRotation(x, seed=s, fill_mode="nearest"),
-        ),
-        (augmentation.zoom, lambda x, s: keras.layers.RandomZoom(x, seed=s, fill_mode="nearest")),
-        (augmentation.brightness, lambda x, s: keras.layers.RandomBrightness(x, seed=s)),
-        (augmentation.contrast, lambda x, s: keras.layers.RandomContrast(x, seed=s)),
-    )
-    # Every layer takes its seed whether it is used or not, so that switching one of them on
-    # leaves the others' randomness alone.
-    for amount, make in makers:
-        layer_seed = next(seeds)
-        if amount:
-            layers.append(make(amount, layer_seed))
-    if not layers:
+    varies = []
+    for step in steps:
+        if step.name not in AUGMENTATIONS:
+            raise ValueError(
+                f'Got augmentation "{step.name}"; expected one of {", ".join(AUGMENTATIONS)}.'
+            )
+        if num_channels == 1 and step.name in _COLOR_ONLY:
+            continue
+        key = [seed, AUGMENTATIONS.index(step.name)]
+        layer_seed, chance_seed = np.random.SeedSequence(key).generate_state(2).tolist()
+        if step.name in _MIXES:
+            vary = _mix(step, layer_seed)
+        elif step.name == "randaugment":
+            vary = _rand_augment(step, layer_seed, num_channels)
+        else:
+            vary = _images_only(_layer(step.name, step.strength, layer_seed))
+        varies.append(vary if step.probability >= 1 else _some(vary, step, _draws(chance_seed)))
+    if not varies:
         return None
 
-    def vary(batch: Any) -> Any:
-        for layer in layers:
-            batch = layer(batch, training=True)
-        return tf.clip_by_value(batch, 0.0, 255.0)
+    def vary_all(images: Any, labels: Any) -> tuple[Any, Any]:
+        for vary in varies:
+            images, labels = vary(images, labels)
+            images = tf.clip_by_value(images, 0.0, 255.0)
+        return images, labels
+
+    return vary_all
+
+
+def _layer(name: str, strength: float, seed: int) -> Callable[[Any], Any]:
+    """What does one thing to every image of a batch, to each at its own random strength."""
+    edges = {"seed": seed, "fill_mode": "nearest"}
+    layers = keras.layers
+    if name == "horizontal_flip":
+        return lambda images: keras.ops.flip(images, axis=2)
+    if name == "vertical_flip":
+        return lambda images: keras.ops.flip(images, axis=1)
+    if name == "shift":
+        layer = layers.RandomTranslation(strength, strength, **edges)
+    elif name == "shear":
+        layer = layers.RandomShear(strength, strength, **edges)
+    elif name == "rotation":
+        layer = layers.RandomRotation(strength / 360, **edges)
+    elif name == "zoom":
+        layer = layers.RandomZoom(strength, **edges)
+    elif name == "brightness":
+        layer = layers.RandomBrightness(strength, seed=seed)
+    elif name == "contrast":
+        layer = layers.RandomContrast(strength, seed=seed)
+    elif name == "sharpness":
+        layer = layers.RandomSharpness(_around_half(strength), seed=seed)
+    elif name == "saturation":
+        # The range is only what the saturation is clipped to, and that is a fraction.
+        layer = layers.RandomSaturation(_around_half(strength), value_range=(0, 1), seed=seed)
+    elif name == "hue":
+        layer = layers.RandomHue(strength, seed=seed)
+    else:  # "erasing"
+        layer = layers.RandomErasing((1.0, 1.0), scale=(min(0.02, strength), strength), seed=seed)
+    return lambda images: layer(images, training=True)
+
+
+def _around_half(strength: float) -> tuple[float, float]:
+    """Keras's factor for colour and sharpness: 0.5 leaves an image as it is, 0 takes all away."""
+    return 0.5 - strength / 2, 0.5 + strength / 2
+
+
+def _images_only(vary: Callable[[Any], Any]) -> Vary:
+    return lambda images, labels: (vary(images), labels)
+
+
+def _mix(step: AugmentationStepLike, seed: int) -> Vary:
+    """MixUp or CutMix of one-hot labels; the strength is alpha of Beta(alpha, alpha)."""
+    alpha = step.strength
+    layer = (
+        keras.layers.MixUp(alpha, seed=seed)
+        if step.name == "mixup"
+        else keras.layers.CutMix((alpha, alpha), seed=seed)
+    )
+
+    def vary(images: Any, labels: Any) -> tuple[Any, Any]:
+        mixed = layer({"images": images, "labels": labels}, training=True)
+        return mixed["images"], mixed["labels"]
 
     return vary
+
+
+def _rand_augment(step: AugmentationStepLike, seed: int, num_channels: int) -> Vary:
+    """Each image goes through some layers, drawn for it alone, or through none in their place.
+
+    ``keras.layers.RandAugment`` puts the whole batch through every layer; here a layer gets only
+    the images that drew it. Its slowest layers are left out, and flips are apart, as in the
+    paper.
+    """
+    strength = step.strength
+    strengths = {
+        "shift": 0.3 * strength,
+        "shear": 0.3 * strength,
+        "rotation": 30.0 * strength,
+        "zoom": 0.5 * strength,
+        "brightness": 0.5 * strength,
+        "contrast": 0.9 * strength,
+        "sharpness": 0.9 * strength,
+        "saturation": 0.9 * strength,
+    }
+    if num_channels == 1:
+        del strengths["saturation"]
+    *seeds, choice_seed = np.random.SeedSequence(seed).generate_state(len(strengths) + 1).tolist()
+    layers = [
+        _layer(name, amount, layer_seed)
+        for (name, amount), layer_seed in zip(strengths.items(), seeds, strict=True)
+    ]
+    draw = _draws(choice_seed)
+    num_choices = len(layers) + 1
+
+    def vary(images: Any, labels: Any) -> tuple[Any, Any]:
+        shape = images.shape
+        for _ in range(step.repeats):
+            count = tf.shape(images)[0]
+            choices = tf.cast(draw(count) * num_choices, tf.int32)
+            places = tf.dynamic_partition(tf.range(count), choices, num_choices)
+            kept, *parts = tf.dynamic_partition(images, choices, num_choices)
+            varied = [layer(part) for layer, part in zip(layers, parts, strict=True)]
+            images = tf.ensure_shape(tf.dynamic_stitch(places, [kept, *varied]), shape)
+            images = tf.clip_by_value(images, 0.0, 255.0)
+        return images, labels
+
+    return vary
+
+
+def _some(vary: Vary, step: AugmentationStepLike, draw: Callable[[Any], Any]) -> Vary:
+    """Varies each image with the step's probability: Keras's layers vary all or decide anew."""
+
+    def vary_some(images: Any, labels: Any) -> tuple[Any, Any]:
+        chosen = draw(tf.shape(images)[0]) < step.probability
+        varied, coded = vary(images, labels)
+        images = tf.where(chosen[:, tf.newaxis, tf.newaxis, tf.newaxis], varied, images)
+        if step.name in _MIXES:
+            labels = tf.where(chosen[:, tf.newaxis], coded, labels)
+        return images, labels
+
+    return vary_some
+
+
+def _draws(seed: int) -> Callable[[Any], Any]:
+    """Draws that many numbers in [0, 1), others at every call, from the seed alone."""
+    calls = tf.Variable(-1, dtype=tf.int64)
+
+    def draw(count: Any) -> Any:
+        key = tf.stack([tf.constant(seed, tf.int64), calls.assign_add(1)])
+        return tf.random.stateless_uniform([count], seed=key)
+
+    return draw
 
 
 def _orders(count: int, seed: int) -> Any:

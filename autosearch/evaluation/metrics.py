@@ -1,15 +1,32 @@
 """How well a classifier does on labelled images, and how sure one can be of it."""
 
 import math
-import warnings
+from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["classification_metrics", "wilson_interval"]
+__all__ = [
+    "CLASSIFICATION_METRICS",
+    "class_figures",
+    "classification_metrics",
+    "wilson_interval",
+]
+
+CLASSIFICATION_METRICS: tuple[str, ...] = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "worst_class_recall",
+    "log_loss",
+    "expected_calibration_error",
+)
+"""What ``classification_metrics`` answers."""
 
 _SMALLEST_PROBABILITY = 1e-7
+_NUM_BINS = 15
 
 
 def wilson_interval(
@@ -62,21 +79,90 @@ def wilson_interval(
 def classification_metrics(
     labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
 ) -> dict[str, float]:
-    """Accuracy and its relatives of a set of predictions.
+    """Accuracy and its relatives of a set of predictions; ``CLASSIFICATION_METRICS`` names them.
+
+    The prediction is the most probable class, the lowest index among equals.
 
     Args:
         labels: True class indices, shape (n,), n > 0.
-        probabilities: Shape (n, classes). Quantized outputs need not sum to 1: the logarithmic
-            loss divides each row by its sum, after raising what is below 1e-7 to that.
+        probabilities: Shape (n, classes). Quantized outputs need not sum to 1: for the last two
+            of the figures below each row is divided by its sum, after raising what is below 1e-7
+            to that. Rows with a value outside [-0.1, 1.1] cannot be probabilities; all are then
+            taken for logits.
 
     Returns:
         ``accuracy``; ``balanced_accuracy`` (mean recall of the classes among the labels);
-        ``macro_f1`` (mean F1 of the classes among labels or predictions); ``log_loss`` (natural
-        logarithm). The prediction is the most probable class, the lowest index among equals.
+        ``macro_f1`` (mean F1 of the classes among labels or predictions);
+        ``worst_class_recall`` (lowest recall of the classes among the labels: one without an
+        image has none); ``log_loss`` (natural logarithm); ``expected_calibration_error`` (mean
+        distance of confidence and accuracy over 15 bins of equal width, each weighted by its
+        images: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3).
 
     Raises:
         ValueError: The shapes do not fit, there is no image, or a label is no class.
     """
+    _check(labels, probabilities)
+    from sklearn.metrics import f1_score, recall_score
+
+    predictions = probabilities.argmax(axis=1)
+    present = np.unique(labels)
+    recalls = recall_score(labels, predictions, labels=present, average=None, zero_division=0)
+    rows = _normalised(probabilities)
+    return {
+        "accuracy": float(np.mean(predictions == labels)),
+        "balanced_accuracy": float(np.mean(recalls)),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
+        "worst_class_recall": float(np.min(recalls)),
+        "log_loss": float(-np.log(rows[np.arange(len(labels)), labels]).mean()),
+        "expected_calibration_error": _calibration_error(rows.max(axis=1), predictions == labels),
+    }
+
+
+def class_figures(
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.floating],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """What becomes of each class, JSON-friendly.
+
+    Args:
+        labels: True class indices, shape (n,), n > 0.
+        probabilities: Shape (n, classes).
+        classes: Their names, in order.
+
+    Returns:
+        ``per_class``: for each name its ``precision`` (None where it is never predicted),
+        ``recall`` (None where no image is of it) and ``support`` (images of it);
+        ``confusion``: images by true class (rows) and predicted class (columns), in order.
+
+    Raises:
+        ValueError: The shapes do not fit, there is no image, or a label is no class.
+    """
+    _check(labels, probabilities)
+    if len(classes) != probabilities.shape[1]:
+        raise ValueError(
+            f"Got {len(classes)} class names; expected {probabilities.shape[1]}, since there are "
+            "that many probabilities."
+        )
+    from sklearn.metrics import confusion_matrix
+
+    confusion = confusion_matrix(
+        labels, probabilities.argmax(axis=1), labels=np.arange(len(classes))
+    )
+    per_class = {}
+    columns = zip(
+        classes, confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), strict=True
+    )
+    for name, right, predicted, support in columns:
+        per_class[name] = {
+            "precision": float(right / predicted) if predicted else None,
+            "recall": float(right / support) if support else None,
+            "support": int(support),
+        }
+    return {"per_class": per_class, "confusion": confusion.tolist()}
+
+
+def _check(labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]) -> None:
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or len(labels) == 0:
         raise ValueError(
             f"Got labels of shape {labels.shape} and probabilities of shape "
@@ -88,18 +174,21 @@ def classification_metrics(
             f"Got labels from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}, "
             "since there are that many probabilities."
         )
-    from sklearn.metrics import balanced_accuracy_score, f1_score
 
-    predictions = probabilities.argmax(axis=1)
-    rows = np.clip(probabilities.astype(np.float64), _SMALLEST_PROBABILITY, None)
-    of_label = rows[np.arange(len(labels)), labels] / rows.sum(axis=1)
-    with warnings.catch_warnings():
-        # A class that is predicted but absent from the labels is no fault.
-        warnings.simplefilter("ignore", UserWarning)
-        balanced_accuracy = float(balanced_accuracy_score(labels, predictions))
-    return {
-        "accuracy": float(np.mean(predictions == labels)),
-        "balanced_accuracy": balanced_accuracy,
-        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
-        "log_loss": float(-np.log(of_label).mean()),
-    }
+
+def _normalised(outputs: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Rows that sum to 1, none of their values 0."""
+    rows = outputs.astype(np.float64)
+    if rows.min() < -0.1 or rows.max() > 1.1:
+        rows = np.exp(rows - rows.max(axis=1, keepdims=True))
+    rows = np.clip(rows, _SMALLEST_PROBABILITY, None)
+    normalised: npt.NDArray[np.float64] = rows / rows.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _calibration_error(confidences: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
+    # The bins are ((m − 1) / 15, m / 15], as in the paper.
+    bins = np.clip(np.ceil(confidences * _NUM_BINS).astype(np.int64), 1, _NUM_BINS)
+    # |mean confidence − accuracy| · share of the images, summed over bins; empty ones add 0.
+    gaps = np.bincount(bins, weights=confidences - right, minlength=_NUM_BINS + 1)
+    return float(np.abs(gaps).sum() / len(confidences))

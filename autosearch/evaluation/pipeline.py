@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -27,7 +27,13 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.metrics import wilson_interval
+from autosearch.evaluation.losses import loss_terms
+from autosearch.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    class_figures,
+    classification_metrics,
+    wilson_interval,
+)
 from autosearch.evaluation.quantization import is_fully_integer, quantize_all
 from autosearch.evaluation.training import EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
@@ -37,13 +43,15 @@ from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
 from autosearch.space.training import TrainingConfig
-from autosearch.space.weighting import ClassWeightingConfig, class_weights
+from autosearch.space.weighting import ClassWeightingConfig, oversampled
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
 
 __all__ = ["KerasEvaluator", "Plan", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
+_MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
+_BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
 _ANALYTIC = ("parameters", "macs")
 _FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
 
@@ -97,6 +105,12 @@ class KerasEvaluator:
         self._space = study.space
         self._dataset = study.dataset
         self._constraints: tuple[Constraint, ...] = study.constraints
+        metrics = {objective.metric for objective in study.objectives}
+        rewards_balance = bool(metrics & _BALANCED) and "accuracy" not in metrics
+        # What the study does not ask for must not decide which epoch's weights it gets.
+        self._best_by: Literal["accuracy", "balanced_accuracy"] = (
+            "balanced_accuracy" if rewards_balance else "accuracy"
+        )
         self._max_epochs = max_epochs
         self._max_images = max_images
         self._split = lru_cache(maxsize=4)(self._load_split)
@@ -151,7 +165,7 @@ class KerasEvaluator:
                 config = architecture.sample(hp)
             else:
                 model = build_user_model(architecture, hp, seed=trial.seed)
-        augmentation = space.augmentation.sample(hp)
+        augmentation = space.augmentation.sample(hp, num_channels=preprocessing.input_shape[-1])
         weighting = space.weighting.sample(hp)
         is_compiled = bool(model is not None and model.compiled)
         training = space.training.sample(hp, compiled=is_compiled)
@@ -256,20 +270,29 @@ class KerasEvaluator:
         config = plan.training
         if self._max_epochs is not None and config.epochs > self._max_epochs:
             config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
-        one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled)
+        num_classes = len(self._dataset.classes)
+        terms = loss_terms(plan.weighting, np.bincount(labels, minlength=num_classes))
+        if plan.is_compiled and terms.needs_our_loss:
+            raise DefinitionError(
+                f'the model of "{plan.architecture_name}" is compiled with a loss of its own, '
+                f'which "{plan.weighting.method}" would replace; leave that out of '
+                "ClassWeighting(method=...) or compile no model in build(hp)"
+            )
+        order = oversampled(plan.weighting, labels, seed=trial.seed)
+        if len(order) > len(labels):
+            images, labels = images[order], labels[order]
+        one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled, terms=terms)
+        if plan.augmentation.mixes_labels and not plan.is_compiled:
+            one_hot = True
         batches = training_batches(
             images,
             labels,
-            num_classes=len(self._dataset.classes),
+            num_classes=num_classes,
             batch_size=config.batch_size,
             seed=trial.seed,
-            augmentation=None if plan.augmentation.is_none else plan.augmentation,
+            augmentation=plan.augmentation.steps,
             one_hot=one_hot,
         )
-        weights = None
-        if plan.weighting.method != "none":
-            counts = np.bincount(labels, minlength=len(self._dataset.classes))
-            weights = class_weights(plan.weighting, counts)
 
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
@@ -286,7 +309,9 @@ class KerasEvaluator:
             steps_per_epoch=-(-len(labels) // config.batch_size),
             on_epoch=on_epoch,
             seed=trial.seed,
-            class_weights=weights,
+            terms=terms,
+            one_hot=one_hot,
+            best_by=self._best_by,
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
@@ -319,7 +344,7 @@ class KerasEvaluator:
                 CandidateResult(
                     quantization=scheme,
                     metrics={
-                        "accuracy": num_correct / len(labels),
+                        **classification_metrics(labels, probabilities),
                         "size_bytes": len(file),
                         "latency_ms": significant(latency.p50_ms),
                         "latency_p90_ms": significant(latency.p90_ms),
@@ -337,11 +362,20 @@ class KerasEvaluator:
                         "reference_latency_ms": latency.reference_ms,
                         "raw_latency_ms": latency.p50_ms,
                         "fully_integer": is_fully_integer(file),
+                        **self._class_figures(labels, probabilities),
                     },
                     reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
                 )
             )
         return candidates
+
+    def _class_figures(
+        self, labels: Labels, probabilities: npt.NDArray[np.float32]
+    ) -> dict[str, Any]:
+        classes = self._dataset.classes
+        if len(classes) > _MAX_CLASSES_IN_CONDITIONS:
+            return {}
+        return class_figures(labels, probabilities, classes)
 
     def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:
         """A search reads the training and the validation split, and never the test split."""
@@ -369,7 +403,9 @@ def significant(value: float, digits: int = 2) -> float:
 
 
 def _without_file(scheme: str, reason: str) -> CandidateResult:
-    metrics: dict[str, float | None] = dict.fromkeys(("accuracy", *_FROM_FILE, *_ANALYTIC))
+    metrics: dict[str, float | None] = dict.fromkeys(
+        (*CLASSIFICATION_METRICS, *_FROM_FILE, *_ANALYTIC)
+    )
     return CandidateResult(
         quantization=scheme, metrics=metrics, reasons=dict.fromkeys(metrics, reason)
     )

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from autosearch.errors import TrainingError
+from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.statistics import BatchStatistics
 from autosearch.models.user import ends_the_trial
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
 
 _VALIDATION_BATCH = 512
+_PLAIN = LossTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class EpochResult:
         validation_loss: Mean cross-entropy over the validation images.
         accuracy: The share of validation images whose largest probability is at their class,
             ties to the lowest index.
+        balanced_accuracy: The mean of that share over the classes that have images.
         learning_rate: At the end of the epoch; None without an optimizer.
         seconds: Wall-clock time, validation included.
     """
@@ -45,6 +48,7 @@ class EpochResult:
     train_accuracy: float | None
     validation_loss: float
     accuracy: float
+    balanced_accuracy: float
     learning_rate: float | None
     seconds: float
 
@@ -66,25 +70,30 @@ def train(
     steps_per_epoch: int,
     on_epoch: Callable[[EpochResult], None],
     seed: int,
-    class_weights: npt.NDArray[np.floating[Any]] | None = None,
+    terms: LossTerms = _PLAIN,
+    one_hot: bool | None = None,
+    best_by: Literal["accuracy", "balanced_accuracy"] = "accuracy",
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
 ) -> TrainingResult:
     """Trains a model and leaves it with the weights of its best validation epoch.
 
-    The best epoch is the most accurate one; of several, the one of lowest validation loss.
+    The best epoch is the one of highest ``best_by``; of several, the one of lowest validation
+    loss.
 
     Args:
         model: A built ``keras.Model`` from pixels 0–255 to probabilities.
-        train_batches: What ``data.pipeline.training_batches`` answers, with one-hot labels if
-            ``wants_one_hot`` says so.
+        train_batches: What ``data.pipeline.training_batches`` answers.
         validation: uint8 images (n, h, w, c) and labels (n,).
         config: How to train; of a user-compiled model only ``epochs`` and ``batch_size`` count.
         steps_per_epoch: Batches an epoch.
         on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
         seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
-        class_weights: (num_classes,) weights in the loss.
+        terms: What counts more in the loss; of a user-compiled model only class weights can.
+        one_hot: Whether the labels of ``train_batches`` are one-hot; None: as ``wants_one_hot``
+            says. A network of ours takes either.
+        best_by: What the best epoch is best in.
         fit: A user's own, called as ``fit(model, x=…, validation_data=…, epochs=…,
             callbacks=…, verbose=0)``. An argument of these that it fixes itself is left out.
             Validation takes place in the callbacks; it need not pass them on to get one at the
@@ -99,17 +108,18 @@ def train(
         TrainingError: The loss is not finite, memory ran out, or the user's code failed.
     """
     keras.utils.set_random_seed(seed % 2**32)
-    one_hot = wants_one_hot(model, config, user_compiled=user_compiled)
+    if one_hot is None:
+        one_hot = wants_one_hot(model, config, user_compiled=user_compiled, terms=terms)
     if not user_compiled:
-        compile_model(model, config, steps_per_epoch)
+        compile_model(model, config, steps_per_epoch, terms=terms, one_hot=one_hot)
     elif not tf.config.list_physical_devices("GPU"):
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
         model.jit_compile = False
-    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch)
+    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch, best_by)
     arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
-    if class_weights is not None:
-        arguments["class_weight"] = dict(enumerate(class_weights.tolist()))
+    if user_compiled and terms.class_weights is not None:
+        arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
     try:
         if fit is None:
             model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
@@ -127,33 +137,36 @@ def train(
     return watcher.result()
 
 
-def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> None:
+def compile_model(
+    model: Any,
+    config: TrainingConfig,
+    steps_per_epoch: int,
+    *,
+    terms: LossTerms = _PLAIN,
+    one_hot: bool = False,
+) -> None:
     """Compiles a model as the configuration says.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, arXiv:1711.05101) and
-    leaves biases and normalisation alone; so "adam" is "adamw" unless it is 0. "sgd" has
-    Nesterov momentum of 0.9.
+    leaves biases and normalisation alone. "adam" has none, since with it Keras's Adam is its
+    AdamW. "sgd" has Nesterov momentum of 0.9.
     """
     rate = _learning_rate(config, config.epochs * steps_per_epoch)
-    decay = config.weight_decay or None
+    decay = (config.weight_decay or None) if config.optimizer != "adam" else None
     optimizer: Any
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     elif config.optimizer == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
     else:
-        optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+        optimizer = keras.optimizers.Adam(rate)
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     smoothing = config.label_smoothing or 0.0
-    loss: Any
-    if smoothing:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy()
+    one_hot = one_hot or bool(smoothing) or not terms.is_plain
     model.compile(
         optimizer,
-        loss,
+        make_loss(terms, label_smoothing=smoothing, one_hot=one_hot),
         metrics=["accuracy"],
         jit_compile=False,
         # Tiny networks wait for Python otherwise.
@@ -163,18 +176,20 @@ def compile_model(model: Any, config: TrainingConfig, steps_per_epoch: int) -> N
     # optimizer's and the metrics' are made here.
     optimizer.build(model.trainable_variables)
     num_classes = model.output_shape[-1]
-    label = tf.zeros((1, num_classes) if smoothing else (1,))
+    label = tf.zeros((1, num_classes) if one_hot else (1,))
     model.compute_metrics(None, label, tf.zeros((1, num_classes)))
     model.reset_metrics()
 
 
-def wants_one_hot(model: Any, config: TrainingConfig, *, user_compiled: bool) -> bool:
+def wants_one_hot(
+    model: Any, config: TrainingConfig, *, user_compiled: bool, terms: LossTerms = _PLAIN
+) -> bool:
     """Whether the loss takes labels (batch, num_classes) instead of indices (batch,).
 
     A user's own loss function takes indices; of Keras's losses, the "sparse" ones.
     """
     if not user_compiled:
-        return bool(config.label_smoothing)
+        return bool(config.label_smoothing) or not terms.is_plain
     loss = model.loss
     while isinstance(loss, list | tuple | dict) and loss:
         loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
@@ -219,8 +234,10 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
         steps_per_epoch: int,
         on_epoch: Callable[[EpochResult], None],
+        best_by: str,
     ) -> None:
         super().__init__()
+        self._best_by = best_by
         self.epochs: list[EpochResult] = []
         self.ended_by: tuple[BaseException, BaseException | None] | None = None
         self._trained = model
@@ -245,7 +262,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def result(self) -> TrainingResult:
         """The epochs so far, with the best one's weights put back."""
-        best = max(self.epochs, key=_rank)
+        best = max(self.epochs, key=self._rank)
         if best is not self.epochs[-1]:
             self._trained.set_weights(self._best_weights)
         return TrainingResult(tuple(self.epochs), best)
@@ -258,7 +275,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"the training loss is {train_loss} in epoch {number}; lower the learning rate"
             )
         self._refresh(number)
-        accuracy, loss = self._validate(number)
+        accuracy, balanced_accuracy, loss = self._validate(number)
         now = time.perf_counter()
         result = EpochResult(
             epoch=number,
@@ -268,16 +285,20 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             ),
             validation_loss=loss,
             accuracy=accuracy,
+            balanced_accuracy=balanced_accuracy,
             learning_rate=_current_rate(self._trained),
             seconds=now - self._started,
         )
         self._started = now
-        if not self.epochs or _rank(result) > max(map(_rank, self.epochs)):
+        if not self.epochs or self._rank(result) > max(map(self._rank, self.epochs)):
             self._best_weights = self._trained.get_weights()
         self.epochs.append(result)
         self._on_epoch(result)
 
-    def _validate(self, number: int) -> tuple[float, float]:
+    def _rank(self, result: EpochResult) -> tuple[float, float]:
+        return getattr(result, self._best_by), -result.validation_loss
+
+    def _validate(self, number: int) -> tuple[float, float, float]:
         outputs = [
             self._predict(tf.cast(self._images[start : start + _VALIDATION_BATCH], tf.float32))
             for start in range(0, len(self._images), _VALIDATION_BATCH)
@@ -288,12 +309,11 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"the network gives values that are not finite after epoch {number}; lower the "
                 "learning rate"
             )
-        right = np.mean(probabilities.argmax(axis=-1) == self._labels)
-        return float(right), _cross_entropy(probabilities, self._labels)
-
-
-def _rank(result: EpochResult) -> tuple[float, float]:
-    return result.accuracy, -result.validation_loss
+        right = probabilities.argmax(axis=-1) == self._labels
+        counts = np.bincount(self._labels)
+        recalls = np.bincount(self._labels, weights=right)[counts > 0] / counts[counts > 0]
+        loss = _cross_entropy(probabilities, self._labels)
+        return float(np.mean(right)), float(np.mean(recalls)), loss
 
 
 def _number(logs: dict[str, Any], *names: str) -> float | None:

@@ -3,21 +3,51 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from autosearch.data.pipeline import augment, evaluation_batches, training_batches
+from autosearch.data.pipeline import (
+    AUGMENTATIONS,
+    augment,
+    evaluation_batches,
+    training_batches,
+)
+from autosearch.errors import DefinitionError
 
-OFF = {
-    "horizontal_flip": False,
-    "shift": 0.0,
-    "rotation": 0.0,
-    "zoom": 0.0,
-    "brightness": 0.0,
-    "contrast": 0.0,
-}
 COUNT = 50
 # The image number is in the pixels and in the label, so that what belongs together is known.
 IMAGES = np.repeat(np.arange(COUNT, dtype=np.uint8), 64).reshape(COUNT, 8, 8, 1)
 LABELS = np.arange(COUNT) % 10
+STRENGTHS = {
+    "horizontal_flip": 1.0,
+    "vertical_flip": 1.0,
+    "shift": 0.2,
+    "rotation": 30.0,
+    "zoom": 0.3,
+    "brightness": 0.3,
+    "contrast": 0.5,
+    "saturation": 0.8,
+    "hue": 0.5,
+    "randaugment": 0.8,
+    "erasing": 0.5,
+    "mixup": 1.0,
+    "cutmix": 1.0,
+}
+
+
+def step(name, strength=None, probability=1.0, repeats=1):
+    strength = STRENGTHS[name] if strength is None else strength
+    return SimpleNamespace(name=name, strength=strength, probability=probability, repeats=repeats)
+
+
+def vary(copies, *steps, seed=3):
+    labels = tf.one_hot(np.arange(len(copies)) % 10, 10)
+    images, coded = augment(steps, seed=seed, num_channels=copies.shape[-1])(copies, labels)
+    return images.numpy(), coded.numpy()
+
+
+def photos(count, channels=3):
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, 8, 8, channels)).astype(np.float32)
 
 
 def batches(**words):
@@ -57,48 +87,102 @@ def test_labels_can_be_one_hot_and_weights_follow_their_image():
 
 
 def test_an_augmentation_of_nothing_changes_nothing():
-    assert augment(SimpleNamespace(**OFF), seed=0) is None
-    assert order(batches(augmentation=SimpleNamespace(**OFF))) == order(batches())
+    assert augment((), seed=0, num_channels=3) is None
+    assert order(batches(augmentation=())) == order(batches())
+
+
+def test_every_augmentation_is_tested():
+    assert tuple(STRENGTHS) == AUGMENTATIONS
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_each_augmentation_varies_images_differently_within_the_range(name, channels):
+    copies = np.repeat(photos(1, channels), 32, axis=0)
+    if name in ("mixup", "cutmix"):
+        copies = photos(32, channels)
+    if name in ("saturation", "hue") and channels == 1:
+        assert augment([step(name)], seed=3, num_channels=1) is None
+        return
+    varied, _ = vary(copies, step(name, probability=0.5 if "flip" in name else 1.0, repeats=2))
+    assert varied.shape == copies.shape
+    assert 0 <= varied.min() < varied.max() <= 255
+    assert not np.array_equal(varied, copies)
+    assert len(np.unique(varied.reshape(32, -1), axis=0)) >= 2
 
 
 @pytest.mark.parametrize(
-    "words",
-    [
-        {"horizontal_flip": True},
-        {"shift": 0.2},
-        {"rotation": 30.0},
-        {"zoom": 0.3},
-        {"brightness": 0.3},
-        {"contrast": 0.5},
-    ],
-    ids=lambda words: next(iter(words)),
+    ("name", "flipped"), [("horizontal_flip", np.s_[:, :, ::-1]), ("vertical_flip", np.s_[:, ::-1])]
 )
-def test_each_augmentation_varies_images_differently_within_the_range(words):
-    image = np.random.default_rng(0).integers(0, 256, (8, 8, 1))
-    copies = np.repeat(image[np.newaxis], 32, axis=0).astype(np.float32)
-    varied = augment(SimpleNamespace(**{**OFF, **words}), seed=3)(copies).numpy()
-    assert varied.shape == copies.shape
-    assert 0 <= varied.min() < varied.max() <= 255
-    assert len(np.unique(varied.reshape(32, -1), axis=0)) >= 2
-    if "horizontal_flip" in words:
-        mirrored = [np.array_equal(v, copies[0, :, ::-1]) for v in varied]
-        kept = [np.array_equal(v, copies[0]) for v in varied]
-        assert all(m or k for m, k in zip(mirrored, kept, strict=True))
+def test_a_flip_mirrors_the_share_of_images_that_it_should(name, flipped):
+    copies = photos(200)
+    assert np.array_equal(vary(copies, step(name))[0], copies[flipped])
+    varied, _ = vary(copies, step(name, probability=0.3))
+    mirrored = (varied == copies[flipped]).all(axis=(1, 2, 3))
+    kept = (varied == copies).all(axis=(1, 2, 3))
+    assert (mirrored ^ kept).all()
+    assert 0.2 < mirrored.mean() < 0.4
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_mixed_images_have_labels_to_match(name):
+    # Image i is white where its label says 1: the mean of each channel is the label itself.
+    images = np.zeros((10, 20, 20, 10), np.float32)
+    images[np.arange(10), :, :, np.arange(10)] = 255.0
+    varied, labels = vary(images, step(name))
+    assert labels.sum(axis=1) == pytest.approx(1.0)
+    assert ((labels > 0) & (labels < 1)).any()
+    # CutMix cuts whole pixels, and its label knows of fractions.
+    assert varied.mean(axis=(1, 2)) / 255 == pytest.approx(labels, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_images_that_are_not_chosen_keep_their_label(name):
+    copies = photos(64)
+    varied, labels = vary(copies, step(name, probability=0.5))
+    kept = (varied == copies).all(axis=(1, 2, 3))
+    assert 10 < kept.sum() < 60
+    assert np.array_equal(labels[kept], np.eye(10)[np.arange(64) % 10][kept])
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_class_indices_cannot_be_mixed(name):
+    with pytest.raises(DefinitionError, match="cannot take; compile the model with categorical"):
+        batches(augmentation=[step(name)])
+
+
+def test_rand_augment_keeps_images_in_their_places():
+    copies = np.repeat(np.arange(40, dtype=np.float32) * 5, 192).reshape(40, 8, 8, 3)
+    varied, _ = vary(copies, step("randaugment", strength=0.01, repeats=2))
+    assert varied.mean(axis=(1, 2, 3)) == pytest.approx(copies.mean(axis=(1, 2, 3)), abs=4.0)
+
+
+def test_an_unknown_augmentation_is_refused():
+    with pytest.raises(ValueError, match='Got augmentation "blur"; expected one of hor'):
+        augment([step("blur", strength=1.0)], seed=0, num_channels=3)
 
 
 def test_augmentation_follows_from_the_seed_alone():
-    everything = SimpleNamespace(
-        horizontal_flip=True, shift=0.1, rotation=10.0, zoom=0.1, brightness=0.1, contrast=0.1
-    )
+    everything = [step(name, probability=0.5) for name in STRENGTHS]
 
-    def epoch(seed):
-        dataset = batches(seed=seed, augmentation=everything)
-        return np.concatenate([images.numpy() for images, _ in dataset])
+    def epochs(seed):
+        dataset = batches(seed=seed, augmentation=everything, one_hot=True)
+        parts = [part.numpy().ravel() for _ in range(2) for batch in dataset for part in batch]
+        return np.concatenate(parts)
 
-    first = epoch(1)
+    first = epochs(1)
     keras.utils.set_random_seed(5)
-    assert np.array_equal(epoch(1), first)
-    assert not np.array_equal(epoch(2), first)
+    assert np.array_equal(epochs(1), first)
+    assert not np.array_equal(epochs(2), first)
+    half = len(first) // 2
+    assert not np.array_equal(first[:half], first[half:])
+
+
+def test_a_step_draws_the_same_whatever_else_is_done():
+    copies = photos(32)
+    alone, _ = vary(copies, step("vertical_flip", probability=0.5))
+    both, _ = vary(copies, step("horizontal_flip"), step("vertical_flip", probability=0.5))
+    assert np.array_equal(both, alone[:, :, ::-1])
 
 
 def test_evaluation_keeps_the_order_and_the_last_images():

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -5,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosearch.evaluation.metrics import classification_metrics, wilson_interval
+from autosearch.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    class_figures,
+    classification_metrics,
+    wilson_interval,
+)
+from autosearch.values import MEASURED_METRICS
 
 
 def test_wilson_interval_is_the_published_one():
@@ -59,6 +66,56 @@ def test_metrics_of_a_small_example():
     assert metrics["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     expected = -np.log([0.8, 0.6, 0.3, 0.9]).mean()
     assert metrics["log_loss"] == pytest.approx(expected)
+
+
+def test_every_classification_metric_can_be_an_objective():
+    metrics = classification_metrics(np.array([0, 1]), np.eye(2))
+    assert tuple(metrics) == CLASSIFICATION_METRICS
+    assert set(CLASSIFICATION_METRICS) <= set(MEASURED_METRICS)
+
+
+def test_the_worst_recall_is_that_of_a_class_that_has_images():
+    probabilities = np.eye(4)[[0, 0, 1, 0, 1]]
+    labels = np.array([0, 0, 0, 1, 1])
+    assert classification_metrics(labels, probabilities)["worst_class_recall"] == 0.5
+
+
+def test_the_calibration_error_is_the_mean_gap_of_the_bins():
+    # Two images in the bin (14/15, 1], one of them wrong; two in (8/15, 9/15], both right.
+    first = np.array([1.0, 0.95, 0.58, 0.56])
+    probabilities = np.stack([first, 1 - first], axis=1)
+    metrics = classification_metrics(np.array([0, 1, 0, 0]), probabilities)
+    expected = 0.5 * abs(0.975 - 0.5) + 0.5 * abs(0.57 - 1.0)
+    assert metrics["expected_calibration_error"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_sure_and_right_network_is_calibrated():
+    metrics = classification_metrics(np.array([0, 2]), np.eye(3)[[0, 2]])
+    assert metrics["expected_calibration_error"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_outputs_that_cannot_be_probabilities_are_taken_for_logits():
+    logits = np.array([[2.0, -3.0, 0.5], [0.0, 4.0, 1.0]])
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([0, 2])
+    assert classification_metrics(labels, logits) == pytest.approx(
+        classification_metrics(labels, softmax)
+    )
+
+
+def test_figures_of_each_class_say_what_is_undefined():
+    figures = class_figures(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]], ["cat", "dog", "eel"])
+    assert figures == {
+        "per_class": {
+            "cat": {"precision": 1.0, "recall": 0.5, "support": 2},
+            "dog": {"precision": 0.5, "recall": 1.0, "support": 1},
+            "eel": {"precision": None, "recall": None, "support": 0},
+        },
+        "confusion": [[1, 1, 0], [0, 1, 0], [0, 0, 0]],
+    }
+    assert json.loads(json.dumps(figures)) == figures
+    with pytest.raises(ValueError, match="Got 2 class names; expected 3"):
+        class_figures(np.array([0]), np.eye(3)[[0]], ["cat", "dog"])
 
 
 def test_log_loss_is_that_of_scikit_learn():

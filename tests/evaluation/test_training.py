@@ -7,6 +7,7 @@ from keras import layers
 from autosearch.data import Digits
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import TrainingError
+from autosearch.evaluation.losses import LossTerms
 from autosearch.evaluation.training import compile_model, train, wants_one_hot
 from autosearch.space.training import TrainingConfig
 
@@ -56,7 +57,9 @@ def run(model=None, on_epoch=lambda result: None, validation=VALIDATION, **words
         num_classes=10,
         batch_size=settings.batch_size,
         seed=0,
-        one_hot=wants_one_hot(model, settings, user_compiled=user_compiled),
+        one_hot=wants_one_hot(
+            model, settings, user_compiled=user_compiled, terms=words.get("terms", LossTerms())
+        ),
     )
     steps = -(-len(LABELS) // settings.batch_size)
     return train(
@@ -97,6 +100,27 @@ def test_the_weights_of_the_best_epoch_are_left_in_the_model():
     assert result.best is result.epochs[1]
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), kept[1], strict=True))
     assert accuracy_of(model) == result.best.accuracy
+
+
+@pytest.mark.parametrize(("best_by", "number"), [("accuracy", 1), ("balanced_accuracy", 2)])
+def test_the_best_epoch_is_that_of_the_figure_asked_for(best_by, number):
+    validation = (np.zeros((9, 8, 8, 1), np.uint8), np.array([0, 0, 0, 0, 0, 0, 0, 1, 2]))
+    validation[0][5:] = 255
+    # To every image the answer 0, or to the white ones 2, of which one in four is right.
+    always_0 = [np.zeros((64, 32)), np.zeros(32), np.zeros((32, 10)), np.eye(10)[0]]
+    white_2 = [np.ones((64, 32)), np.zeros(32), np.outer(np.ones(32), np.eye(10)[2]), np.eye(10)[0]]
+
+    def loop(model, callbacks, **_):
+        # The rescaling makes black images negative, so that the ReLU stops them.
+        for weights in (always_0, white_2, always_0):
+            model.set_weights(weights)
+            callbacks[0].on_epoch_end(0)
+
+    result = run(fit=loop, validation=validation, best_by=best_by)
+    assert [epoch.accuracy for epoch in result.epochs] == pytest.approx([7 / 9, 6 / 9, 7 / 9])
+    balanced = [epoch.balanced_accuracy for epoch in result.epochs]
+    assert balanced == pytest.approx([1 / 3, (5 / 7 + 1) / 3, 1 / 3])
+    assert result.best.epoch == number
 
 
 def test_the_same_seed_trains_the_same_network():
@@ -151,19 +175,21 @@ def test_the_schedule_ends_where_it_should(schedule, last):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "kind", "decay"),
     [
-        ("adam", keras.optimizers.Adam),
-        ("adamw", keras.optimizers.AdamW),
-        ("sgd", keras.optimizers.SGD),
+        ("adam", keras.optimizers.Adam, None),
+        ("adamw", keras.optimizers.AdamW, 0.01),
+        ("sgd", keras.optimizers.SGD, 0.01),
     ],
 )
-def test_the_model_is_compiled_as_the_configuration_says(name, kind):
+def test_the_model_is_compiled_as_the_configuration_says(name, kind, decay):
     model = small_model(norm=True)
     compile_model(model, config(optimizer=name, weight_decay=0.01), steps_per_epoch=10)
     assert type(model.optimizer) is kind
-    assert model.optimizer.weight_decay == 0.01
+    assert model.optimizer.weight_decay == decay
     assert not model.jit_compile
+    if decay is None:
+        return
     decayed = [v.name for v in model.trainable_variables if model.optimizer._use_weight_decay(v)]
     assert decayed == ["kernel", "kernel"]
 
@@ -172,7 +198,7 @@ def test_class_weights_weigh_in_the_loss():
     weights = np.zeros(10)
     weights[3] = 10.0
     model = small_model()
-    run(model, class_weights=weights, config=config(learning_rate=0.03))
+    run(model, terms=LossTerms(class_weights=weights), config=config(learning_rate=0.03))
     probabilities = model(VALIDATION[0].astype(np.float32)).numpy()
     assert np.mean(probabilities.argmax(axis=1) == 3) == 1.0
 

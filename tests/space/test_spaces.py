@@ -19,10 +19,16 @@ from autosearch.space import (
     Range,
     Training,
 )
+from autosearch.space.augmentation import AugmentationStep
 from autosearch.space.domain import Space
 from autosearch.space.quantization import SCHEMES
 from autosearch.space.search_space import RandomTrial
-from autosearch.space.weighting import ClassWeightingConfig, class_weights
+from autosearch.space.weighting import (
+    ClassWeightingConfig,
+    class_weights,
+    logit_offsets,
+    oversampled,
+)
 
 SPACES: list[Any] = [Preprocessing, CNN, Augmentation, ClassWeighting, Training]
 
@@ -63,9 +69,14 @@ spaces = st.one_of(
     st.builds(
         Augmentation,
         horizontal_flip=st.sampled_from([True, False, [True, False]]),
+        policy=words("none", "layers", "randaugment"),
         shift=reals(0.0, 0.5),
+        mixup=reals(0.0, 1.0),
+        mixup_probability=reals(0.1, 1.0),
     ),
-    st.builds(ClassWeighting, method=words("none", "effective_number"), beta=reals(0.5, 0.999)),
+    st.builds(
+        ClassWeighting, method=words("none", "effective_number", "focal"), beta=reals(0.5, 0.999)
+    ),
     st.builds(Training, epochs=st.integers(1, 99), learning_rate=reals(1e-6, 1.0)),
     st.permutations(SCHEMES).map(lambda names: Quantization(*names[:3])),
 )
@@ -87,6 +98,8 @@ def test_what_is_sampled_lies_in_the_space_and_is_json(space: Any, seed: int) ->
     hp = HyperParameters(RandomTrial(seed))
     config = space.sample(hp)
     plain = config if isinstance(space, Quantization) else dataclasses.asdict(config)
+    if isinstance(space, Augmentation):
+        plain["steps"] = list(plain["steps"])
     assert json.loads(json.dumps(plain)) == plain
     for name, value in hp.values.items():
         concern, _, field = name.partition("/")
@@ -104,7 +117,8 @@ def test_what_is_sampled_lies_in_the_space_and_is_json(space: Any, seed: int) ->
 @pytest.mark.parametrize("kind", SPACES)
 def test_every_field_of_a_space_is_a_field_of_its_configuration(kind: Any) -> None:
     config = kind().sample(HyperParameters())
-    assert [f.name for f in dataclasses.fields(config)] == list(kind.model_fields)
+    if kind is not Augmentation:  # its configuration holds only what is done
+        assert [f.name for f in dataclasses.fields(config)] == list(kind.model_fields)
     assert not hasattr(config, "__dict__")
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(config)[0].name, 1)
@@ -157,7 +171,11 @@ def test_a_fixed_value_is_not_asked_of_optuna_but_stands_in_the_values() -> None
 
 def test_the_last_step_of_a_range_of_floats_can_be_reached() -> None:
     space = Augmentation(zoom=Range(0.0, 0.6, step=0.1))
-    values = {space.sample(HyperParameters(RandomTrial(seed))).zoom for seed in range(200)}
+    values = set()
+    for seed in range(200):
+        hp = HyperParameters(RandomTrial(seed))
+        space.sample(hp)
+        values.add(hp.values["augmentation/zoom"])
     assert sorted(values) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert max(values) == 0.6
 
@@ -232,12 +250,52 @@ def test_the_expansion_is_sampled_only_for_inverted_residuals() -> None:
         assert (config.expansion > 1) == bool(names)
 
 
-def test_beta_is_sampled_only_for_the_effective_number() -> None:
-    for method, names in (("balanced", []), ("effective_number", ["weighting/beta"])):
+def test_a_weighting_samples_only_the_number_of_its_method() -> None:
+    of_method = {
+        "none": None,
+        "balanced": None,
+        "effective_number": "beta",
+        "focal": "gamma",
+        "oversample": "power",
+        "logit_adjustment": "tau",
+    }
+    for method, number in of_method.items():
         trial = optuna.create_study().ask()
         config = ClassWeighting(method=method).sample(HyperParameters(trial))
-        assert list(trial.params) == names
-        assert (config.beta > 0) == bool(names)
+        assert list(trial.params) == ([f"weighting/{number}"] if number else [])
+        above_zero = {k for k, v in dataclasses.asdict(config).items() if k != "method" and v > 0}
+        assert above_zero == ({number} if number else set())
+
+
+def test_logit_offsets_are_the_logarithms_of_the_priors() -> None:
+    config = ClassWeightingConfig("logit_adjustment", tau=2.0)
+    offsets = logit_offsets(config, [60, 20, 20])
+    assert offsets == pytest.approx(2.0 * np.log([0.6, 0.2, 0.2]))
+    assert np.isfinite(logit_offsets(config, [60, 0])).all()
+    assert logit_offsets(ClassWeightingConfig("none"), [1, 2]).tolist() == [0.0, 0.0]
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), power=st.sampled_from([0.5, 1.0])
+)
+def test_oversampling_repeats_the_rare_and_loses_none(labels: list[int], power: float) -> None:
+    config = ClassWeightingConfig("oversample", power=power)
+    indices = oversampled(config, labels, seed=3)
+    assert set(indices) == set(range(len(labels)))
+    assert indices.tolist() == oversampled(config, labels, seed=3).tolist()
+    before = np.bincount(labels)
+    after = np.bincount(np.asarray(labels)[indices])
+    assert (after >= before).all()
+    if power == 1.0:
+        assert set(after[before > 0]) == {before.max()}
+    times = np.bincount(indices)
+    for label in set(labels):
+        of_class = times[np.asarray(labels) == label]
+        assert of_class.max() - of_class.min() <= 1
+
+
+def test_without_oversampling_every_image_comes_once() -> None:
+    assert oversampled(ClassWeightingConfig("balanced"), [1, 1, 0], seed=0).tolist() == [0, 1, 2]
 
 
 def test_a_compiled_model_leaves_only_the_batch_size_to_sample() -> None:
@@ -248,10 +306,64 @@ def test_a_compiled_model_leaves_only_the_batch_size_to_sample() -> None:
     assert filled == {"epochs": 3, "batch_size": trial.params["training/batch_size"]}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_weight_decay_is_sampled_only_where_there_is_one(name: str) -> None:
+    trial = optuna.create_study().ask()
+    config = Training(optimizer=name).sample(HyperParameters(trial))
+    assert ("training/weight_decay" in trial.params) == (name != "adam")
+    assert (config.weight_decay == 0.0) == (name == "adam")
+
+
 def test_no_augmentation_says_so() -> None:
     assert Augmentation().sample(HyperParameters()).is_none
     assert not Augmentation(horizontal_flip=True).sample(HyperParameters()).is_none
     assert not Augmentation(contrast=0.1).sample(HyperParameters()).is_none
+    hp = HyperParameters()
+    assert Augmentation(policy="none", contrast=0.1).sample(hp).is_none
+    assert hp.values == {"augmentation/policy": "none"}
+
+
+def test_a_probability_is_sampled_only_for_what_is_done() -> None:
+    space = Augmentation(
+        shift=[0.1, 0.2],
+        shift_probability=(0.2, 0.9),
+        zoom_probability=(0.2, 0.9),
+        saturation=(0.1, 0.5),
+    )
+    trial = optuna.create_study().ask()
+    config = space.sample(HyperParameters(trial))
+    assert list(trial.params) == [
+        "augmentation/shift",
+        "augmentation/shift_probability",
+        "augmentation/saturation",
+    ]
+    assert config.steps[0] == AugmentationStep(
+        "shift", trial.params["augmentation/shift"], trial.params["augmentation/shift_probability"]
+    )
+    grey = optuna.create_study().ask()
+    assert len(space.sample(HyperParameters(grey), num_channels=1).steps) == 1
+    assert "augmentation/saturation" not in grey.params
+
+
+def test_rand_augment_takes_the_place_of_the_layers() -> None:
+    space = Augmentation(
+        policy="randaugment",
+        horizontal_flip=True,
+        shift=(0.1, 0.2),
+        randaugment=0.4,
+        randaugment_layers=3,
+        cutmix=0.5,
+    )
+    trial = optuna.create_study().ask()
+    config = space.sample(HyperParameters(trial))
+    assert not trial.params
+    assert config.steps == (
+        AugmentationStep("horizontal_flip", 1.0, 0.5),
+        AugmentationStep("randaugment", 0.4, 1.0, repeats=3),
+        AugmentationStep("cutmix", 0.5, 1.0),
+    )
+    assert config.mixes_labels
+    assert not Augmentation(shift=0.1).sample(HyperParameters()).mixes_labels
 
 
 def test_the_scheme_is_sampled_among_those_of_the_study() -> None:

@@ -1,0 +1,151 @@
+import contextlib
+import hashlib
+import json
+import math
+
+import keras
+import pytest
+
+from autosearch.data import Digits
+from autosearch.errors import DefinitionError
+from autosearch.evaluation.pipeline import KerasEvaluator
+from autosearch.space import (
+    CNN,
+    Augmentation,
+    ClassWeighting,
+    HyperParameters,
+    Preprocessing,
+    Quantization,
+    SearchSpace,
+    Training,
+)
+from autosearch.study import Study
+from autosearch.values import MEASURED_METRICS, Budget, maximize
+
+
+class OneTrial:
+    """A trial of no study: the first value of every parameter, everything kept in memory."""
+
+    number = 0
+    seed = 1
+
+    def __init__(self):
+        self.hp = HyperParameters()
+        self.epochs = []
+        self.artifacts = {}
+
+    def check_costs(self, costs):
+        return list(costs)
+
+    def report(self, epoch, **metrics):
+        self.epochs.append(metrics)
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        yield
+
+    def describe(self, **facts):
+        pass
+
+    def store_artifact(self, content):
+        name = hashlib.sha256(content).hexdigest()
+        self.artifacts[name] = content
+        return name
+
+
+def evaluate(trial=None, epochs=1, images=192, **parts):
+    space = SearchSpace(
+        **{
+            "preprocessing": Preprocessing(size=8, color="greyscale"),
+            "architecture": CNN(stages=1, width=8, blocks_per_stage=1, kernel_size=3,
+                                block="plain", dropout=0.0),
+            "training": Training(epochs=epochs, optimizer="adam", learning_rate=0.01,
+                                 schedule="constant", batch_size=32),
+            "quantization": Quantization("float32"),
+            **parts,
+        }
+    )  # fmt: skip
+    study = Study(
+        name="one",
+        dataset=Digits(),
+        space=space,
+        objectives=[maximize("balanced_accuracy")],
+        budget=Budget(trials=1),
+    )
+    return KerasEvaluator(study, max_images=images).evaluate(trial or OneTrial())
+
+
+def test_a_candidate_has_every_metric_and_the_figures_of_each_class():
+    trial = OneTrial()
+    (candidate,) = evaluate(trial)
+    assert set(candidate.metrics) == set(MEASURED_METRICS)
+    assert all(math.isfinite(value) for value in candidate.metrics.values())
+    assert candidate.artifact in trial.artifacts
+    conditions = json.loads(json.dumps(candidate.conditions))
+    per_class, confusion = conditions["per_class"], conditions["confusion"]
+    supports = [figures["support"] for figures in per_class.values()]
+    assert sum(supports) == conditions["num_validation_images"]
+    assert supports == [sum(row) for row in confusion]
+    right = sum(confusion[index][index] for index in range(10))
+    assert candidate.metrics["accuracy"] == pytest.approx(right / sum(supports))
+    recalls = [figures["recall"] for figures in per_class.values()]
+    assert candidate.metrics["worst_class_recall"] == min(recalls)
+    assert candidate.metrics["balanced_accuracy"] == pytest.approx(sum(recalls) / 10)
+
+
+@pytest.mark.parametrize(
+    "method", ["balanced", "effective_number", "focal", "oversample", "logit_adjustment"]
+)
+def test_every_weighting_trains_and_leaves_the_exported_graph_alone(method):
+    trial, plain = OneTrial(), OneTrial()
+    training = Training(epochs=1, optimizer="adam", learning_rate=0.01, schedule="constant",
+                        batch_size=32, label_smoothing=0.1)  # fmt: skip
+    (candidate,) = evaluate(trial, weighting=ClassWeighting(method=method), training=training)
+    assert math.isfinite(trial.epochs[0]["train_loss"])
+    if method == "focal":
+        (other,) = evaluate(plain, training=training)
+        assert candidate.metrics["size_bytes"] == other.metrics["size_bytes"]
+
+
+def compiled(hp):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("method", ["focal", "logit_adjustment"])
+def test_a_loss_of_the_users_is_not_replaced(method):
+    with pytest.raises(DefinitionError, match=f'"{method}" would replace; leave that out'):
+        evaluate(architecture=compiled, weighting=ClassWeighting(method=method))
+
+
+@pytest.mark.parametrize("method", ["balanced", "oversample"])
+def test_a_model_that_the_user_compiled_can_be_weighted(method):
+    trial = OneTrial()
+    evaluate(trial, architecture=compiled, weighting=ClassWeighting(method=method))
+    assert len(trial.epochs) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"vertical_flip": True, "shift": 0.1, "rotation": 10.0, "zoom": 0.1, "erasing": 0.3},
+        {"policy": "randaugment", "mixup": 0.4, "cutmix": 1.0, "cutmix_probability": 0.5},
+    ],
+    ids=["layers", "randaugment and mixtures"],
+)
+@pytest.mark.parametrize("method", ["none", "balanced", "logit_adjustment"])
+def test_augmentations_train_with_and_without_weighting(words, method):
+    trial = OneTrial()
+    (candidate,) = evaluate(
+        trial, augmentation=Augmentation(**words), weighting=ClassWeighting(method=method)
+    )
+    assert math.isfinite(trial.epochs[0]["train_loss"])
+    assert candidate.metrics["size_bytes"] > 0
+
+
+def test_a_sparse_loss_of_the_users_cannot_take_mixtures():
+    with pytest.raises(DefinitionError, match="compile the model with categorical_crossentropy"):
+        evaluate(architecture=compiled, augmentation=Augmentation(mixup=0.2))
