@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-__all__ = ["AugmentationLike", "augment", "evaluation_batches", "training_batches"]
+__all__ = [
+    "AugmentationLike",
+    "augment",
+    "download_keras_dataset",
+    "evaluation_batches",
+    "training_batches",
+]
 
 
 class AugmentationLike(Protocol):
@@ -178,3 +184,12 @@ def _columns(
 def _gather(columns: tuple[Any, ...], indices: Any) -> tuple[Any, ...]:
     images, *rest = (tf.gather(column, indices) for column in columns)
     return (tf.cast(images, tf.float32), *rest)
+
+
+def download_keras_dataset(name: str) -> Any:
+    """((train images, train labels), (test images, test labels)) of ``keras.datasets``.
+
+    Raises:
+        Exception: It is not there and cannot be downloaded; Keras has no narrower one.
+    """
+    return getattr(keras.datasets, name).load_data()
