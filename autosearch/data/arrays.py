@@ -123,6 +123,11 @@ class Arrays(Dataset):
             return self._images[part], self._labels[part]
         return [self._images[index] for index in part], self._labels[part]
 
+    def members(self, split: str) -> list[int]:
+        """The rows of the images in a split."""
+        check_split(split)
+        return [int(row) for row in self._parts[split]]
+
     def definition(self) -> dict[str, Any]:
         """Name, shape and fingerprint: enough to recognise the images, not to make them.
 

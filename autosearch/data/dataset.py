@@ -110,6 +110,13 @@ class Dataset(ABC):
         """The number of images in each split."""
         return {split: len(self.load(split)[1]) for split in SPLITS}
 
+    def members(self, split: str) -> list[str] | list[int]:
+        """What names each image of a split, in the order of ``load``.
+
+        By default the places in that split; paths or rows of the source where there are any.
+        """
+        return list(range(len(self.load(split)[1])))
+
 
 def check_split(split: str) -> None:
     """Refuses a name that is no split.

@@ -180,6 +180,10 @@ class FileDataset(Dataset):
         check_split(split)
         return [self.survey.sources[index].shown for index in self._parts[split]]
 
+    def members(self, split: str) -> list[str]:
+        """The same as ``paths``."""
+        return self.paths(split)
+
     def split_counts(self) -> dict[str, int]:
         """The number of images in each split."""
         return {split: len(self._parts[split]) for split in SPLITS}

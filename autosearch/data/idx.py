@@ -111,6 +111,14 @@ class Idx(Dataset):
         drawn = self._drawn(labels)[split]
         return images[drawn], labels[drawn]
 
+    def members(self, split: str) -> list[int]:
+        """The rows of a split's images: of the test files, or of the training files."""
+        check_split(split)
+        if split == "test":
+            return list(range(len(self._read("test", "labels-idx1-ubyte"))))
+        labels = self._read("train", "labels-idx1-ubyte").astype(np.int64)
+        return [int(row) for row in self._drawn(labels)[split]]
+
     def _drawn(self, labels: Labels) -> dict[str, Labels]:
         # Two stages of one split: its third part, which must not be empty, goes back to training.
         half = (1 - self.validation) / 2

@@ -231,4 +231,3 @@ def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:
         deadline=deadline,
         memory_bytes=memory,
     )
-
