@@ -92,6 +92,7 @@ class FileDataset(Dataset):
         fractions: The shares of train, validation and test. Where some of them are given, the
             missing ones are drawn from train.
         max_pixels: An image of more pixels is left out.
+        keep_alike_together: Whether pictures that look alike, and bursts, are on one side too.
         known_sides: SHA-256 of a file → its split, as ``sides`` answered for an earlier state:
             those images stay where they were, and only new ones are assigned.
         has_groups: Whether the user asked for groups, so that a class may miss a part.
@@ -109,6 +110,7 @@ class FileDataset(Dataset):
         split_seed: int,
         fractions: Sequence[float],
         max_pixels: int,
+        keep_alike_together: bool,
         known_sides: Mapping[str, str] | None,
         has_groups: bool,
     ) -> None:
@@ -135,6 +137,7 @@ class FileDataset(Dataset):
         self.split_seed = seed
         self.fractions = (shares[0], shares[1], shares[2])
         self.max_pixels = max_pixels
+        self.keep_alike_together = keep_alike_together
         self.known_sides = dict(known_sides) if known_sides is not None else None
         self._has_groups = has_groups
         self.listing = self._list()
@@ -216,6 +219,7 @@ class FileDataset(Dataset):
             "split_seed": self.split_seed,
             "fractions": list(self.fractions),
             "max_pixels": self.max_pixels,
+            "keep_alike_together": self.keep_alike_together,
         }
         if self.known_sides is not None:
             definition["known_sides"] = self.known_sides
@@ -286,11 +290,9 @@ class FileDataset(Dataset):
     @cached_property
     def _clusters(self) -> Labels:
         survey = self.survey
-        together: list[Iterable[int]] = [
-            *survey.duplicates,
-            *survey.near_duplicates,
-            *survey.bursts,
-        ]
+        together: list[Iterable[int]] = [*survey.duplicates]
+        if self.keep_alike_together:
+            together += [*survey.near_duplicates, *survey.bursts]
         if self._has_groups:
             groups: dict[tuple[str, str], list[int]] = {}
             for index, source in enumerate(survey.sources):

@@ -40,6 +40,8 @@ class ImageFolder(FileDataset):
             which it finds the same stay on one side of the split. Its groups are compared if it
             has any, otherwise the whole match. A path without a match is its own group.
         max_pixels: An image of more pixels (width times height) is left out.
+        keep_alike_together: Whether pictures that look alike, and bursts, are on one side of the
+            split. Without it only exact duplicates are: for images that all look much the same.
         known_sides: What ``sides`` answered for an earlier state of the folder: images known by
             their contents stay where they were.
 
@@ -65,6 +67,7 @@ class ImageFolder(FileDataset):
         fractions: Sequence[float] = (0.6, 0.2, 0.2),
         group: str | None = None,
         max_pixels: int = MAX_PIXELS,
+        keep_alike_together: bool = True,
         known_sides: Mapping[str, str] | None = None,
     ) -> None:
         self.group = group
@@ -80,6 +83,7 @@ class ImageFolder(FileDataset):
             split_seed=split_seed,
             fractions=fractions,
             max_pixels=max_pixels,
+            keep_alike_together=keep_alike_together,
             known_sides=known_sides,
             has_groups=group is not None,
         )

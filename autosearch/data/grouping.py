@@ -164,8 +164,9 @@ class _Division:
                 elif strict or part == 0:
                     raise DefinitionError(
                         f'class "{self.names[label]}" has {self._num(label)} images that belong '
-                        f'together (a group, or one picture several times), so split "'
-                        f'{SPLITS[part]}" gets none; add other images of it, or leave the class out'
+                        f'together (a group, or pictures that look alike), so split "'
+                        f'{SPLITS[part]}" gets none; add other images of it, leave the class out, '
+                        "or see keep_alike_together"
                     )
 
     def _spare_group(self, groups: list[_Ints], label: int, part: int) -> _Ints | None:

@@ -38,6 +38,8 @@ class Manifest(FileDataset):
         group: A column, or several: images with the same value stay on one side of the split. An
             empty value is no group.
         max_pixels: An image of more pixels (width times height) is left out.
+        keep_alike_together: Whether pictures that look alike, and bursts, are on one side of the
+            split. Without it only exact duplicates are: for images that all look much the same.
         known_sides: What ``sides`` answered for an earlier state: images known by their contents
             stay where they were.
 
@@ -60,6 +62,7 @@ class Manifest(FileDataset):
         fractions: Sequence[float] = (0.6, 0.2, 0.2),
         group: str | Sequence[str] | None = None,
         max_pixels: int = MAX_PIXELS,
+        keep_alike_together: bool = True,
         known_sides: Mapping[str, str] | None = None,
     ) -> None:
         self.group = (group,) if isinstance(group, str) else tuple(group or ())
@@ -68,6 +71,7 @@ class Manifest(FileDataset):
             split_seed=split_seed,
             fractions=fractions,
             max_pixels=max_pixels,
+            keep_alike_together=keep_alike_together,
             known_sides=known_sides,
             has_groups=bool(self.group),
         )

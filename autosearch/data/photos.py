@@ -6,10 +6,12 @@ import hashlib
 import io
 import os
 import stat
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +52,13 @@ LARGEST_MAX_PIXELS = 178_956_970
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*")
 _GREY_MODES = ("1", "L", "LA", "La", "F")
+
+# Four channels of 16 bits, uncompressed, and what may stand before them.
+_BYTES_PER_PIXEL, _LARGEST_HEADER = 8, 64_000_000
+
+# Larger ones are decoded one at a time, or memory would grow with the number of cores.
+_LARGE_PIXELS = 12_000_000
+_large = threading.Lock()
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -118,8 +127,11 @@ def examine(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         max_pixels: An image of more pixels is not decoded.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             return Photo("", "not a file: reading it could take for ever")
+        if status.st_size > _LARGEST_HEADER + _BYTES_PER_PIXEL * max_pixels:
+            return Photo("", f"too large: {status.st_size:,} bytes")
         contents = path.read_bytes()
     except FileNotFoundError:
         return Photo("", "missing: there is no such file")
@@ -161,7 +173,7 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
 
 def open_image(path: Path) -> Image.Image:
     """The file as an upright Pillow image of mode L or RGB."""
-    with _opened(path) as image:
+    with _opened(path) as image, _room_for(image):
         upright = _upright(image)
         return to_color(upright, "greyscale" if _is_grey(upright) else "rgb")
 
@@ -220,6 +232,10 @@ def _opened(file: Path | io.BytesIO) -> Image.Image:
     return Image.open(file, formats=_FORMATS)
 
 
+def _room_for(image: Image.Image) -> AbstractContextManager[object]:
+    return _large if image.width * image.height > _LARGE_PIXELS else nullcontext()
+
+
 def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
     with _opened(io.BytesIO(contents)) as image:
         width, height = image.size
@@ -228,11 +244,11 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
                 sha256, f"too large: {width} × {height} pixels, more than {max_pixels:,} in all"
             )
         is_png = image.format == "PNG"
-        image.load()
+        with _room_for(image):
+            image.load()
+            plain = image if image.mode in ("L", "RGB") else to_color(image, "rgb")
+            small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")
         mode, exif = image.mode, _exif(image)
-        # Pixels first, then the checks that cost nothing once they are there.
-        plain = image if mode in ("L", "RGB") else to_color(image, "rgb")
-        small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")
     if is_png:
         with Image.open(io.BytesIO(contents), formats=("PNG",)) as again:
             again.verify()  # Decoding alone overlooks wrong checksums.
@@ -296,9 +312,24 @@ def _reason(contents: bytes, error: Exception) -> str:
     if not contents.startswith(_MAGIC):
         return "not an image: its contents are of no image format"
     text = " ".join(str(error).split()) or type(error).__name__
-    words = ("truncated", "unexpected end", "eof", "not enough", "incomplete")
-    if isinstance(error, EOFError) or any(word in text.lower() for word in words):
-        return f"truncated: its pixels end too early ({text})"
     if isinstance(error, UnidentifiedImageError):
-        return "damaged: it begins like an image and cannot be read as one"
+        text = "it begins like an image and cannot be read as one"
+    if isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(contents):
+        return f"truncated: the file ends too early ({text})"
     return f"damaged: {text}"
+
+
+def _ends_early(contents: bytes) -> bool:
+    """Whether a broken file lacks what its format ends with, or is shorter than it says."""
+    size = len(contents)
+    if contents.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in contents[-64:]
+    if contents.startswith(b"\x89PNG"):
+        return b"IEND" not in contents[-64:]
+    if contents.startswith(b"GIF8"):
+        return not contents.rstrip(b"\0").endswith(b";")
+    if contents.startswith(b"RIFF"):
+        return size < 8 + int.from_bytes(contents[4:8], "little")
+    if contents.startswith(b"BM"):
+        return size < int.from_bytes(contents[2:6], "little")
+    return size <= int.from_bytes(contents[4:8], "little" if contents[:1] == b"I" else "big")

@@ -96,14 +96,17 @@ def huge_header(image):
         (lambda image: b"<!DOCTYPE html><html></html>", "not an image"),
         (lambda image: bytes(500), "not an image"),
         (lambda image: encoded(image, "JPEG")[:-400], "truncated"),
-        (lambda image: encoded(image, "JPEG")[:100], "truncated|damaged"),
+        (lambda image: encoded(image, "JPEG")[:100], "truncated"),
         (lambda image: encoded(image, "PNG")[:-200], "truncated"),
         (lambda image: encoded(image, "GIF")[:-300], "truncated"),
         (lambda image: encoded(image, "BMP")[:-300], "truncated"),
-        (lambda image: encoded(image, "WEBP")[:-100], "truncated|damaged"),
-        (lambda image: encoded(image, "TIFF")[:-300], "truncated|damaged"),
-        (lambda image: encoded(image, "TIFF", compression="tiff_lzw")[:200], "truncated|damaged"),
-        (bad_checksum, "damaged|truncated"),
+        (lambda image: encoded(image, "WEBP")[:-100], "truncated"),
+        (lambda image: encoded(image, "TIFF")[:-300], "truncated"),
+        (lambda image: encoded(image, "TIFF", compression="tiff_lzw")[:200], "truncated"),
+        (bad_checksum, "damaged"),
+        (lambda image: encoded(image, "JPEG", progressive=True)[:600], "truncated"),
+        (lambda image: encoded(image, "GIF")[:8], "truncated"),
+        (lambda image: encoded(image, "PNG")[:-12], "truncated"),
         (huge_header, "too large"),
         (lambda image: encoded(Image.new("1", (9000, 8000)), "PNG"), "too large: 9000 × 8000"),
         (lambda image: encoded(Image.new("1", (15000, 13000)), "PNG"), "too large"),
@@ -117,10 +120,14 @@ def test_what_cannot_be_used_has_its_reason(tmp_path, make_scene, make, reason):
     assert any(found.problem.startswith(start) for start in reason.split("|")), found.problem
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+def test_what_is_no_file_or_endless_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(2**36)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    pipe, gone = examine_all([tmp_path / "pipe.jpg", tmp_path / "gone.jpg"])
+    names = ("pipe.jpg", "gone.jpg", "sparse.jpg")
+    pipe, gone, sparse = examine_all([tmp_path / name for name in names])
+    assert sparse.problem == "too large: 68,719,476,736 bytes"
     assert pipe.problem.startswith("not a file")
     assert gone.problem.startswith("missing")
 

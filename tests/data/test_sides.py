@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from autosearch.data import SPLITS, ImageFolder, Manifest, grouped_split
+from autosearch.data import SPLITS, ImageFolder, Manifest, dataset_from_definition, grouped_split
 from autosearch.data.duplicates import bursts, clusters
 from autosearch.data.files import describe_growth
 from autosearch.data.photos import Photo
@@ -231,3 +231,14 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00p")
     with pytest.raises(DefinitionError, match="no CSV file"):
         Manifest(tmp_path / "e.csv")
+
+
+def test_what_looks_alike_may_be_parted_if_one_says_so(photos, make_scene):
+    (photos / "newt").mkdir()
+    for quality in range(50, 90, 5):
+        make_scene(999).save(photos / "newt" / f"{quality}.jpg", quality=quality)
+    with pytest.raises(DefinitionError, match=r'class "newt".*keep_alike_together'):
+        ImageFolder(photos).split_counts()
+    dataset = ImageFolder(photos, keep_alike_together=False)
+    assert {side_of(dataset)[f"newt/{q}.jpg"] for q in range(50, 90, 5)} == set(SPLITS)
+    assert dataset_from_definition(dataset.definition()).fingerprint() == dataset.fingerprint()
