@@ -128,16 +128,16 @@ def _print_report(report: dict[str, Any]) -> None:
     modes = [{"mode": mode, "images": n} for mode, n in report["modes"].items()]
     table(modes, {"mode": "mode", "images": "images"}, "")
     found = [
-        ("unusable", "files cannot be used"),
-        ("ignored", "other files are ignored"),
-        ("duplicates", "sets of the same picture"),
-        ("conflicting_duplicates", "of them under several labels"),
-        ("near_duplicates", "sets that look alike"),
+        ("unusable", "unusable files"),
+        ("ignored", "ignored files"),
+        ("duplicates", "duplicates"),
+        ("conflicting_duplicates", "duplicates with several labels"),
+        ("near_duplicates", "look alike"),
         ("bursts", "bursts"),
     ]
     counts = [{"count": len(report[key]), "what": text} for key, text in found if report[key]]
-    counts += [{"count": len(v), "what": f"groups by {c}"} for c, v in report["groups"].items()]
-    table(counts, {"count": "", "what": ""}, "Found")
+    counts += [{"count": len(v), "what": f"groups of {c}"} for c, v in report["groups"].items()]
+    table(counts, {"what": "", "count": ""}, "Found")
     table(report["unusable"], {"path": "file", "reason": "reason"}, "Unusable")
     conflicts = [{"paths": " = ".join(paths)} for paths in report["conflicting_duplicates"]]
     table(conflicts, {"paths": ""}, "Same picture, different labels")

@@ -159,7 +159,14 @@ def _is_image(parts: tuple[str, ...]) -> bool:
 
 
 def _sub_folders(folder: Path) -> list[str]:
-    return [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    return [entry.name for entry in os.scandir(folder) if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself, for one.
+        return False
 
 
 def _files(root: Path) -> list[tuple[str, ...]]:
@@ -170,16 +177,17 @@ def _files(root: Path) -> list[tuple[str, ...]]:
     ]
     while waiting:
         folder, parts, above = waiting.pop()
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue
         try:
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
             entries = list(os.scandir(folder))
-        except OSError:
+        except OSError:  # Not ours to read; listed as ignored rather than passed over.
+            found.append(parts)
             continue
         for entry in entries:
-            if entry.is_dir():
+            if _is_folder(entry):
                 waiting.append((Path(entry.path), (*parts, entry.name), above | {identity}))
             else:
                 found.append((*parts, entry.name))

@@ -85,7 +85,7 @@ def inspect(dataset: FileDataset) -> dict[str, Any]:
         "path": str(dataset.path),
         "classes": classes,
         "num_images": len(survey.sources),
-        "imbalance_ratio": round(largest / smallest, 3) if smallest else None,
+        "imbalance_ratio": largest / smallest if smallest else None,
         "unusable": [{"path": path, "reason": reason} for path, reason in survey.unusable],
         "ignored": list(dataset.listing.ignored),
         "duplicates": sorted(map(sorted, duplicates)),
@@ -157,20 +157,20 @@ def _about_files(report: dict[str, Any], split_problem: str | None) -> _Advice:
         yield (
             "unusable",
             "Replace or remove the unusable files.",
-            f"{len(report['unusable'])} files are left out of every split.",
+            f"{_number(report['unusable'], 'file')} left out of every split.",
         )
     if report["conflicting_duplicates"]:
         yield (
             "duplicates",
             "Decide on one label for each of the conflicting duplicates.",
-            f"{len(report['conflicting_duplicates'])} pictures are there under several labels, "
+            f"{_number(report['conflicting_duplicates'], 'picture')} there under several labels, "
             "so no classifier can be right on all of their copies.",
         )
     elif report["duplicates"]:
         yield (
             "duplicates",
             "Keep one file of each set of duplicates.",
-            f"{len(report['duplicates'])} pictures are there more than once and weigh more than "
+            f"{_number(report['duplicates'], 'picture')} there more than once, to weigh more than "
             "others; a drawn split keeps each set on one side.",
         )
 
@@ -188,7 +188,7 @@ def _about_splits(dataset: FileDataset, report: dict[str, Any]) -> _Advice:
         yield (
             "split",
             "Take the copies out of one side of the given split.",
-            f"{len(torn)} pictures are on several sides of it, such as {torn[0][0]}, so the "
+            f"{_number(torn, 'picture')} on several sides of it, such as {torn[0][0]}, so the "
             "figures on validation and test are too good.",
         )
     num_validation = report["splits"]["validation"]
@@ -260,6 +260,10 @@ def _about_pixels(dataset: FileDataset, report: dict[str, Any]) -> _Advice:
             'Try Preprocessing(fit=["crop", "pad", "stretch"]).',
             f"Width to height runs from {low:.2f} to {high:.2f} (5th and 95th part in a hundred).",
         )
+
+
+def _number(things: Sequence[Any], noun: str) -> str:
+    return f"1 {noun} is" if len(things) == 1 else f"{len(things):,} {noun}s are"
 
 
 def _printable(value: Any) -> Any:

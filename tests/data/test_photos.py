@@ -215,3 +215,12 @@ def test_a_folder_that_is_missing_or_has_no_classes_is_named(tmp_path):
         ImageFolder(tmp_path / "nowhere")
     with pytest.raises(DefinitionError, match="0 sub-folders for classes"):
         ImageFolder(tmp_path)
+
+
+def test_links_that_go_round_in_circles_end(photos):
+    (photos / "cat" / "loop").symlink_to(photos, target_is_directory=True)
+    (photos / "cat" / "self.png").symlink_to(photos / "cat" / "self.png")
+    (photos / "dog" / "folder.png").mkdir()
+    survey = ImageFolder(photos).survey
+    assert len(survey.sources) == 30
+    assert [path for path, _ in survey.unusable] == ["cat/self.png"]
