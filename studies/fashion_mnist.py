@@ -31,21 +31,22 @@ study = Study(
         preprocessing=Preprocessing(size=28, color="greyscale"),
         architecture=CNN(
             stages=(2, 3),
-            width=[12, 16, 24],
+            width=[8, 12, 16],
             width_growth=[1.5, 2.0],
             blocks_per_stage=(1, 2),
             kernel_size=[3],
-            block=["separable", "residual", "inverted_residual"],
-            attention=["none", "squeeze_excite"],
+            # Two cores take 29 s an epoch for plain blocks with 36,000 weights, and 26 s for
+            # separable ones with 6,000: the budget goes to the weights.
+            block=["plain", "residual"],
             dropout=(0.0, 0.3),
         ),
         augmentation=Augmentation(horizontal_flip=[False, True], shift=[0.0, 0.05, 0.1]),
         training=Training(
-            epochs=12,
+            epochs=8,
             optimizer=["adam", "sgd"],
             learning_rate=Range(2e-3, 3e-2, log=True),
             schedule=["cosine"],
-            batch_size=[64, 128],
+            batch_size=[128],
             label_smoothing=[0.0, 0.1],
         ),
         quantization=Quantization("float32", "int8"),

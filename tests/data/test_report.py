@@ -14,10 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from autosearch.cli.main import app
-from autosearch.data import Digits, ImageFolder, Manifest
+from autosearch.data import Digits, Idx, ImageFolder, Manifest
 from autosearch.data.page import page
 from autosearch.data.report import inspect, open_files, split_members
 from autosearch.errors import DefinitionError, NotFoundError
+from autosearch.study import load_study_file
 
 KEYS = {
     "classes", "num_images", "imbalance_ratio", "unusable", "ignored", "duplicates",
@@ -182,3 +183,21 @@ def test_a_greyscale_folder_is_advised_to_be_searched_in_grey(photos):
     for path in Path(photos).rglob("*.png"):
         Image.open(path).convert("L").save(path)
     assert "color" in {advice["about"] for advice in inspect(ImageFolder(photos))["advice"]}
+
+
+def test_the_study_of_photos_takes_its_folder_from_the_environment(photos, monkeypatch):
+    file = Path(__file__).parents[2] / "studies" / "photos.py"
+    monkeypatch.setenv("AUTOSEARCH_DATA", str(photos))
+    dataset = load_study_file(file).dataset
+    assert dataset.split_counts() == {"train": 18, "validation": 6, "test": 6}
+    monkeypatch.setenv("AUTOSEARCH_DATA", str(photos / "nowhere"))
+    with pytest.raises(NotFoundError, match="nowhere"):
+        load_study_file(file)
+
+
+def test_the_study_of_fashion_mnist_finds_images_or_a_download():
+    study = load_study_file(Path(__file__).parents[2] / "studies" / "fashion_mnist.py")
+    assert len(study.dataset.classes) == 10
+    if isinstance(study.dataset, Idx):
+        counts = study.dataset.split_counts()
+        assert counts == {"train": 50_000, "validation": 10_000, "test": 10_000}
