@@ -298,11 +298,11 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {k: v for key in value for k, v in _flat(value[key], f"{prefix}{key}.").items()}
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return {
-            k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()
-        }
+        return {k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()}
     return {prefix.removesuffix("."): value}
 
 
 def _shown(flat: Mapping[str, Any], key: str) -> str:
     return json.dumps(flat[key]) if key in flat else "absent"
+
+

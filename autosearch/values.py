@@ -140,9 +140,7 @@ class Budget(_Words):
     @model_validator(mode="after")
     def _has_a_limit(self) -> Budget:
         if self.trials is None and self.minutes is None and self.total_epochs is None:
-            raise ValueError(
-                "a budget needs a limit; write Budget(trials=30) or Budget(minutes=60)"
-            )
+            raise ValueError("a budget needs a limit; write Budget(trials=30) or Budget(minutes=60)")
         return self
 
 

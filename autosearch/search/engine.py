@@ -148,11 +148,7 @@ class Engine:
                 recorder.put_back_trial(number)
 
     def _tell_again(
-        self,
-        number: int,
-        state: TrialState,
-        violations: Mapping[str, float] | None,
-        view: StudyView,
+        self, number: int, state: TrialState, violations: Mapping[str, float] | None, view: StudyView
     ) -> None:
         representative = None
         if state is TrialState.COMPLETE:

@@ -231,3 +231,4 @@ def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:
         deadline=deadline,
         memory_bytes=memory,
     )
+
