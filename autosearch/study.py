@@ -260,7 +260,7 @@ def load_study_file(path: str | Path) -> Study:
         raise
     except ValidationError as error:
         raise DefinitionError(_faults(str(path), error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = _line_in(path, error)
         raise DefinitionError(
             f"{path}{where} does not run ({type(error).__name__}: {error}); "
@@ -288,7 +288,7 @@ def _faults(what: str, error: ValidationError) -> str:
     return f"{what} is not well defined: {'; '.join(lines)}"
 
 
-def _line_in(path: Path, error: Exception) -> str:
+def _line_in(path: Path, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f", line {error.lineno},"
     line, step = None, error.__traceback__

@@ -6,7 +6,12 @@ TensorFlow is loaded by ``autosearch.data.pipeline`` alone, which nothing here i
 from autosearch.data.arrays import Arrays
 from autosearch.data.dataset import SPLITS, Dataset, Images, dataset_from_definition
 from autosearch.data.digits import Digits
+from autosearch.data.downloads import KerasDataset
+from autosearch.data.folder import ImageFolder
+from autosearch.data.grouping import grouped_split
+from autosearch.data.idx import Idx
 from autosearch.data.images import prepare, prepare_all
+from autosearch.data.manifest import Manifest
 from autosearch.data.splits import stratified_split
 
 __all__ = [
@@ -14,8 +19,13 @@ __all__ = [
     "Arrays",
     "Dataset",
     "Digits",
+    "Idx",
+    "ImageFolder",
     "Images",
+    "KerasDataset",
+    "Manifest",
     "dataset_from_definition",
+    "grouped_split",
     "prepare",
     "prepare_all",
     "stratified_split",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from autosearch.data.dataset import Dataset, Images, Labels, check_split
 from autosearch.data.splits import stratified_split
-from autosearch.errors import DefinitionError
+from autosearch.errors import DefinitionError, NotFoundError
 
 __all__ = ["Arrays"]
 
@@ -55,6 +57,60 @@ class Arrays(Dataset):
         self.name = name
         self.split_seed = split_seed
         self._parts = stratified_split(self._labels, seed=split_seed, classes=self.classes)
+        self._file: dict[str, Any] | None = None
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: str | Path,
+        *,
+        images: str = "images",
+        labels: str = "labels",
+        classes: Sequence[str] | None = None,
+        split_seed: int = 0,
+    ) -> Arrays:
+        """Reads images and labels from a file that ``numpy.savez`` wrote.
+
+        The database keeps the file's place, so promotion and export need no study file.
+
+        Args:
+            path: The ``.npz`` file.
+            images: The name of the image array within it, uint8 (n, h, w) or (n, h, w, c).
+            labels: The name of the label array, (n,) whole numbers.
+            classes: As for ``Arrays``.
+            split_seed: As for ``Arrays``.
+
+        Raises:
+            NotFoundError: There is no such file.
+            DefinitionError: It is no such file, lacks an array, or the arrays do not fit.
+        """
+        file = Path(path).expanduser().absolute()
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                names = list(getattr(arrays, "files", ()))
+                if images not in names or labels not in names:
+                    raise DefinitionError(
+                        f'"{file}" holds the arrays {names}; expected "{images}" and "{labels}", '
+                        'or say which: Arrays.from_npz(path, images="x", labels="y")'
+                    )
+                dataset = cls(arrays[images], arrays[labels], classes, file.stem, split_seed)
+        except FileNotFoundError as error:
+            raise NotFoundError(f'there is no file "{file}"; name an .npz file') from error
+        except (OSError, EOFError, BadZipFile, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, DefinitionError):
+                raise
+            raise DefinitionError(
+                f'"{file}" is no .npz file of plain arrays ({error}); write it with numpy.savez'
+            ) from error
+        dataset._file = {
+            "kind": "npz",
+            "path": str(file),
+            "images": images,
+            "labels": labels,
+            "classes": list(classes) if classes else None,
+            "split_seed": split_seed,
+        }
+        return dataset
 
     def __repr__(self) -> str:
         return f"Arrays({self.name!r}, {len(self._labels)} images, {len(self.classes)} classes)"
@@ -67,8 +123,18 @@ class Arrays(Dataset):
             return self._images[part], self._labels[part]
         return [self._images[index] for index in part], self._labels[part]
 
+    def members(self, split: str) -> list[int]:
+        """The rows of the images in a split."""
+        check_split(split)
+        return [int(row) for row in self._parts[split]]
+
     def definition(self) -> dict[str, Any]:
-        """Name, shape and fingerprint: enough to recognise the images, not to make them."""
+        """Name, shape and fingerprint: enough to recognise the images, not to make them.
+
+        If they were read from a file, where it is, from which they are read again.
+        """
+        if self._file is not None:
+            return dict(self._file)
         one_array = isinstance(self._images, np.ndarray)
         return {
             "kind": "arrays",

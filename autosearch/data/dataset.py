@@ -7,6 +7,7 @@ import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,14 @@ Images: TypeAlias = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 """(n,) indices into ``classes``."""
 
-_BUILT_IN = {"digits": "autosearch.data.digits:Digits"}
+_BUILT_IN = {
+    "digits": "autosearch.data.digits:Digits",
+    "idx": "autosearch.data.idx:Idx",
+    "image_folder": "autosearch.data.folder:ImageFolder",
+    "keras": "autosearch.data.downloads:KerasDataset",
+    "manifest": "autosearch.data.manifest:Manifest",
+    "npz": "autosearch.data.arrays:Arrays.from_npz",
+}
 
 
 class Dataset(ABC):
@@ -102,6 +110,13 @@ class Dataset(ABC):
         """The number of images in each split."""
         return {split: len(self.load(split)[1]) for split in SPLITS}
 
+    def members(self, split: str) -> list[str] | list[int]:
+        """What names each image of a split, in the order of ``load``.
+
+        By default the places in that split; paths or rows of the source where there are any.
+        """
+        return list(range(len(self.load(split)[1])))
+
 
 def check_split(split: str) -> None:
     """Refuses a name that is no split.
@@ -139,7 +154,7 @@ def dataset_from_definition(definition: Mapping[str, Any]) -> Dataset:
             "its fingerprint but not its images; pass --study-file with the file that makes it"
         )
     module, _, attribute = _BUILT_IN[kind].partition(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = attrgetter(attribute)(importlib.import_module(module))
     try:
         dataset: Dataset = factory(**arguments)
     except TypeError as error:

@@ -49,10 +49,16 @@ class Digits(Dataset):
 
     def load(self, split: str) -> tuple[npt.NDArray[np.uint8], Labels]:
         """One split: uint8 images (n, 8, 8, 1) and int64 labels (n,)."""
-        check_split(split)
+        part = self.members(split)
         images, labels = _digits()
-        part = stratified_split(labels, seed=self.split_seed, classes=self.classes)[split]
         return images[part], labels[part]
+
+    def members(self, split: str) -> list[int]:
+        """The rows of scikit-learn's digits in a split."""
+        check_split(split)
+        _, labels = _digits()
+        part = stratified_split(labels, seed=self.split_seed, classes=self.classes)[split]
+        return [int(row) for row in part]
 
     def definition(self) -> dict[str, Any]:
         """Kind and split seed, from which the same dataset is made again."""

@@ -16,6 +16,7 @@ __all__ = [
     "AUGMENTATIONS",
     "AugmentationStepLike",
     "augment",
+    "download_keras_dataset",
     "evaluation_batches",
     "training_batches",
 ]
@@ -342,3 +343,12 @@ def _columns(
 def _gather(columns: tuple[Any, ...], indices: Any) -> tuple[Any, ...]:
     images, *rest = (tf.gather(column, indices) for column in columns)
     return (tf.cast(images, tf.float32), *rest)
+
+
+def download_keras_dataset(name: str) -> Any:
+    """((train images, train labels), (test images, test labels)) of ``keras.datasets``.
+
+    Raises:
+        Exception: It is not there and cannot be downloaded; Keras has no narrower one.
+    """
+    return getattr(keras.datasets, name).load_data()

@@ -37,6 +37,9 @@ class Engine:
         database: Opened to write.
         seed: The study's seed.
 
+    Attributes:
+        is_exhausted: Whether the sampler has nothing left to sample, as a grid once it is used up.
+
     Raises:
         StorageError: Optuna's storage cannot be opened.
     """
@@ -45,6 +48,7 @@ class Engine:
         self._definition = study
         self._database = database
         self._seed = seed
+        self.is_exhausted = False
         with database.exclusive(), _quiet(), _explained(database):
             self._storage = _optuna_storage(database)
             self._study = optuna.create_study(
@@ -97,15 +101,19 @@ class Engine:
                 for name, violation in told.items():
                     frozen_or_trial.set_constraint(name, violation)
             if state is TrialState.FAILED:
-                self._study.tell(
-                    frozen_or_trial, state=optuna.trial.TrialState.FAIL, skip_if_finished=True
-                )
+                ending = optuna.trial.TrialState.FAIL
             elif values is None:
-                self._study.tell(
-                    frozen_or_trial, state=optuna.trial.TrialState.PRUNED, skip_if_finished=True
-                )
+                ending = optuna.trial.TrialState.PRUNED
             else:
-                self._study.tell(frozen_or_trial, values, skip_if_finished=True)
+                ending = optuna.trial.TrialState.COMPLETE
+            try:
+                self._study.tell(frozen_or_trial, values, state=ending, skip_if_finished=True)
+            except RuntimeError:
+                # A grid that is used up calls Study.stop, which Optuna refuses outside its own
+                # loop, though the trial has been told by then.
+                if not self._is_finished(frozen_or_trial):
+                    raise
+                self.is_exhausted = True
 
     def roll_back(self) -> None:
         """Ends what an interrupt left open in Optuna's storage, and so frees the database."""
@@ -179,6 +187,9 @@ class Engine:
         values = [representative.metrics[o.metric] for o in self._definition.objectives]
         known = [value for value in values if value is not None]
         return known if len(known) == len(values) else None
+
+    def _is_finished(self, trial: optuna.Trial) -> bool:
+        return self._storage.get_trial(trial._trial_id).state.is_finished()
 
     def _by_number(self, number: int) -> optuna.Trial:
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(

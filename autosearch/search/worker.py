@@ -132,6 +132,8 @@ class Worker:
     def _reason_to_end(self) -> str | None:
         if self._should_stop():
             return Outcome.INTERRUPTED
+        if self._engine.is_exhausted:
+            return Outcome.DONE
         limits = self._limits
         progress = self._view.progress()
         if limits.counted_trials is not None and progress.num_counted >= limits.counted_trials:
@@ -177,7 +179,7 @@ class Worker:
         except StudyError as fault:
             self._finish(trial, asked, TrialState.FAILED, [], str(fault), traceback.format_exc())
             raise
-        except Exception as fault:
+        except (Exception, SystemExit) as fault:
             state, trace = TrialState.FAILED, traceback.format_exc()
             error = str(fault) if isinstance(fault, AutosearchError) else _named(fault)
         if trial.is_infeasible and state is not TrialState.FAILED:
@@ -258,6 +260,6 @@ class Worker:
             self._recorder.end_worker(worker_id)
 
 
-def _named(fault: Exception) -> str:
+def _named(fault: BaseException) -> str:
     lines = str(fault).strip().splitlines()
     return f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__

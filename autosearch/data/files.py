@@ -1,0 +1,321 @@
+"""Datasets whose images are files: what is usable, what belongs together, and how it is split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autosearch.data.dataset import SPLITS, Dataset, Labels, check_split
+from autosearch.data.duplicates import bursts, clusters, exact_duplicates, near_duplicates
+from autosearch.data.grouping import grouped_split
+from autosearch.data.photos import LARGEST_MAX_PIXELS, Photo, Photos, examine_all
+from autosearch.errors import DefinitionError
+
+__all__ = ["FileDataset", "Listing", "Source", "Survey", "describe_growth"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is said to be an image of a class.
+
+    Attributes:
+        path: Where it is.
+        shown: Its path as people and listings see it, relative to the dataset's root.
+        label: Its class's name.
+        split: The part that it is given to, or None.
+        groups: What each group column says of it.
+        problem: Why it cannot be used, if that shows without reading it.
+    """
+
+    path: Path
+    shown: str
+    label: str
+    split: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a dataset says that it holds, before any file is read.
+
+    Attributes:
+        sources: The images.
+        ignored: Relative paths of other files, which are no part of it.
+        classes: Every class's name, those without images included.
+    """
+
+    sources: tuple[Source, ...]
+    ignored: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What looking at every file found.
+
+    Attributes:
+        sources: The usable images, ordered by contents, so that names decide nothing.
+        photos: What was found of each.
+        unusable: Relative path and reason of each file that is left out.
+        duplicates: Sets of the same bytes, as indices into ``sources``.
+        near_duplicates: Pairs that look alike, as indices.
+        bursts: Runs of photos shot within seconds, as indices.
+    """
+
+    sources: tuple[Source, ...]
+    photos: tuple[Photo, ...]
+    unusable: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[int, ...], ...]
+    near_duplicates: tuple[tuple[int, int], ...]
+    bursts: tuple[tuple[int, ...], ...]
+
+
+class FileDataset(Dataset):
+    """Labelled image files; ``ImageFolder`` and ``Manifest`` are the two kinds.
+
+    Files are listed at once, and looked at when the first split is asked for. Broken ones are
+    left out. What is the same picture, to the byte or to the eye, or was shot in one burst, stays
+    on one side of the split, as do groups; a split that is given is respected as it is.
+
+    Args:
+        path: The folder or file.
+        split_seed: Draws the split.
+        fractions: The shares of train, validation and test. Where some of them are given, the
+            missing ones are drawn from train.
+        max_pixels: An image of more pixels is left out.
+        keep_alike_together: Whether pictures that look alike, and bursts, are on one side too.
+        known_sides: SHA-256 of a file → its split, as ``sides`` answered for an earlier state:
+            those images stay where they were, and only new ones are assigned.
+        has_groups: Whether the user asked for groups, so that a class may miss a part.
+
+    Attributes:
+        kind: What its definition is known by.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        split_seed: int,
+        fractions: Sequence[float],
+        max_pixels: int,
+        keep_alike_together: bool,
+        known_sides: Mapping[str, str] | None,
+        has_groups: bool,
+    ) -> None:
+        seed = split_seed
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise DefinitionError(
+                f"split_seed {seed!r} is no seed; expected a whole number from 0 to 4294967295"
+            )
+        if not 0 < max_pixels <= LARGEST_MAX_PIXELS:
+            raise DefinitionError(
+                f"max_pixels is {max_pixels}; expected from 1 to {LARGEST_MAX_PIXELS:,}, beyond "
+                "which Pillow takes an image for a decompression bomb"
+            )
+        for split in set((known_sides or {}).values()):
+            check_split(split)
+        shares = tuple(float(share) for share in fractions)
+        if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+            raise DefinitionError(
+                f"fractions {tuple(fractions)} do not divide a dataset; expected three positive "
+                "shares of train, validation and test that add up to 1, such as (0.6, 0.2, 0.2)"
+            )
+        self.path = Path(path).expanduser().absolute()
+        self.name = self.path.stem
+        self.split_seed = seed
+        self.fractions = (shares[0], shares[1], shares[2])
+        self.max_pixels = max_pixels
+        self.keep_alike_together = keep_alike_together
+        self.known_sides = dict(known_sides) if known_sides is not None else None
+        self._has_groups = has_groups
+        self.listing = self._list()
+        self.classes = self.listing.classes
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}, split_seed={self.split_seed})"
+
+    @abstractmethod
+    def _list(self) -> Listing:
+        """Finds the files; sources in any order, classes in that of their labels."""
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Every file looked at, on all cores."""
+        sources = self.listing.sources
+        to_read = [source for source in sources if source.problem is None]
+        photos = examine_all([source.path for source in to_read], max_pixels=self.max_pixels)
+        found = sorted(
+            zip(to_read, photos, strict=True), key=lambda pair: (pair[1].sha256, pair[0].shown)
+        )
+        usable = [(source, photo) for source, photo in found if photo.problem is None]
+        unusable = [(source.shown, source.problem) for source in sources if source.problem]
+        unusable += [(source.shown, photo.problem) for source, photo in found if photo.problem]
+        good = tuple(photo for _, photo in usable)
+        return Survey(
+            sources=tuple(source for source, _ in usable),
+            photos=good,
+            unusable=tuple(sorted(unusable)),
+            duplicates=tuple(map(tuple, exact_duplicates(good))),
+            near_duplicates=tuple(near_duplicates(good)),
+            bursts=tuple(map(tuple, bursts(good))),
+        )
+
+    def load(self, split: str) -> tuple[Photos, Labels]:
+        """One split; its images are decoded when they are indexed or iterated over."""
+        check_split(split)
+        part = self._parts[split]
+        return Photos([self.survey.sources[i].path for i in part]), self._labels[part]
+
+    def paths(self, split: str) -> list[str]:
+        """The files of one split, relative to the dataset's root, in the order of ``load``."""
+        check_split(split)
+        return [self.survey.sources[index].shown for index in self._parts[split]]
+
+    def members(self, split: str) -> list[str]:
+        """The same as ``paths``."""
+        return self.paths(split)
+
+    def split_counts(self) -> dict[str, int]:
+        """The number of images in each split."""
+        return {split: len(self._parts[split]) for split in SPLITS}
+
+    def sides(self) -> dict[str, str]:
+        """SHA-256 of each file → its split: what ``known_sides`` of a grown folder takes.
+
+        Where given splits put one picture on two sides, the later one counts.
+        """
+        photos = self.survey.photos
+        return {photos[i].sha256: split for split in SPLITS for i in self._parts[split]}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the classes and, in each split, every file's class and contents.
+
+        Names and places of files are not in it; nothing is decoded for it.
+        """
+        digest = hashlib.sha256(json.dumps(list(self.classes)).encode())
+        for split in SPLITS:
+            digest.update(split.encode())
+            for index in self._parts[split]:
+                digest.update(f" {self._labels[index]}:{self.survey.photos[index].sha256}".encode())
+        return digest.hexdigest()
+
+    def definition(self) -> dict[str, Any]:
+        """The absolute path and how it is split, from which the dataset is made again."""
+        definition: dict[str, Any] = {
+            "kind": self.kind,
+            "path": str(self.path),
+            "split_seed": self.split_seed,
+            "fractions": list(self.fractions),
+            "max_pixels": self.max_pixels,
+            "keep_alike_together": self.keep_alike_together,
+        }
+        if self.known_sides is not None:
+            definition["known_sides"] = self.known_sides
+        return definition
+
+    @cached_property
+    def _labels(self) -> Labels:
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        return np.array([index_of[s.label] for s in self.survey.sources], dtype=np.int64)
+
+    @cached_property
+    def _parts(self) -> dict[str, Labels]:
+        sources = self.survey.sources
+        if len(self.classes) < 2:
+            raise DefinitionError(
+                f'"{self.path}" has {len(self.classes)} classes with images; expected at least 2'
+            )
+        counts = np.bincount(self._labels, minlength=len(self.classes))
+        for name, count in zip(self.classes, counts, strict=True):
+            if not count:
+                raise DefinitionError(
+                    f'class "{name}" of "{self.path}" has 0 usable images; add some, or remove '
+                    "the class (autosearch data inspect lists what is unusable and why)"
+                )
+        given = [source.split for source in sources]
+        if not any(given):
+            return self._divided(np.arange(len(sources)), self.fractions)
+        parts = {
+            split: np.array([i for i, side in enumerate(given) if side == split], dtype=np.int64)
+            for split in SPLITS
+        }
+        drawn = [split for split in SPLITS[1:] if not len(parts[split])]
+        pool = np.array([i for i, side in enumerate(given) if side in (None, "train")], np.int64)
+        if drawn:
+            shares = [
+                share if split == "train" or split in drawn else 0.0
+                for split, share in zip(SPLITS, self.fractions, strict=True)
+            ]
+            total = sum(shares)
+            fresh = self._divided(pool, (shares[0] / total, shares[1] / total, shares[2] / total))
+            parts |= {split: fresh[split] for split in ("train", *drawn)}
+        else:
+            parts["train"] = pool
+        missing = np.nonzero(~np.isin(np.arange(len(counts)), self._labels[parts["train"]]))[0]
+        if len(missing):
+            raise DefinitionError(
+                f'class "{self.classes[missing[0]]}" has no usable image in the training split '
+                f'that "{self.path}" gives; add some, or leave the class out'
+            )
+        return parts
+
+    def _divided(self, pool: Labels, shares: tuple[float, float, float]) -> dict[str, Labels]:
+        sides = self.known_sides
+        known = None
+        if sides is not None:
+            known = [sides.get(self.survey.photos[index].sha256) for index in pool]
+        drawn = grouped_split(
+            self._labels[pool],
+            self._clusters[pool],
+            fractions=shares,
+            seed=self.split_seed,
+            classes=self.classes,
+            known=known,
+            every_class_everywhere=not self._has_groups,
+        )
+        return {split: pool[part] for split, part in drawn.items()}
+
+    @cached_property
+    def _clusters(self) -> Labels:
+        survey = self.survey
+        together: list[Iterable[int]] = [*survey.duplicates]
+        if self.keep_alike_together:
+            together += [*survey.near_duplicates, *survey.bursts]
+        if self._has_groups:
+            groups: dict[tuple[str, str], list[int]] = {}
+            for index, source in enumerate(survey.sources):
+                for column in self._split_by():
+                    if source.groups.get(column):
+                        groups.setdefault((column, source.groups[column]), []).append(index)
+            together.extend(groups.values())
+        return clusters(len(survey.sources), together)
+
+    def _split_by(self) -> Sequence[str]:
+        """The group columns that the split keeps on one side."""
+        return ()
+
+
+def describe_growth(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Says in a few words how a dataset changed, from its ``sides`` before and after.
+
+    Example:
+        >>> describe_growth({"a": "train", "b": "test"}, {"a": "train", "c": "test", "d": "train"})
+        '2 images were added, 1 removed, 0 moved to another split'
+    """
+    added = len(after.keys() - before.keys())
+    removed = len(before.keys() - after.keys())
+    moved = sum(1 for key in before.keys() & after.keys() if before[key] != after[key])
+    were = "image was" if added == 1 else "images were"
+    return f"{added} {were} added, {removed} removed, {moved} moved to another split"

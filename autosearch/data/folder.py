@@ -1,0 +1,194 @@
+"""A folder of photos, one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autosearch.data.files import FileDataset, Listing, Source
+from autosearch.data.photos import IMAGE_SUFFIXES, MAX_PIXELS
+from autosearch.errors import DefinitionError, NotFoundError
+
+__all__ = ["ImageFolder"]
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class ImageFolder(FileDataset):
+    r"""Photos in class sub-folders, optionally with train, val and test above them.
+
+    JPEG, PNG, BMP, GIF, WebP and TIFF of any mode and size, decoded by Pillow when they are
+    needed. Unusable files are left out and listed by ``autosearch data inspect``; hidden files
+    and what has no image's suffix are ignored.
+
+    Args:
+        path: The folder.
+        split_seed: Draws the split.
+        fractions: The shares of train, validation and test.
+        group: A regular expression, searched for in each path relative to the folder; images for
+            which it finds the same stay on one side of the split. Its groups are compared if it
+            has any, otherwise the whole match. A path without a match is its own group.
+        max_pixels: An image of more pixels (width times height) is left out.
+        keep_alike_together: Whether pictures that look alike, and bursts, are on one side of the
+            split. Without it only exact duplicates are: for images that all look much the same.
+        known_sides: What ``sides`` answered for an earlier state of the folder: images known by
+            their contents stay where they were.
+
+    Raises:
+        NotFoundError: There is no such folder.
+        DefinitionError: An argument makes no sense, or there are fewer than two classes. A class
+            too small to be split is refused when the first split is loaded.
+
+    Example:
+        >>> dataset = ImageFolder("photos", group=r"patient_\d+")  # doctest: +SKIP
+        >>> images, labels = dataset.load("validation")  # doctest: +SKIP
+        >>> images[0].shape  # doctest: +SKIP
+        (480, 640, 3)
+    """
+
+    kind = "image_folder"
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        split_seed: int = 0,
+        fractions: Sequence[float] = (0.6, 0.2, 0.2),
+        group: str | None = None,
+        max_pixels: int = MAX_PIXELS,
+        keep_alike_together: bool = True,
+        known_sides: Mapping[str, str] | None = None,
+    ) -> None:
+        self.group = group
+        try:
+            self._pattern = re.compile(group) if group is not None else None
+        except re.error as error:
+            raise DefinitionError(
+                f"group {group!r} is no regular expression ({error}); expected one that finds "
+                r"the group in a path, such as r'patient_\d+'"
+            ) from error
+        super().__init__(
+            path,
+            split_seed=split_seed,
+            fractions=fractions,
+            max_pixels=max_pixels,
+            keep_alike_together=keep_alike_together,
+            known_sides=known_sides,
+            has_groups=group is not None,
+        )
+
+    def definition(self) -> dict[str, Any]:
+        """The absolute path and how it is split, from which the dataset is made again."""
+        return {**super().definition(), "group": self.group}
+
+    def _split_by(self) -> Sequence[str]:
+        return ("group",)
+
+    def _list(self) -> Listing:
+        root = self.path
+        if not root.is_dir():
+            raise NotFoundError(
+                f'there is no folder "{root}"; expected one with a sub-folder for each class'
+            )
+        files = sorted(_files(root))
+        images = [parts for parts in files if _is_image(parts)]
+        folders = {name for name in _sub_folders(root) if not name.startswith((".", "__"))}
+        given = {name for name in folders if any(len(p) > 2 and p[0] == name for p in images)}
+        others = {p[0] for p in images if len(p) > 1} - given
+        # A class may be called "train" as well, beside "bus".
+        has_splits = _are_splits(given) and (len(given) > 1 or not others)
+        depth = 2 if has_splits else 1
+        sources, ignored = [], []
+        for parts in files:
+            if (
+                not _is_image(parts)
+                or len(parts) <= depth
+                or (has_splits and parts[0] not in given)
+            ):
+                ignored.append("/".join(parts))
+                continue
+            shown = "/".join(parts)
+            sources.append(
+                Source(
+                    path=root.joinpath(*parts),
+                    shown=shown,
+                    label=parts[depth - 1],
+                    split=_SPLIT_NAMES[parts[0].lower()] if has_splits else None,
+                    groups=self._groups(shown),
+                )
+            )
+        names = folders
+        if has_splits:
+            names = {name for split in given for name in _sub_folders(root / split)}
+        classes = sorted(name for name in names if not name.startswith((".", "__")))
+        if len(classes) < 2:
+            raise DefinitionError(
+                f'"{root}" has {len(classes)} sub-folders for classes; expected at least 2, each '
+                "named after its class and holding its images"
+            )
+        return Listing(tuple(sources), tuple(ignored), tuple(classes))
+
+    def _groups(self, shown: str) -> dict[str, str]:
+        match = self._pattern.search(shown) if self._pattern is not None else None
+        if match is None:
+            return {}
+        return {"group": "/".join(g or "" for g in match.groups()) or match.group(0)}
+
+
+def _are_splits(folders: set[str]) -> bool:
+    """Whether the folders are train, val and test: one of each at most, train among them."""
+    splits = [_SPLIT_NAMES.get(name.lower()) for name in folders]
+    return None not in splits and "train" in splits and len(set(splits)) == len(splits)
+
+
+def _is_image(parts: tuple[str, ...]) -> bool:
+    if any(part.startswith((".", "__MACOSX")) for part in parts):
+        return False
+    return Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _sub_folders(folder: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(folder) if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself, for one.
+        return False
+
+
+def _files(root: Path) -> list[tuple[str, ...]]:
+    """The parts of every file's path below the root; a folder that holds itself is left alone."""
+    found: list[tuple[str, ...]] = []
+    waiting: list[tuple[Path, tuple[str, ...], frozenset[tuple[int, int]]]] = [
+        (root, (), frozenset())
+    ]
+    while waiting:
+        folder, parts, above = waiting.pop()
+        try:
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
+            entries = list(os.scandir(folder))
+        except OSError:  # Not ours to read; listed as ignored rather than passed over.
+            found.append(parts)
+            continue
+        for entry in entries:
+            if _is_folder(entry):
+                waiting.append((Path(entry.path), (*parts, entry.name), above | {identity}))
+            else:
+                found.append((*parts, entry.name))
+    return found

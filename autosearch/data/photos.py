@@ -1,0 +1,335 @@
+"""Image files: looking at each one once, and decoding them when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from autosearch.data.images import to_color
+from autosearch.errors import StudyError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LARGEST_MAX_PIXELS",
+    "MAX_PIXELS",
+    "Photo",
+    "Photos",
+    "decode",
+    "examine",
+    "examine_all",
+    "in_parallel",
+    "open_image",
+]
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+)
+"""The endings, in lower case, of what is taken for an image file."""
+
+MAX_PIXELS = 64_000_000
+"""The largest image that is decoded by default: 256 MB as RGBA."""
+
+LARGEST_MAX_PIXELS = 178_956_970
+"""Pillow itself refuses anything larger as a decompression bomb."""
+
+# JPEG stands for MPO too, which is what Pillow calls a camera's file of several pictures.
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
+_MAGIC = (b"\xff\xd8", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*")
+_GREY_MODES = ("1", "L", "LA", "La", "F")
+
+# Four channels of 16 bits, uncompressed, and what may stand before them.
+_BYTES_PER_PIXEL, _LARGEST_HEADER = 8, 64_000_000
+
+# Larger ones are decoded one at a time, or memory would grow with the number of cores.
+_LARGE_PIXELS = 12_000_000
+_large = threading.Lock()
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """What one look at an image file found.
+
+    Attributes:
+        sha256: Of the file's bytes; "" if they could not be read.
+        problem: Why it cannot be used; None if it can.
+        width: In pixels, turned upright by EXIF; 0 if it cannot be used, as is the rest.
+        height: In pixels.
+        mode: Pillow's mode of the file, such as "RGB" or "CMYK".
+        luma: 18 × 16 bytes of its luma, by rows: what near duplicates are found by.
+        taken: When it was taken, as a POSIX time without a time zone, if EXIF says so.
+        camera: What took it, if EXIF says so.
+    """
+
+    sha256: str
+    problem: str | None = None
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    luma: bytes = b""
+    taken: float | None = None
+    camera: str = ""
+
+
+_seen: dict[tuple[str, int, int, int], Photo] = {}
+
+
+def examine_all(paths: Sequence[Path], *, max_pixels: int = MAX_PIXELS) -> list[Photo]:
+    """Examines many files, on all cores; within a process an unchanged file only once.
+
+    Args:
+        paths: The files.
+        max_pixels: As for ``examine``.
+
+    Returns:
+        One finding for each path, in their order.
+    """
+
+    def look(path: Path) -> Photo:
+        try:
+            status = path.stat()
+        except OSError:
+            return examine(path, max_pixels=max_pixels)
+        key = (str(path.absolute()), status.st_size, status.st_mtime_ns, max_pixels)
+        if key not in _seen:
+            _seen[key] = examine(path, max_pixels=max_pixels)
+        return _seen[key]
+
+    with warnings.catch_warnings():
+        # What Pillow warns of is either decoded all the same or reported as a problem.
+        warnings.simplefilter("ignore")
+        return list(in_parallel(look, paths))
+
+
+def examine(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Reads and decodes one file, and says what it is or why it cannot be used.
+
+    Args:
+        path: The file.
+        max_pixels: An image of more pixels is not decoded.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Photo("", "not a file: reading it could take for ever")
+        if status.st_size > _LARGEST_HEADER + _BYTES_PER_PIXEL * max_pixels:
+            return Photo("", f"too large: {status.st_size:,} bytes")
+        contents = path.read_bytes()
+    except FileNotFoundError:
+        return Photo("", "missing: there is no such file")
+    except OSError as error:
+        return Photo("", f"unreadable: {error.strerror or error}")
+    sha256 = hashlib.sha256(contents).hexdigest()
+    if not contents:
+        return Photo(sha256, "empty: 0 bytes")
+    try:
+        return _look(contents, sha256, max_pixels)
+    except Image.DecompressionBombError:
+        return Photo(sha256, f"too large: more than {max_pixels:,} pixels")
+    except MemoryError:
+        return Photo(sha256, "too large: not enough memory to decode it")
+    # Pillow's plugins answer damaged bytes with almost any exception.
+    except Exception as error:
+        return Photo(sha256, _reason(contents, error))
+
+
+def decode(path: Path) -> npt.NDArray[np.uint8]:
+    """The pixels of a file: upright, on black where transparent, 16 bits scaled to 8.
+
+    Returns:
+        uint8 (h, w, 1) if the file is greyscale, otherwise (h, w, 3).
+
+    Raises:
+        StudyError: It can no longer be decoded, although it once could.
+    """
+    try:
+        image = open_image(path)
+    except Exception as error:
+        raise StudyError(
+            f'"{path}" could be read when the folder was looked at and no longer can '
+            f"({type(error).__name__}: {error}); bring it back, or begin anew without it"
+        ) from error
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def open_image(path: Path) -> Image.Image:
+    """The file as an upright Pillow image of mode L or RGB."""
+    with _opened(path) as image, _room_for(image):
+        upright = _upright(image)
+        return to_color(upright, "greyscale" if _is_grey(upright) else "rgb")
+
+
+class Photos(Sequence[npt.NDArray[np.uint8]]):
+    """Image files as a sequence of uint8 arrays, each decoded when it is asked for.
+
+    Iterating decodes a few images ahead on all cores; memory holds no more than those.
+
+    Args:
+        paths: The files, every one of which ``examine`` found usable.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+
+    def __repr__(self) -> str:
+        return f"Photos({len(self._paths)} files)"
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Photos: ...
+
+    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8] | Photos:
+        if isinstance(index, slice):
+            return Photos(self._paths[index])
+        return decode(self._paths[index])
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+        return in_parallel(decode, self._paths)
+
+
+def in_parallel(function: Callable[[_In], _Out], values: Iterable[_In]) -> Iterator[_Out]:
+    """What ``map`` answers, a few values ahead in threads: Pillow and hashing free the lock."""
+    num_threads = os.cpu_count() or 1
+    waiting: deque[Future[_Out]] = deque()
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="autosearch-photos")
+    try:
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > 4 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _opened(file: Path | io.BytesIO) -> Image.Image:
+    Image.init()  # Until then Pillow knows only some of the formats, and trips over the others.
+    return Image.open(file, formats=_FORMATS)
+
+
+def _room_for(image: Image.Image) -> AbstractContextManager[object]:
+    return _large if image.width * image.height > _LARGE_PIXELS else nullcontext()
+
+
+def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
+    with _opened(io.BytesIO(contents)) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            return Photo(
+                sha256, f"too large: {width} × {height} pixels, more than {max_pixels:,} in all"
+            )
+        is_png = image.format == "PNG"
+        with _room_for(image):
+            image.load()
+            plain = image if image.mode in ("L", "RGB") else to_color(image, "rgb")
+            small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")
+        mode, exif = image.mode, _exif(image)
+    if is_png:
+        with Image.open(io.BytesIO(contents), formats=("PNG",)) as again:
+            again.verify()  # Decoding alone overlooks wrong checksums.
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    if orientation in _TURNS:
+        small = small.transpose(_TURNS[orientation])
+    if orientation in (5, 6, 7, 8):
+        width, height = height, width
+    luma = small.resize((18, 16), Image.Resampling.BOX).tobytes()
+    return Photo(sha256, None, width, height, mode, luma, *_taken(exif))
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _exif(image: Image.Image) -> Any:
+    try:
+        return image.getexif()
+    except Exception:  # Damaged EXIF makes no damaged picture.
+        return Image.Exif()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = _TURNS.get(_exif(image).get(ExifTags.Base.Orientation, 1))
+    if turn is None:
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # It turns the pixels, then fails to write damaged EXIF back.
+        return image.transpose(turn)
+
+
+def _taken(exif: Any) -> tuple[float | None, str]:
+    try:
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        text = str(details.get(ExifTags.Base.DateTimeOriginal, "")).strip("\x00 ")
+        camera = " ".join(
+            str(exif.get(tag, "")).strip("\x00 ")
+            for tag in (ExifTags.Base.Make, ExifTags.Base.Model)
+        ).strip()
+        taken = datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+        return (taken - datetime(1970, 1, 1)).total_seconds(), camera
+    except Exception:  # Absent or damaged; either way there is no time to go by.
+        return None, ""
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in _GREY_MODES or image.mode.startswith("I")
+
+
+def _reason(contents: bytes, error: Exception) -> str:
+    if not contents.startswith(_MAGIC):
+        return "not an image: its contents are of no image format"
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        text = "it begins like an image and cannot be read as one"
+    if isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(contents):
+        return f"truncated: the file ends too early ({text})"
+    return f"damaged: {text}"
+
+
+def _ends_early(contents: bytes) -> bool:
+    """Whether a broken file lacks what its format ends with, or is shorter than it says."""
+    size = len(contents)
+    if contents.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in contents[-64:]
+    if contents.startswith(b"\x89PNG"):
+        return b"IEND" not in contents[-64:]
+    if contents.startswith(b"GIF8"):
+        return not contents.rstrip(b"\0").endswith(b";")
+    if contents.startswith(b"RIFF"):
+        return size < 8 + int.from_bytes(contents[4:8], "little")
+    if contents.startswith(b"BM"):
+        return size < int.from_bytes(contents[2:6], "little")
+    return size <= int.from_bytes(contents[4:8], "little" if contents[:1] == b"I" else "big")
