@@ -39,7 +39,7 @@ study = Study(
         augmentation=Augmentation(
             horizontal_flip=[False, True], shift=[0.0, 0.1], zoom=[0.0, 0.2], brightness=[0.0, 0.2]
         ),
-        weighting=ClassWeighting(method=["none", "balanced", "effective_number"]),
+        weighting=ClassWeighting(method=["none", "balanced", "oversample", "logit_adjustment"]),
         training=Training(
             epochs=30,
             optimizer=["adam", "sgd"],
@@ -50,7 +50,7 @@ study = Study(
         ),
         quantization=Quantization("float32", "dynamic_int8", "int8"),
     ),
-    objectives=[maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")],
+    objectives=[maximize("balanced_accuracy"), minimize("size_bytes"), minimize("latency_ms")],
     constraints=[at_most("size_bytes", 200_000)],
     budget=Budget(trials=30),
 )

@@ -212,7 +212,7 @@ def _about_balance(report: dict[str, Any]) -> _Advice:
     if ratio >= _UNBALANCED:
         yield (
             "metric",
-            "Judge candidates by balanced accuracy, not by accuracy.",
+            'Search for maximize("balanced_accuracy"), not for accuracy.',
             f"{counts} ({ratio:.1f} : 1), so accuracy rewards neglecting the rare classes.",
         )
     else:
@@ -224,7 +224,7 @@ def _about_balance(report: dict[str, Any]) -> _Advice:
     if ratio >= _VERY_UNBALANCED:
         yield (
             "class_weighting",
-            'Search ClassWeighting(method=["none", "balanced", "effective_number"]).',
+            'Search ClassWeighting(method=["none", "balanced", "oversample", "logit_adjustment"]).',
             f"{counts} ({ratio:.1f} : 1), so unweighted training sees the rare class seldom.",
         )
     if classes[rarest] < _FEW_IN_A_CLASS:
