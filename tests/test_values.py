@@ -41,6 +41,11 @@ def test_a_violation_is_positive_exactly_above_the_bound(bound, value):
     assert math.isfinite(violation)
 
 
+def test_a_violation_is_relative_to_its_bound():
+    assert at_most("size_bytes", 100).violation(150) == 0.5
+    assert at_most("loss", 0.1).violation(0.3) == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
 def test_what_is_not_to_be_had_breaks_a_bound(value):
     assert at_most("memory_bytes", 10).violation(value) > 0

@@ -82,11 +82,13 @@ def duration(seconds: float) -> str:
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str) -> None:
     """A table in which no figure is cut off: on a narrow terminal the last columns are left out."""
+    if not rows:
+        return
     # A column in which nothing stands says nothing.
     columns = {
         key: heading
         for key, heading in columns.items()
-        if not rows or any(row.get(key) not in (None, "") for row in rows)
+        if any(row.get(key) not in (None, "") for row in rows)
     }
     cells = {key: [figure(key, row.get(key)) for row in rows] for key in columns}
     widths = {key: max(map(len, [columns[key], *cells[key]])) + 2 for key in columns}

@@ -107,7 +107,7 @@ def trials(
 
     Example: autosearch trials digits --format json
     """
-    from autosearch.cli.output import emit
+    from autosearch.cli.output import emit, say
     from autosearch.search.runner import open_study
     from autosearch.store.view import records
 
@@ -134,6 +134,8 @@ def trials(
         "parameters": "parameters",
         "why": "why it ended early",
     }
+    if not rows:
+        say(f'Study "{study}" has no trials yet.')
     fields = [
         "number", "state", "config", "started_at", "duration_s", "error", "finished_at",
         "attempt", "parameters", "macs", "violations", "stage_seconds", "facts", "traceback",
@@ -172,11 +174,10 @@ def print_front(view: StudyView, output_format: OutputFormat, *, target: str | N
     for row in rows:
         low, high = row["accuracy_low"], row["accuracy_high"]
         row["interval"] = f"{low:.3f}–{high:.3f}" if low is not None and high is not None else None
-    columns = {
-        key: heading
-        for key, heading in [*_FRONT_COLUMNS.items(), *((key, key) for key in others)]
-        if any(row.get(key) is not None for row in rows)
-    }
+    # What a training measures besides would make the table wider than any terminal.
+    asked = [o.metric for o in view.objectives] + [c.metric for c in view.constraints]
+    is_own = view.definition["evaluator"] is not None
+    columns = {**_FRONT_COLUMNS, **{key: key for key in others if is_own or key in asked}}
     if rows or output_format is not OutputFormat.TABLE:
         noun = "candidate" if len(rows) == 1 else "candidates"
         goals = ", ".join(map(str, view.objectives))

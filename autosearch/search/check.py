@@ -107,7 +107,9 @@ class _Sketch:
             raise InfeasibleTrial
         return feasible
 
-    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
+    def report(
+        self, epoch: float | None = None, step: int | None = None, **metrics: float | None
+    ) -> None:
         seconds = metrics.get("seconds")
         if seconds is not None:
             self.epoch_seconds.append(seconds)

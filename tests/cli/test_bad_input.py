@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import autosearch
 from autosearch.cli.main import app
 
 HEAD = """
@@ -42,16 +43,18 @@ def one_line(finished, code):
     ],
     ids=["empty", "syntax", "import", "objective", "range", "space", "keyword"],
 )  # fmt: skip
-def test_a_faulty_study_file(cli, tmp_path, text, sentence):
+def test_a_faulty_study_file(autosearch_here, tmp_path, text, sentence):
     path = tmp_path / "study.py"
     path.write_text(text)
-    finished = cli("run", path, "--storage", f"sqlite:///{tmp_path / 'x.db'}")
+    finished = autosearch_here("run", path, "--storage", f"sqlite:///{tmp_path / 'x.db'}")
     assert sentence in one_line(finished, 2)
     assert not (tmp_path / "x.db").exists()
 
 
-def test_a_missing_study_file(cli, tmp_path):
-    assert "there is no study file" in one_line(cli("run", tmp_path / "none.py"), 2)
+def test_a_missing_study_file(autosearch_here, tmp_path):
+    for command in ("run", "check"):
+        finished = autosearch_here(command, tmp_path / "none.py")
+        assert "there is no study file" in one_line(finished, 2)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,9 @@ def test_a_missing_study_file(cli, tmp_path):
         (("front", "tiny", "--target", "moon"), 2, 'measured on "moon"; expected one of: host'),
     ],
 )
-def test_what_is_not_there_is_named(searched, words, code, sentence):
-    assert sentence in one_line(searched.autosearch(*words), code)
+def test_what_is_not_there_is_named(searched, autosearch_here, words, code, sentence):
+    finished = autosearch_here(*words, "--storage", searched.storage)
+    assert sentence in one_line(finished, code)
 
 
 @pytest.mark.parametrize(
@@ -76,25 +80,72 @@ def test_what_is_not_there_is_named(searched, words, code, sentence):
         ("nonsense://x", "is not a database URL"),
     ],
 )
-def test_a_database_that_cannot_be_used(cli, url, sentence, tmp_path):
-    finished = cli("front", "tiny", "--storage", url, cwd=tmp_path)
+def test_a_database_that_cannot_be_used(autosearch_here, url, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished = autosearch_here("front", "tiny", "--storage", url)
     assert sentence in one_line(finished, 2 if "there is no" in finished.stderr else 1)
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_server_that_is_not_there(cli):
-    finished = cli("studies", "--storage", "postgresql://nobody@127.0.0.1:1/none")
-    one_line(finished, 1)
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://x"])
+def test_a_server_that_is_not_there(autosearch_here, url):
+    """Without its driver too: the sentence then says what to install."""
+    said = one_line(autosearch_here("studies", "--storage", url), 1)
+    assert "postgresql://" in said
 
 
-def test_verify_of_a_folder_that_is_no_bundle(cli, tmp_path):
-    assert "it is not a bundle" in one_line(cli("verify", tmp_path), 1)
-    assert "there is no folder" in one_line(cli("verify", tmp_path / "none"), 2)
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("front",), "missing argument 'STUDY'; see: autosearch front --help"),
+        (("fronts", "tiny"), "no such command 'fronts'"),
+        (("front", "tiny", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv'"),
+        (("front", "tiny", "--best"), "no such option: --best; see: autosearch front --help"),
+        (("run", "study.py", "--trials", "0"), "greater than or equal to 1"),
+        (("export", "tiny"), "missing option '--output'"),
+    ],
+)
+def test_a_misused_command(autosearch_here, words, sentence):
+    assert sentence in one_line(autosearch_here(*words), 2)
 
 
-def test_debug_shows_the_traceback(cli, tmp_path):
-    finished = cli("--debug", "run", tmp_path / "none.py")
+def test_verify_of_a_folder_that_is_no_bundle(autosearch_here, tmp_path):
+    assert "it is not a bundle" in one_line(autosearch_here("verify", tmp_path), 1)
+    assert "there is no folder" in one_line(autosearch_here("verify", tmp_path / "none"), 2)
+
+
+@pytest.mark.parametrize("words", [("--debug", "run", "none.py"), ("run", "none.py", "--debug")])
+def test_debug_shows_the_traceback(autosearch_here, words):
+    finished = autosearch_here(*words)
     assert finished.returncode == 2
     assert "Traceback" in finished.stderr
+    assert finished.stderr.splitlines()[-1].startswith("autosearch: there is no study file")
+
+
+def test_no_word_is_a_request_for_help(autosearch_here):
+    ended = autosearch_here()
+    assert ended.returncode == 0
+    assert "Usage: autosearch [OPTIONS] COMMAND" in ended.stdout
+
+
+def test_the_version_is_the_packages(autosearch_here):
+    assert autosearch_here("--version").stdout == f"autosearch {autosearch.__version__}\n"
+
+
+def test_a_fault_of_ours_is_one_line_too(autosearch_here, tmp_path):
+    (tmp_path / "study.py").write_text(
+        HEAD
+        + """
+class Broken(Digits):
+    def definition(self):
+        raise RuntimeError("out of order")
+"""
+        + STUDY.format("", "maximize('accuracy')").replace("Digits()", "Broken()")
+    )
+    ended = autosearch_here("run", tmp_path / "study.py", "--storage", tmp_path / "x.db")
+    assert one_line(ended, 1) == (
+        "autosearch: RuntimeError: out of order; see where with --debug\n"
+    )
 
 
 def test_help_answers_without_loading_what_it_does_not_need():

@@ -30,6 +30,18 @@ def trials(searched):
     return json.loads(searched.autosearch("trials", "tiny", "--format", "json").stdout)
 
 
+@pytest.fixture
+def listing(searched, autosearch_here):
+    """What a command prints of the study, run in this process."""
+
+    def listing(*words):
+        ended = autosearch_here(*words, "--storage", searched.storage)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    return listing
+
+
 def test_run_prints_the_front(searched, front):
     for row in front:
         assert row["candidate"] in searched.printed
@@ -39,7 +51,7 @@ def test_run_prints_the_front(searched, front):
 def test_the_front_as_json_has_its_keys_and_whole_numbers(front):
     assert front
     for row in front:
-        assert list(row) == FRONT_KEYS
+        assert list(row)[: len(FRONT_KEYS)] == FRONT_KEYS
         assert row["target"] == "host"
         assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
         assert row["latency_p90_ms"] >= row["latency_ms"] > 0
@@ -47,10 +59,10 @@ def test_the_front_as_json_has_its_keys_and_whole_numbers(front):
             assert type(row[key]) is int
 
 
-def test_the_front_as_csv_has_the_same_rows(searched, front):
-    text = searched.autosearch("front", "tiny", "--format", "csv").stdout
+def test_the_front_as_csv_has_the_same_rows(listing, front):
+    text = listing("front", "tiny", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert list(rows[0]) == FRONT_KEYS
+    assert list(rows[0]) == list(front[0])
     assert [row["candidate"] for row in rows] == [row["candidate"] for row in front]
 
 
@@ -112,22 +124,35 @@ def test_the_arena_is_measured_where_the_microcontroller_runtime_runs_the_file(s
         assert ("memory_bytes" in row.reasons) != (row.memory_bytes > 0)
 
 
-def test_show_tells_everything_about_a_candidate(searched, front):
+def test_show_tells_everything_about_a_candidate(listing, front):
     name = front[0]["candidate"]
-    shown = json.loads(searched.autosearch("show", "tiny", name, "--format", "json").stdout)
+    shown = json.loads(listing("show", "tiny", name, "--format", "json"))
     assert shown["size_bytes"] == front[0]["size_bytes"]
     assert len(shown["epochs"]) == 2
     assert shown["target_description"]["threads"] == 1
-    assert "training/learning_rate" in searched.autosearch("show", "tiny", name).stdout
+    lines = listing("show", "tiny", name).splitlines()
+    assert lines[0] == f"Candidate {name} of tiny"
+    assert ["size_bytes", f"{front[0]['size_bytes']:,}"] in [line.split() for line in lines]
+    assert any(line.startswith("  training/learning_rate") for line in lines)
 
 
-def test_studies_lists_the_study(searched):
-    (row,) = json.loads(searched.autosearch("studies", "--format", "json").stdout)
+def test_studies_lists_the_study(listing):
+    (row,) = json.loads(listing("studies", "--format", "json"))
     assert (row["study"], row["counted"], row["budget"]) == ("tiny", 5, 5)
 
 
-def test_running_the_finished_study_again_adds_nothing(searched):
+def test_running_the_finished_study_again_adds_nothing(searched, listing):
     finished = searched.autosearch("run", searched.study_file)
     assert finished.returncode == 0
-    (row,) = json.loads(searched.autosearch("studies", "--format", "json").stdout)
+    (row,) = json.loads(listing("studies", "--format", "json"))
     assert row["counted"] == 5
+
+
+def test_trials_as_a_table_says_why_a_trial_ended_early(listing, trials):
+    heading, *lines = listing("trials", "tiny").splitlines()
+    assert heading.split()[:2] == ["trial", "state"]
+    for line, trial in zip(lines, trials, strict=True):
+        assert line.split()[:2] == [str(trial["number"]), trial["state"]]
+        assert ("breaks size_bytes ≤ 30000" in line) == (trial["state"] == "infeasible")
+        if trial["epochs"]:
+            assert f"{max(epoch['accuracy'] for epoch in trial['epochs']):.3f}" in line

@@ -1,7 +1,10 @@
 """Runs as a person meets them: interrupted, without a result, tried out, deleted."""
 
+import csv
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,7 +105,7 @@ def wait_for(condition, process, seconds=60):
     raise AssertionError(f"it did not come to that in {seconds} s: {process.communicate()}")
 
 
-def test_a_bound_of_one_byte_trains_nothing_and_says_so(cli, tmp_path):
+def test_a_bound_of_one_byte_trains_nothing_and_says_so(cli, autosearch_here, tmp_path):
     study_file = small(tmp_path, constraints="[at_most('size_bytes', 1)]")
     storage = ("--storage", f"sqlite:///{tmp_path / 'x.db'}")
     finished = cli("run", study_file, *storage)
@@ -112,7 +115,8 @@ def test_a_bound_of_one_byte_trains_nothing_and_says_so(cli, tmp_path):
         "Nothing is feasible: none of 2 trials keeps size_bytes ≤ 1. "
         "Loosen the constraint, or make the space smaller."
     )
-    for trial in json.loads(cli("trials", "small", *storage, "--format", "json").stdout):
+    listed = autosearch_here("trials", "small", *storage, "--format", "json")
+    for trial in json.loads(listed.stdout):
         assert (trial["state"], trial["epochs"]) == ("infeasible", [])
         assert "train" not in trial["stage_seconds"]
 
@@ -216,20 +220,21 @@ def test_a_database_that_cannot_be_written_is_named(table, autosearch_here, tmp_
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_no_line_of_a_front_is_cut_off_on_a_narrow_terminal(searched, width):
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width), "TERM": "dumb"}
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width), "TERM": "xterm"}
     finished = searched.autosearch("front", "tiny", env=environment)
-    table = finished.stdout.splitlines()[3:]
-    assert max(map(len, table)) <= width
+    heading, *table = re.sub(r"\x1b\[\d+m", "", finished.stdout).splitlines()[3:]
+    assert heading.startswith("candidate")
+    assert max(map(len, [heading, *table])) <= width
     assert all(line.split()[0].partition("-")[0].isdigit() for line in table)
     assert "Too narrow for: " in finished.stderr
     assert "arena bytes" in finished.stderr or "MACs" in finished.stderr
 
 
-def test_nothing_but_data_is_on_standard_output(searched):
+def test_nothing_but_data_is_on_standard_output(searched, autosearch_here):
+    storage = ("--storage", searched.storage)
     for words in (("front", "tiny"), ("trials", "tiny"), ("studies",), ("models",)):
-        for output_format in ("json", "csv"):
-            finished = searched.autosearch(*words, "--format", output_format)
-            assert finished.returncode == 0
-            if output_format == "json":
-                assert isinstance(json.loads(finished.stdout), list)
-            assert "INFO" not in finished.stderr
+        ended = autosearch_here(*words, *storage, "--format", "json")
+        assert ended.returncode == 0
+        rows = json.loads(ended.stdout)
+        ended = autosearch_here(*words, *storage, "--format", "csv")
+        assert len(list(csv.DictReader(io.StringIO(ended.stdout)))) == len(rows)

@@ -83,9 +83,8 @@ def test_the_front_of_many_look_ups_is_the_one_by_brute_force(storage, objective
     assert set(view.front_frame()["candidate"]) == expected
     assert len(expected) > 3
     worst = {"accuracy": -1.0, "size_bytes": 1e4, "latency_ms": 20.0}
-    assert view.hypervolume(worst) == pytest.approx(
-        sampled_volume(frame, objectives, worst), rel=0.05
-    )
+    volume = sampled_volume(frame, objectives, worst)
+    assert view.hypervolume(worst) == pytest.approx(volume, rel=0.05)
     assert view.hypervolume([worst[o.metric] for o in objectives]) == view.hypervolume(worst)
     with pytest.raises(ValueError, match="give one for each of: accuracy"):
         view.hypervolume([0.0])
@@ -269,10 +268,12 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(storage):
             return {**answer, "accuracy": float("nan")}
         if trial.number == 3:
             raise MemoryError("no room")
+        if trial.number == 4:
+            raise SystemExit(2)
         return answer
 
     view = autosearch.run(make_study(sometimes_fails, trials=6), storage=storage)
-    assert view.progress().counts == {TrialState.COMPLETE: 6, TrialState.FAILED: 2}
+    assert view.progress().counts == {TrialState.COMPLETE: 6, TrialState.FAILED: 3}
     trials = view.trials_frame().set_index("number")
     assert "accuracy is nan" in trials["error"][1]
     assert trials["error"][3] == "MemoryError: no room"
@@ -426,6 +427,15 @@ def test_a_sampler_of_the_users_own_is_used_as_it_is(storage):
     )
     frame = autosearch.run(study, storage=storage).candidates_frame()
     assert sorted(frame["x"]) == [1, 2, 3]
+
+
+def test_a_grid_that_is_used_up_ends_the_run(storage):
+    study = make_study(
+        lambda trial: (trial.suggest_int("x", 1, 3),),
+        objectives=(minimize("x"),),
+        sampler=optuna.samplers.GridSampler({"x": [1, 2, 3]}),
+    )
+    assert autosearch.run(study, storage=storage).progress().counts == {TrialState.COMPLETE: 3}
 
 
 def test_a_row_that_optuna_was_not_told_of_is_told_on_the_next_run(storage, tmp_path):
