@@ -27,13 +27,14 @@ study = Study(
             blocks_per_stage=(1, 2),
             kernel_size=[3, 5],
             block=["plain", "separable", "residual", "inverted_residual"],
+            expansion=2,
             attention=["none", "squeeze_excite"],
             dropout=(0.0, 0.3),
         ),
         # A fraction of the image's side.
         augmentation=Augmentation(shift=[0.0, 0.05]),
         training=Training(
-            epochs=20,
+            epochs=15,
             optimizer=["adam", "sgd"],
             learning_rate=Range(2e-3, 3e-2, log=True),
             schedule=["constant", "cosine"],

@@ -35,6 +35,7 @@ __all__ = ["SCHEMES", "is_fully_integer", "quantize", "quantize_all", "strip_nam
 SCHEMES: tuple[str, ...] = ("float32", "float16", "dynamic_int8", "int8", "int16x8")
 """The quantization schemes, from the widest weights to the narrowest."""
 
+_SMALLEST_RANGE = 1e-6
 _STATIC_SCHEMES = ("int8", "int16x8")
 _SIGNATURE = "serving_default"
 _INPUT_NAME = "image"
@@ -202,18 +203,32 @@ def _calibrate(named: bytes, calibration: npt.NDArray[np.uint8]) -> _Ranges:
             )
             images = [{_INPUT_NAME: image[np.newaxis].astype(np.float32)} for image in calibration]
             worker.calibrate({_SIGNATURE: images}, recipes.RecipeManager())
-            ranges: _Ranges = dict(worker.get_model_qsvs())
+            measured: _Ranges = dict(worker.get_model_qsvs())
         except Exception as error:
             raise ConversionError(
                 f"ai-edge-quantizer cannot calibrate this network on {len(calibration)} images: "
                 f"{_sentence(error)}"
             ) from error
+    ranges = {name: _with_a_width(extremes) for name, extremes in measured.items()}
     # Every pixel value is possible, whatever the sample holds: scale 1 and zero point 0 in uint8.
     ranges[_INPUT_NAME] = {
         "min": np.zeros(1, dtype=np.float32),
         "max": np.full(1, 255, dtype=np.float32),
     }
     return ranges
+
+
+def _with_a_width(extremes: Mapping[str, Any]) -> dict[str, Any]:
+    """The extremes of an activation, or -1 and 1 if it hardly moves.
+
+    A layer whose units are all dead gives zeros. Their range would make a scale of 1e-14, with
+    which LiteRT corrupts its memory while preparing the file; any scale holds a zero.
+    """
+    largest = max(float(np.max(np.abs(extremes["min"]))), float(np.max(np.abs(extremes["max"]))))
+    if largest >= _SMALLEST_RANGE:
+        return dict(extremes)
+    ones = np.ones_like(np.asarray(extremes["max"], dtype=np.float32))
+    return {**extremes, "min": -ones, "max": ones}
 
 
 def _recipe(scheme: str) -> list[dict[str, Any]]:

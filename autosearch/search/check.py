@@ -22,7 +22,7 @@ __all__ = ["CheckReport", "check_study"]
 _NUM_CONFIGURATIONS = 20
 _SECONDS_FOR_SAMPLING = 40.0
 _NUM_EPOCHS = 3
-_NUM_IMAGES = 512
+_NUM_IMAGES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -211,5 +212,7 @@ def _exit_text(returncode: int) -> str:
 
 
 def _last_line(log_file: Path) -> str:
+    """The last words of a worker, without what TensorFlow logs when it starts."""
     lines = log_file.read_text(errors="replace").strip().splitlines()
-    return f": {lines[-1][:200]}" if lines else ""
+    words = [line for line in lines if not re.match(r"[IW]\d{4} |WARNING: All log", line)]
+    return f": {words[-1][:200]}" if words else ""

@@ -163,6 +163,22 @@ def test_sums_of_int16x8_take_any_scale():
     assert measure_arena(file).memory_bytes is not None
 
 
+def test_a_network_whose_units_are_all_dead_is_quantized_and_runs():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(8, 3, activation="relu", name="dying")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(x))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+    weights = random_weights(model, 0)
+    weights[1][:] = -100.0  # the biases of the first convolution: nothing passes its ReLU
+    weights[3][:] = 0.0
+    float_file = to_tflite(model, weights=weights)
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+    expected = TFLiteModel(float_file).predict(images)
+    for scheme in ("int8", "int16x8"):
+        file = quantize(float_file, scheme, images)
+        np.testing.assert_allclose(TFLiteModel(file).predict(images), expected, atol=0.01)
+
+
 def test_quantized_files_stay_near_the_float_file(case):
     expected = TFLiteModel(case.files["float32"]).predict(case.images)
     tolerance = {"float16": 0.002, "dynamic_int8": 0.1, "int8": 0.12, "int16x8": 0.06}
