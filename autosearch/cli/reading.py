@@ -110,6 +110,7 @@ def trials(
     from autosearch.cli.output import emit, say
     from autosearch.search.runner import open_study
     from autosearch.store.view import records
+    from autosearch.values import TrialState
 
     view = open_study(study, storage=storage, artifacts=artifacts)
     rows = records(view.trials_frame())
@@ -124,7 +125,9 @@ def trials(
         row["best_accuracy"] = max(known, default=None)
         seconds = row["duration_s"]
         row["seconds"] = seconds if seconds is None else float(f"{seconds:.3g}")
-        row["why"] = row["error"] or _over(row["violations"])
+        # A complete trial's figures are those of one scheme, and another one may be feasible.
+        is_infeasible = row["state"] == TrialState.INFEASIBLE
+        row["why"] = row["error"] or (_over(row["violations"]) if is_infeasible else None)
     columns = {
         "number": "trial",
         "state": "state",

@@ -27,7 +27,12 @@ from autosearch import errors
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.engine import Engine
 from autosearch.search.process import Order, Report, read_report
-from autosearch.search.worker import MAX_FAILURES_AT_START, MAX_FAILURES_IN_A_ROW, Outcome
+from autosearch.search.worker import (
+    MAX_FAILURES_AT_START,
+    MAX_FAILURES_IN_A_ROW,
+    Limits,
+    Outcome,
+)
 from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.view import StudyView
 from autosearch.values import TrialState
@@ -83,7 +88,9 @@ class Supervisor:
             KeyboardInterrupt: After the worker has ended and its trial was put back.
         """
         self._engine.recover(self._recorder, self._view, reason="an earlier run was cut off")
-        while True:
+        # A worker takes seconds to load TensorFlow: none is started for nothing.
+        limits = Limits(**self._order.limits)
+        while not limits.are_reached(self._view.progress()):
             with tempfile.TemporaryDirectory(prefix="autosearch-") as folder:
                 report = self._run_worker(Path(folder))
             if report.error_class is not None:

@@ -24,7 +24,7 @@ from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTri
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
-from autosearch.store.view import StudyView
+from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
@@ -54,6 +54,15 @@ class Limits:
     total_epochs: int | None = None
     deadline: float | None = None
     memory_bytes: int | None = None
+
+    def are_reached(self, progress: Progress) -> bool:
+        """Whether a study that is so far has nothing left to do."""
+        trials, epochs, deadline = self.counted_trials, self.total_epochs, self.deadline
+        return (
+            (trials is not None and progress.num_counted >= trials)
+            or (epochs is not None and progress.num_epochs >= epochs)
+            or (deadline is not None and time.time() >= deadline)
+        )
 
 
 class Outcome:
@@ -132,17 +141,9 @@ class Worker:
     def _reason_to_end(self) -> str | None:
         if self._should_stop():
             return Outcome.INTERRUPTED
-        if self._engine.is_exhausted:
+        if self._engine.is_exhausted or self._limits.are_reached(self._view.progress()):
             return Outcome.DONE
-        limits = self._limits
-        progress = self._view.progress()
-        if limits.counted_trials is not None and progress.num_counted >= limits.counted_trials:
-            return Outcome.DONE
-        if limits.total_epochs is not None and progress.num_epochs >= limits.total_epochs:
-            return Outcome.DONE
-        if limits.deadline is not None and time.time() >= limits.deadline:
-            return Outcome.DONE
-        bound = limits.memory_bytes
+        bound = self._limits.memory_bytes
         if bound is not None and psutil.Process().memory_info().rss > bound:
             return Outcome.OUTGROWN
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,10 @@ class Database:
 
     def _migrate(self) -> None:
         config = _alembic_config()
+        if self.path is not None:
+            # Where no file can be made, a lock would wait for one in vain.
+            with tempfile.TemporaryFile(dir=self.path.absolute().parent):
+                pass
         with self.exclusive():
             if _current_revision(self._engine) == _head_revision(config):
                 return
@@ -255,8 +260,8 @@ def _explained(url: URL) -> Iterator[None]:
             f'database "{shown}" cannot be used ({reason}); '
             "check that it can be reached and written, or name another with --storage"
         ) from error
-    except PermissionError as error:
+    except OSError as error:
         raise StorageError(
-            f'"{error.filename}" cannot be written; make its folder writable, '
-            "or name another database with --storage"
+            f'database "{url.render_as_string(hide_password=True)}" cannot be written '
+            f"({error.strerror or error}); make its folder writable, or name another with --storage"
         ) from error
