@@ -15,10 +15,29 @@ import numpy.typing as npt
 
 from autosearch.errors import DefinitionError
 
-__all__ = ["SPLITS", "Dataset", "Images", "Labels", "check_split", "dataset_from_definition"]
+__all__ = [
+    "SPLITS",
+    "SPLIT_NAMES",
+    "Dataset",
+    "Images",
+    "Labels",
+    "check_split",
+    "dataset_from_definition",
+]
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
 """A search trains on the first, compares on the second and never reads the third."""
+
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What users call a split in folders and tables, in lower case, and which one that is."""
 
 Images: TypeAlias = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
 """uint8 images (h, w, c), c being 1 or 3: one array (n, h, w, c), or a sequence of any sizes."""

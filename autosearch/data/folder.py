@@ -8,21 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autosearch.data.dataset import SPLIT_NAMES
 from autosearch.data.files import FileDataset, Listing, Source
 from autosearch.data.photos import IMAGE_SUFFIXES, MAX_PIXELS
 from autosearch.errors import DefinitionError, NotFoundError
 
 __all__ = ["ImageFolder"]
-
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class ImageFolder(FileDataset):
@@ -124,7 +115,7 @@ class ImageFolder(FileDataset):
                     path=root.joinpath(*parts),
                     shown=shown,
                     label=parts[depth - 1],
-                    split=_SPLIT_NAMES[parts[0].lower()] if has_splits else None,
+                    split=SPLIT_NAMES[parts[0].lower()] if has_splits else None,
                     groups=self._groups(shown),
                 )
             )
@@ -148,7 +139,7 @@ class ImageFolder(FileDataset):
 
 def _are_splits(folders: set[str]) -> bool:
     """Whether the folders are train, val and test: one of each at most, train among them."""
-    splits = [_SPLIT_NAMES.get(name.lower()) for name in folders]
+    splits = [SPLIT_NAMES.get(name.lower()) for name in folders]
     return None not in splits and "train" in splits and len(set(splits)) == len(splits)
 
 

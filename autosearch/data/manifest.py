@@ -7,22 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autosearch.data.dataset import SPLIT_NAMES
 from autosearch.data.files import FileDataset, Listing, Source
 from autosearch.data.photos import MAX_PIXELS
 from autosearch.errors import DefinitionError, NotFoundError
 
 __all__ = ["Manifest"]
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-    "": None,
-}
 _OWN_COLUMNS = ("path", "label", "split")
 
 
@@ -96,7 +87,7 @@ class Manifest(FileDataset):
         for number, row in enumerate(rows, start=1):
             shown, label = row["path"], row["label"]
             split = row.get("split", "").lower()
-            if split not in _SPLITS:
+            if split and split not in SPLIT_NAMES:
                 raise DefinitionError(
                     f'row {number} of "{self.path}" has the split "{row["split"]}"; expected '
                     "train, validation or test, or nothing"
@@ -114,7 +105,7 @@ class Manifest(FileDataset):
                     path=self.path.parent / shown,
                     shown=shown,
                     label=label,
-                    split=_SPLITS[split],
+                    split=SPLIT_NAMES[split] if split else None,
                     groups={c: row[c] for c in columns if c not in _OWN_COLUMNS},
                     problem=problem,
                 )
