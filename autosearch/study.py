@@ -18,9 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
-from autosearch.values import MEASURED_METRICS, Budget, Constraint, Objective, Target
+from autosearch.values import (
+    MEASURED_METRICS,
+    QUALITY_METRICS,
+    Budget,
+    Constraint,
+    CrossValidation,
+    Objective,
+    Target,
+)
 
 __all__ = ["Study", "changes", "load_study_file"]
+
+_NO_IDENTITY = ("budget", "cross_validation")
+"""What may change between two runs of a study: no trial goes otherwise for it."""
 
 
 class Study(BaseModel):
@@ -41,6 +52,8 @@ class Study(BaseModel):
         target: Where the model will run.
         sampler: ``"tpe"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``, ``"gp"``, or any
             ``optuna.samplers.BaseSampler``.
+        cross_validation: How the best trials are judged again where few images judge; None to
+            leave it at the search's own figures.
 
     Raises:
         DefinitionError: With every fault of the definition, a line each.
@@ -71,6 +84,7 @@ class Study(BaseModel):
     budget: Budget = Budget(trials=100)
     target: Target = Target("host")
     sampler: Any = "tpe"
+    cross_validation: CrossValidation | None = CrossValidation()
 
     _source_file: Path | None = PrivateAttr(default=None)
 
@@ -127,6 +141,13 @@ class Study(BaseModel):
         return faults
 
     @property
+    def quality_objective(self) -> Objective | None:
+        """The first objective that tells how well a file classifies; None for a user's function."""
+        if self.evaluator is not None:
+            return None
+        return next((o for o in self.objectives if o.metric in QUALITY_METRICS), None)
+
+    @property
     def source_file(self) -> Path | None:
         """The file that it was loaded from, by ``load_study_file``."""
         return self._source_file
@@ -160,6 +181,9 @@ class Study(BaseModel):
             "sampler": self.sampler
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},
+            "cross_validation": self.cross_validation.model_dump(mode="json")
+            if self.cross_validation is not None
+            else None,
         }
         # As the database gives it back: lists for tuples, or a comparison would see changes.
         as_stored: dict[str, Any] = json.loads(json.dumps(words))
@@ -186,11 +210,13 @@ class Study(BaseModel):
             budget=Budget.model_validate(definition["budget"]),
             target=Target.model_validate(definition["target"]),
             sampler=definition["sampler"],
+            # Studies of the first version have no word of it.
+            cross_validation=definition.get("cross_validation", CrossValidation()),
         )
 
     def definition_sha256(self) -> str:
-        """Identifies the definition; the budget may change without it."""
-        identity = {k: v for k, v in self.definition().items() if k != "budget"}
+        """Identifies the definition, as far as it decides how a trial goes and is ranked."""
+        identity = {k: v for k, v in self.definition().items() if k not in _NO_IDENTITY}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -222,12 +248,12 @@ def code_definition(code: Any) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two definitions, a line each; the budget is left out."""
+    """What differs between two definitions, a line each, but for what may change."""
     old, new = _flat(before), _flat(after)
     return [
         f"{key}: {_shown(old, key)} → {_shown(new, key)}"
         for key in dict.fromkeys([*old, *new])
-        if not key.startswith("budget.") and old.get(key) != new.get(key)
+        if key.partition(".")[0] not in _NO_IDENTITY and old.get(key) != new.get(key)
     ]
 
 

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MEASURED_METRICS",
+    "QUALITY_METRICS",
     "Budget",
     "CandidateResult",
     "Constraint",
+    "CrossValidation",
     "Direction",
+    "Estimate",
     "Evaluator",
     "EvaluatorTrial",
     "Objective",
@@ -34,13 +37,18 @@ __all__ = [
     "minimize",
 ]
 
-MEASURED_METRICS: tuple[str, ...] = (
+QUALITY_METRICS: tuple[str, ...] = (
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
     "log_loss",
     "expected_calibration_error",
     "worst_class_recall",
+)
+"""What tells how well a file classifies; taken from its predictions alone."""
+
+MEASURED_METRICS: tuple[str, ...] = (
+    *QUALITY_METRICS,
     "size_bytes",
     "latency_ms",
     "latency_p90_ms",
@@ -56,6 +64,19 @@ class Direction(StrEnum):
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
+
+
+class Estimate(StrEnum):
+    """How the accuracy of a candidate was come by. Figures of two kinds are never ranked together.
+
+    A ``VALIDATION`` figure is that of the file itself on the validation split, on which the search
+    has chosen: the fewer images, the more it flatters the best. A ``CROSS_VALIDATION`` figure is
+    that of networks which were trained alike, each judged on images that it has not seen; the
+    file itself was then fitted on training and validation split together.
+    """
+
+    VALIDATION = "validation"
+    CROSS_VALIDATION = "cross_validation"
 
 
 class TrialState(StrEnum):
@@ -155,6 +176,25 @@ class Budget(_Words):
         return self
 
 
+class CrossValidation(_Words):
+    """How the best trials of a study are judged again where its validation split is small.
+
+    Each finalist is trained ``folds`` times on the training and validation split together without
+    one fold, judged on that fold, and once more on all of it. That takes as many trainings as
+    ``finalists * (folds + 1)`` trials; there are never more finalists than that the search itself
+    has trained as often.
+
+    Attributes:
+        finalists: How many trials, at most.
+        folds: Into how many parts the images are divided, by class and with groups kept whole.
+        below: Validation images from which on a figure is taken as it is.
+    """
+
+    finalists: int = Field(default=3, ge=1, le=20)
+    folds: int = Field(default=5, ge=2, le=20)
+    below: int = Field(default=1000, ge=1)
+
+
 class Target(_Words):
     """Where the model will run. ``Target("host")`` is the machine that searches."""
 
@@ -182,6 +222,10 @@ class CandidateResult:
         artifact: SHA-256 of the file in the artifact store, if there is a file.
         conditions: How the figures were taken; JSON-friendly.
         reasons: Metric name to why its figure is None.
+        estimate: How its accuracy was come by.
+        keras: SHA-256 of the trained ``.keras`` file, if it is not the trial's own.
+        predictions: SHA-256 of a file of what it predicts for each image; see
+            ``store.predictions``.
         is_representative: Whether the sampler learns from this one; if none of a trial's
             candidates says so, it is the first.
     """
@@ -192,6 +236,9 @@ class CandidateResult:
     accuracy_low: float | None = None
     accuracy_high: float | None = None
     artifact: str | None = None
+    estimate: Estimate = Estimate.VALIDATION
+    keras: str | None = None
+    predictions: str | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 

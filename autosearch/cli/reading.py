@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autosearch.cli.options import Artifacts, Format, OutputFormat, Storage
+from autosearch.values import Estimate
 
 if TYPE_CHECKING:
     from autosearch.store.view import StudyView
@@ -32,9 +33,19 @@ FRONT_FIELDS = (
     "parameters",
     "macs",
     "artifact",
+    "estimate",
+    "suggested",
 )
 
-_NOT_SHOWN = ("candidate", "representative", "is_measured", "artifact_sha256", "target_id")
+_NOT_SHOWN = (
+    "candidate",
+    "representative",
+    "is_measured",
+    "artifact_sha256",
+    "keras_sha256",
+    "predictions_sha256",
+    "target_id",
+)
 
 _FRONT_COLUMNS = {
     "candidate": "candidate",
@@ -155,6 +166,14 @@ def front(
         str | None,
         typer.Option("--target", metavar="NAME", help="Rank the figures taken on this target."),
     ] = None,
+    estimate: Annotated[
+        Estimate | None,
+        typer.Option(
+            "--estimate",
+            help="Rank figures of this kind.",
+            show_default="cross_validation, if there are any",
+        ),
+    ] = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Print the candidates that no other candidate beats in everything.
@@ -164,18 +183,27 @@ def front(
     from autosearch.search.runner import open_study
 
     view = open_study(study, storage=storage, artifacts=artifacts)
-    print_front(view, output_format, target=target)
+    print_front(view, output_format, target=target, estimate=estimate)
 
 
-def print_front(view: StudyView, output_format: OutputFormat, *, target: str | None = None) -> bool:
+def print_front(
+    view: StudyView,
+    output_format: OutputFormat,
+    *,
+    target: str | None = None,
+    estimate: Estimate | None = None,
+) -> bool:
     """Prints a front, or why there is none; answers whether there is one."""
     from autosearch.cli.output import emit, say
     from autosearch.store.view import CANDIDATE_COLUMNS, records
+    from autosearch.suggestion import suggest
 
-    rows = records(view.front_frame(target))
+    rows = records(view.front_frame(target, estimate=estimate))
+    suggestion = suggest(view, target=target, estimate=estimate)
     others = [key for key in rows[0] if _is_own_metric(key, CANDIDATE_COLUMNS)] if rows else []
     for row in rows:
         low, high = row["accuracy_low"], row["accuracy_high"]
+        row["suggested"] = suggestion is not None and row["candidate"] == suggestion.candidate
         row["interval"] = f"{low:.3f}–{high:.3f}" if low is not None and high is not None else None
     # What a training measures besides would make the table wider than any terminal.
     asked = [o.metric for o in view.objectives] + [c.metric for c in view.constraints]
@@ -187,7 +215,12 @@ def print_front(view: StudyView, output_format: OutputFormat, *, target: str | N
         title = f"Front of {view.name}: {len(rows)} {noun}\n{goals}"
         if rows and rows[0]["target"]:
             title += f"\nmeasured on {_place(rows[0])}"
+        if rows and rows[0]["estimate"] == Estimate.CROSS_VALIDATION:
+            title += f"\n{_cross_validated(rows[0]['conditions'])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
+    if suggestion is not None:
+        value = f"{suggestion.metric.replace('_', ' ')} {suggestion.value:.3f}"
+        say(f"Suggested: {suggestion.candidate} ({value}), {suggestion.reason}.")
     if not rows:
         say(_why_no_front(view))
     return bool(rows)
@@ -293,8 +326,17 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
 
 def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:
     """Whether a column is a metric that only the user's function answers."""
-    tail = ("artifact_sha256", "target_id", "target_description", "conditions", "reasons")
-    return key not in known and key not in tail
+    from autosearch.store.view import RESERVED_COLUMNS
+
+    return key not in known and key not in RESERVED_COLUMNS
+
+
+def _cross_validated(conditions: dict[str, Any]) -> str:
+    return (
+        f"figures of {conditions['num_folds']}-fold cross-validation on "
+        f"{conditions['num_validation_images']:,} images; "
+        f"the files are fitted on the {conditions['fitted_on']}"
+    )
 
 
 def _place(row: dict[str, Any]) -> str:

@@ -129,6 +129,17 @@ class Dataset(ABC):
         """The number of images in each split."""
         return {split: len(self.load(split)[1]) for split in SPLITS}
 
+    def clusters(self, splits: Sequence[str]) -> Labels:
+        """For each image of these splits, one after the other, the number of its cluster.
+
+        Images of one cluster, such as copies of a picture or photos of one patient, belong on one
+        side of any further split. By default every image stands alone.
+
+        Returns:
+            (n,) numbers.
+        """
+        return np.arange(sum(len(self.load(split)[1]) for split in splits))
+
     def members(self, split: str) -> list[str] | list[int]:
         """What names each image of a split, in the order of ``load``.
 

@@ -187,6 +187,10 @@ class FileDataset(Dataset):
         """The same as ``paths``."""
         return self.paths(split)
 
+    def clusters(self, splits: Sequence[str]) -> Labels:
+        """(n,) numbers: the same for pictures that look alike, and for those of one group."""
+        return np.concatenate([self._clusters[self._parts[split]] for split in splits])
+
     def split_counts(self) -> dict[str, int]:
         """The number of images in each split."""
         return {split: len(self._parts[split]) for split in SPLITS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from autosearch.data.dataset import SPLITS
 from autosearch.errors import DefinitionError
 
-__all__ = ["stratified_split"]
+__all__ = ["fold_numbers", "stratified_split"]
 
 
 def stratified_split(
@@ -78,6 +79,60 @@ def stratified_split(
             if not present[index]:
                 raise _too_small(names[index], int(counts[index]), f'split "{split}"')
     return parts
+
+
+def fold_numbers(
+    labels: npt.ArrayLike, clusters: npt.ArrayLike, *, folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Divides images into folds of about equal size, classes spread evenly, clusters kept whole.
+
+    A class of fewer clusters than folds is missing from some of them.
+
+    Args:
+        labels: (n,) class indices.
+        clusters: (n,) numbers; images with the same one share a fold.
+        folds: How many folds, at least 2.
+        seed: Draws them.
+
+    Returns:
+        (n,) the number of each image's fold, from 0.
+
+    Raises:
+        DefinitionError: There are fewer clusters than folds, or a fold is left without images.
+
+    Example:
+        >>> fold_numbers([0, 0, 1, 1], [0, 1, 2, 3], folds=2, seed=0).tolist()
+        [0, 1, 1, 0]
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels, clusters = np.asarray(labels), np.asarray(clusters)
+    num_clusters = len(np.unique(clusters))
+    if num_clusters < folds:
+        raise DefinitionError(
+            f"{num_clusters} groups of images cannot be divided into {folds} folds; lower "
+            "CrossValidation(folds=...)"
+        )
+    # Without groups the plain way is exact, and faster.
+    kind = StratifiedKFold if num_clusters == len(labels) else StratifiedGroupKFold
+    numbers = np.full(len(labels), -1, np.int64)
+    with warnings.catch_warnings():
+        # It says when a class has fewer images than there are folds, as is documented above.
+        warnings.simplefilter("ignore", category=UserWarning)
+        splitter = kind(folds, shuffle=True, random_state=seed % 2**32)
+        try:
+            for number, (_, inside) in enumerate(splitter.split(labels, labels, clusters)):
+                numbers[inside] = number
+        except ValueError as error:
+            raise DefinitionError(
+                f"no class has images for {folds} folds; lower CrossValidation(folds=...)"
+            ) from error
+    if len(np.unique(numbers)) < folds:
+        raise DefinitionError(
+            f"the groups of images are too large for {folds} folds; lower "
+            "CrossValidation(folds=...)"
+        )
+    return numbers
 
 
 def _too_small(name: str, count: int, where: str) -> DefinitionError:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ from autosearch.evaluation.metrics import (
     wilson_interval,
 )
 from autosearch.evaluation.quantization import is_fully_integer, quantize_all
-from autosearch.evaluation.training import EpochResult, train, wants_one_hot
+from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
 from autosearch.models.user import build_user_model, overrides_fit
 from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
@@ -44,10 +44,11 @@ from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
 from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import ClassWeightingConfig, oversampled
+from autosearch.store.predictions import Predictions
 from autosearch.study import Study
-from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
+from autosearch.values import CandidateResult, Constraint, Estimate, EvaluatorTrial
 
-__all__ = ["KerasEvaluator", "Plan", "significant"]
+__all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
 _MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
@@ -57,6 +58,7 @@ _FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Arrays = tuple[Pixels, Labels]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,9 @@ class KerasEvaluator:
         study: Has a dataset and a space.
         max_epochs: Train no longer than that, whatever the space says.
         max_images: Use no more images of a split than that.
+
+    Attributes:
+        target: Where latency and memory are taken.
     """
 
     def __init__(
@@ -108,13 +113,11 @@ class KerasEvaluator:
         metrics = {objective.metric for objective in study.objectives}
         rewards_balance = bool(metrics & _BALANCED) and "accuracy" not in metrics
         # What the study does not ask for must not decide which epoch's weights it gets.
-        self._best_by: Literal["accuracy", "balanced_accuracy"] = (
-            "balanced_accuracy" if rewards_balance else "accuracy"
-        )
+        self._best_by: BestBy = "balanced_accuracy" if rewards_balance else "accuracy"
         self._max_epochs = max_epochs
         self._max_images = max_images
         self._split = lru_cache(maxsize=4)(self._load_split)
-        self._target = host_target()
+        self.target = host_target()
 
     def evaluate(self, trial: EvaluatorTrial) -> list[CandidateResult]:
         """Evaluates one trial, stage by stage.
@@ -133,14 +136,20 @@ class KerasEvaluator:
                 # Ends here if no scheme keeps the constraints.
                 trial.check_costs(self.costs(plan, seed=trial.seed))
             with trial.stage("train"):
-                self._train(plan, trial)
+                self.fit(
+                    plan,
+                    trial,
+                    train_arrays=self.arrays("train", plan),
+                    validation=self.arrays("validation", plan),
+                    best_by=self._best_by,
+                )
             with trial.stage("convert"):
                 float_file = to_tflite(plan.model)
-                trial.describe(keras_sha256=trial.store_artifact(_keras_file(plan.model)))
+                trial.describe(keras_sha256=trial.store_artifact(keras_file(plan.model)))
             with trial.stage("quantize"):
-                files = self._quantize(plan, float_file)
+                files = self.quantize(plan, float_file)
             with trial.stage("measure"):
-                trial.describe(target=self._target)
+                trial.describe(target=self.target)
                 return self._measure(plan, files, trial)
         finally:
             # Every graph that Keras keeps is memory that the next trial lacks.
@@ -265,8 +274,29 @@ class KerasEvaluator:
             if constraint.metric in cost
         )
 
-    def _train(self, plan: Plan, trial: EvaluatorTrial) -> None:
-        images, labels = self._split("train", plan.preprocessing)
+    def arrays(self, split: str, plan: Plan) -> Arrays:
+        """The images of a split as the network takes them, and their labels."""
+        return self._split(split, plan.preprocessing)
+
+    def fit(
+        self,
+        plan: Plan,
+        trial: EvaluatorTrial,
+        *,
+        train_arrays: Arrays,
+        validation: Arrays,
+        best_by: BestBy,
+    ) -> None:
+        """Trains the network of a plan.
+
+        Args:
+            plan: What was sampled.
+            trial: Is told of every epoch.
+            train_arrays: uint8 images (n, h, w, c) and labels (n,) to learn from.
+            validation: The same to judge every epoch on.
+            best_by: Which epoch's weights are kept.
+        """
+        images, labels = train_arrays
         config = plan.training
         if self._max_epochs is not None and config.epochs > self._max_epochs:
             config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
@@ -304,21 +334,38 @@ class KerasEvaluator:
         train(
             plan.model,
             batches,
-            self._split("validation", plan.preprocessing),
+            validation,
             config=config,
             steps_per_epoch=-(-len(labels) // config.batch_size),
             on_epoch=on_epoch,
             seed=trial.seed,
             terms=terms,
             one_hot=one_hot,
-            best_by=self._best_by,
+            best_by=best_by,
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
         )
 
-    def _quantize(self, plan: Plan, float_file: bytes) -> dict[str, bytes | ConversionError]:
-        files = quantize_all(float_file, self.schemes(plan), self._calibration(plan.preprocessing))
+    def quantize(
+        self, plan: Plan, float_file: bytes, train_images: Pixels | None = None
+    ) -> dict[str, bytes | ConversionError]:
+        """The file of a trained network, by scheme, or why it cannot be made.
+
+        Args:
+            plan: What was sampled.
+            float_file: The network in float32.
+            train_images: What it learned from, to calibrate on; by default the training split.
+
+        Raises:
+            ConversionError: None can be made.
+        """
+        calibration = (
+            self._calibration(plan.preprocessing)
+            if train_images is None
+            else calibration_images(train_images)
+        )
+        files = quantize_all(float_file, self.schemes(plan), calibration)
         failures = [file for file in files.values() if isinstance(file, ConversionError)]
         if len(failures) == len(files):
             raise failures[0]
@@ -328,23 +375,52 @@ class KerasEvaluator:
         self, plan: Plan, files: Mapping[str, bytes | ConversionError], trial: EvaluatorTrial
     ) -> list[CandidateResult]:
         images, labels = self._split("validation", plan.preprocessing)
+        predictions = {
+            scheme: Predictions(labels, TFLiteModel(file).predict(images))
+            for scheme, file in files.items()
+            if not isinstance(file, ConversionError)
+        }
+        return self.candidates(plan, files, predictions, trial)
+
+    def candidates(
+        self,
+        plan: Plan,
+        files: Mapping[str, bytes | ConversionError],
+        predictions: Mapping[str, Predictions],
+        trial: EvaluatorTrial,
+        *,
+        estimate: Estimate = Estimate.VALIDATION,
+        conditions: Mapping[str, Any] | None = None,
+        keras_sha256: str | None = None,
+    ) -> list[CandidateResult]:
+        """Measures files and puts what is known of each together.
+
+        Args:
+            plan: What was sampled.
+            files: The file of each scheme, or why there is none.
+            predictions: By scheme, what its figures of accuracy are taken from.
+            trial: Where files are stored.
+            estimate: What kind of figures those are.
+            conditions: How they were taken, besides what is always recorded.
+            keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
+        """
         usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
         latencies = measure_latency(usable)
         candidates = []
         for scheme, file in files.items():
             if isinstance(file, ConversionError):
-                candidates.append(_without_file(scheme, str(file)))
+                candidates.append(_without_file(scheme, str(file), estimate))
                 continue
-            probabilities = TFLiteModel(file).predict(images)
-            num_correct = int(np.sum(np.argmax(probabilities, axis=1) == labels))
-            low, high = wilson_interval(num_correct, len(labels))
+            seen = predictions[scheme]
+            low, high = wilson_interval(int(seen.right.sum()), len(seen.labels))
             arena = measure_arena(file)
             latency = latencies[scheme]
             candidates.append(
                 CandidateResult(
                     quantization=scheme,
+                    estimate=estimate,
                     metrics={
-                        **classification_metrics(labels, probabilities),
+                        **classification_metrics(seen.labels, seen.probabilities),
                         "size_bytes": len(file),
                         "latency_ms": significant(latency.p50_ms),
                         "latency_p90_ms": significant(latency.p90_ms),
@@ -355,14 +431,17 @@ class KerasEvaluator:
                     accuracy_low=low,
                     accuracy_high=high,
                     artifact=trial.store_artifact(file),
+                    keras=keras_sha256,
+                    predictions=seen.stored(trial.store_artifact),
                     conditions={
-                        "num_validation_images": len(labels),
+                        "num_validation_images": len(seen.labels),
                         "interval": "Wilson, 90 %",
+                        **(conditions or {}),
                         "num_latency_runs": latency.num_runs,
                         "reference_latency_ms": latency.reference_ms,
                         "raw_latency_ms": latency.p50_ms,
                         "fully_integer": is_fully_integer(file),
-                        **self._class_figures(labels, probabilities),
+                        **self._class_figures(seen.labels, seen.probabilities),
                     },
                     reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
                 )
@@ -384,9 +463,13 @@ class KerasEvaluator:
         return prepare_all(images, **asdict(preprocessing)), np.asarray(labels)
 
     def _calibration(self, preprocessing: PreprocessingConfig) -> Pixels:
-        images, _ = self._split("train", preprocessing)
-        chosen = np.random.default_rng(0).permutation(len(images))[:_NUM_CALIBRATION_IMAGES]
-        return images[np.sort(chosen)]
+        return calibration_images(self._split("train", preprocessing)[0])
+
+
+def calibration_images(images: Pixels) -> Pixels:
+    """Some of the images that a network learned from, the same ones every time."""
+    chosen = np.random.default_rng(0).permutation(len(images))[:_NUM_CALIBRATION_IMAGES]
+    return images[np.sort(chosen)]
 
 
 def significant(value: float, digits: int = 2) -> float:
@@ -402,16 +485,19 @@ def significant(value: float, digits: int = 2) -> float:
     return float(f"{value:.{digits - 1}e}")
 
 
-def _without_file(scheme: str, reason: str) -> CandidateResult:
+def _without_file(scheme: str, reason: str, estimate: Estimate) -> CandidateResult:
     metrics: dict[str, float | None] = dict.fromkeys(
         (*CLASSIFICATION_METRICS, *_FROM_FILE, *_ANALYTIC)
     )
     return CandidateResult(
-        quantization=scheme, metrics=metrics, reasons=dict.fromkeys(metrics, reason)
+        quantization=scheme,
+        estimate=estimate,
+        metrics=metrics,
+        reasons=dict.fromkeys(metrics, reason),
     )
 
 
-def _keras_file(model: Any) -> bytes:
+def keras_file(model: Any) -> bytes:
     """The ``.keras`` file of the network alone: no optimizer and no loss, so no foreign class."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"

@@ -21,7 +21,10 @@ from autosearch.models.user import ends_the_trial
 if TYPE_CHECKING:
     from autosearch.space.training import TrainingConfig
 
-__all__ = ["EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
+__all__ = ["BestBy", "EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
+
+BestBy = Literal["accuracy", "balanced_accuracy", "last"]
+"""Which epoch's weights are kept. "last" chooses nothing, so its figures are not flattered."""
 
 _VALIDATION_BATCH = 512
 _PLAIN = LossTerms()
@@ -72,7 +75,7 @@ def train(
     seed: int,
     terms: LossTerms = _PLAIN,
     one_hot: bool | None = None,
-    best_by: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+    best_by: BestBy = "accuracy",
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
@@ -80,7 +83,7 @@ def train(
     """Trains a model and leaves it with the weights of its best validation epoch.
 
     The best epoch is the one of highest ``best_by``; of several, the one of lowest validation
-    loss.
+    loss. With "last" it is the last one, whatever its figures.
 
     Args:
         model: A built ``keras.Model`` from pixels 0–255 to probabilities.
@@ -234,7 +237,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         validation: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
         steps_per_epoch: int,
         on_epoch: Callable[[EpochResult], None],
-        best_by: str,
+        best_by: BestBy,
     ) -> None:
         super().__init__()
         self._best_by = best_by
@@ -296,6 +299,8 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         self._on_epoch(result)
 
     def _rank(self, result: EpochResult) -> tuple[float, float]:
+        if self._best_by == "last":
+            return result.epoch, 0.0
         return getattr(result, self._best_by), -result.validation_loss
 
     def _validate(self, number: int) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from autosearch.errors import DefinitionError, TrialError
 from autosearch.store.view import RESERVED_COLUMNS
 from autosearch.values import CandidateResult, Constraint, Evaluator, Objective
 
-__all__ = ["check_candidates", "evaluate", "is_feasible", "to_candidates"]
+__all__ = ["check_candidates", "evaluate", "is_feasible", "named", "to_candidates"]
 
 
 def evaluate(evaluator: Any, trial: Any, objectives: Sequence[Objective]) -> list[CandidateResult]:
@@ -150,3 +150,9 @@ def _known(value: float | None) -> float | None:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def named(fault: BaseException) -> str:
+    """The class and the first line of an exception that is none of ours."""
+    lines = str(fault).strip().splitlines()
+    return f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import optuna
 
@@ -73,6 +74,11 @@ class Engine:
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
+
+    def params(self, number: int) -> dict[str, Any]:
+        """What a trial was sampled as, by the names that Optuna knows it by."""
+        with _quiet(), _explained(self._database):
+            return dict(self._storage.get_trial(self._by_number(number)._trial_id).params)
 
     def tell(
         self,

@@ -33,6 +33,7 @@ class Order:
         study_id: The study's row.
         seed: The study's seed.
         limits: The fields of ``Limits``.
+        finals: The fields of ``Finals``, if there are any.
         report_file: Where to write the ``Report``.
     """
 
@@ -43,6 +44,7 @@ class Order:
     study_id: int
     seed: int
     limits: dict[str, Any]
+    finals: dict[str, Any] | None
     report_file: str
 
 
@@ -99,6 +101,7 @@ def main() -> None:
 
 def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     from autosearch.search.evaluators import make_evaluator
+    from autosearch.search.finals import Finals
     from autosearch.search.worker import Limits, Worker
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
@@ -120,6 +123,7 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
         seed=order.seed,
         evaluator=make_evaluator(study),
         limits=Limits(**order.limits),
+        finals=Finals(**order.finals) if order.finals is not None else None,
         should_stop=should_stop,
     ).run()
 

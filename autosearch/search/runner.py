@@ -15,6 +15,7 @@ from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundE
 from autosearch.search.answers import is_feasible
 from autosearch.search.engine import Engine
 from autosearch.search.evaluators import make_evaluator
+from autosearch.search.finals import plan_finals
 from autosearch.search.process import Order
 from autosearch.search.samplers import make_sampler
 from autosearch.search.supervisor import Supervisor
@@ -103,6 +104,7 @@ def run(
     view = StudyView(database, store, study.name)
     engine = Engine(study, database, seed=seed)
     limits = _limits(study, view.progress(), trials)
+    finals = plan_finals(study)
     started = time.monotonic()
 
     def on_tick() -> None:
@@ -119,6 +121,7 @@ def run(
                 study_id=study_id,
                 seed=seed,
                 limits=asdict(limits),
+                finals=asdict(finals) if finals is not None else None,
                 report_file="",
             )
             Supervisor(
@@ -143,6 +146,7 @@ def run(
                     total_epochs=limits.total_epochs,
                     deadline=limits.deadline,
                 ),
+                finals=finals,
             )
             try:
                 worker.run()

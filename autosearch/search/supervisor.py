@@ -26,6 +26,7 @@ import psutil
 from autosearch import errors
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.engine import Engine
+from autosearch.search.finals import Finals, is_due
 from autosearch.search.process import Order, Report, read_report
 from autosearch.search.worker import (
     MAX_FAILURES_AT_START,
@@ -90,7 +91,8 @@ class Supervisor:
         self._engine.recover(self._recorder, self._view, reason="an earlier run was cut off")
         # A worker takes seconds to load TensorFlow: none is started for nothing.
         limits = Limits(**self._order.limits)
-        while not limits.are_reached(self._view.progress()):
+        finals = Finals(**self._order.finals) if self._order.finals is not None else None
+        while not limits.are_reached(self._view.progress()) or is_due(finals, self._view):
             with tempfile.TemporaryDirectory(prefix="autosearch-") as folder:
                 report = self._run_worker(Path(folder))
             if report.error_class is not None:

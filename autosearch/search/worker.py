@@ -17,8 +17,9 @@ import optuna
 import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
-from autosearch.search.answers import check_candidates, evaluate, is_feasible
+from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.engine import Engine
+from autosearch.search.finals import Finals, run_finals
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
 from autosearch.store.artifacts import ArtifactStore
@@ -85,6 +86,7 @@ class Worker:
         seed: The study's seed.
         evaluator: Turns a trial into candidates.
         limits: When to end.
+        finals: Which trials to judge again once the limits are reached.
         should_stop: Asked at every checkpoint of a trial; a trial that is cut off is put back.
     """
 
@@ -98,6 +100,7 @@ class Worker:
         seed: int,
         evaluator: Any,
         limits: Limits,
+        finals: Finals | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._study = study
@@ -105,6 +108,7 @@ class Worker:
         self._seed = seed
         self._evaluator = evaluator
         self._limits = limits
+        self._finals = finals
         self._should_stop = should_stop
         self._recorder = Recorder(database, study_id)
         self._view = StudyView(database, artifacts, study.name)
@@ -123,7 +127,8 @@ class Worker:
         """
         with self._lease() as worker_id:
             try:
-                return self._run_trials(worker_id)
+                outcome = self._run_trials(worker_id)
+                return self._run_finals() if outcome == Outcome.DONE else outcome
             except KeyboardInterrupt:
                 self._engine.roll_back()
                 raise
@@ -137,6 +142,22 @@ class Worker:
             failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
             self._stop_hopeless_study(failures_in_a_row, error)
         return outcome
+
+    def _run_finals(self) -> str:
+        if self._finals is None:
+            return Outcome.DONE
+        all_came_to_their_end = run_finals(
+            self._finals,
+            self._study,
+            self._view,
+            evaluator=self._evaluator,
+            params=self._engine.params,
+            recorder=self._recorder,
+            artifacts=self._artifacts,
+            seed=self._seed,
+            should_stop=self._should_stop,
+        )
+        return Outcome.DONE if all_came_to_their_end else Outcome.INTERRUPTED
 
     def _reason_to_end(self) -> str | None:
         if self._should_stop():
@@ -182,7 +203,7 @@ class Worker:
             raise
         except (Exception, SystemExit) as fault:
             state, trace = TrialState.FAILED, traceback.format_exc()
-            error = str(fault) if isinstance(fault, AutosearchError) else _named(fault)
+            error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
         if trial.is_infeasible and state is not TrialState.FAILED:
             state, candidates = TrialState.INFEASIBLE, []
         self._finish(trial, asked, state, candidates, error, trace)
@@ -259,8 +280,3 @@ class Worker:
             ended.set()
             thread.join()
             self._recorder.end_worker(worker_id)
-
-
-def _named(fault: BaseException) -> str:
-    lines = str(fault).strip().splitlines()
-    return f"{type(fault).__name__}: {lines[0]}" if lines else type(fault).__name__

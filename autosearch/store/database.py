@@ -170,9 +170,13 @@ class Database:
         with self.exclusive():
             if _current_revision(self._engine) == _head_revision(config):
                 return
-            with self._engine.begin() as connection:
+            # SQLite changes a constraint by making the table anew, and with foreign keys on, the
+            # rows that point to it would go with the old one.
+            engine = _make_engine(self._url, read_only=False, foreign_keys=False)
+            with engine.begin() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+            engine.dispose()
 
     def _refuse_foreign_schema(self) -> None:
         current, head = _current_revision(self._engine), _head_revision(_alembic_config())
@@ -193,7 +197,7 @@ def _sqlite_path(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-def _make_engine(url: URL, *, read_only: bool) -> Engine:
+def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Engine:
     if url.get_backend_name() != "sqlite":
         try:
             return create_engine(url, pool_pre_ping=True)
@@ -218,7 +222,8 @@ def _make_engine(url: URL, *, read_only: bool) -> Engine:
     def _on_connect(connection: Any, _record: Any) -> None:
         # SQLAlchemy's "begin" event below starts every transaction; the driver must not.
         connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys = ON")
+        if foreign_keys:
+            connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

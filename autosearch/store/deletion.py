@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.tables import CandidateRow, PromotionRow, StudyRow, TrialRow
+from autosearch.store.tables import CandidateRow, FinalistRow, PromotionRow, StudyRow, TrialRow
 
 __all__ = ["delete_study_rows"]
 
@@ -47,7 +47,22 @@ def _files(session: Session, study_id: int, *, of_others: bool) -> set[str]:
             CandidateRow.study_id == study_id,
             TrialRow.study_id == study_id,
         )
-    files = set(session.scalars(select(CandidateRow.artifact_sha256).where(candidate_filter)))
+    columns = (
+        CandidateRow.artifact_sha256,
+        CandidateRow.keras_sha256,
+        CandidateRow.predictions_sha256,
+    )
+    files = {
+        sha256
+        for row in session.execute(select(*columns).where(candidate_filter))
+        for sha256 in row
+    }
+    folds = session.scalars(
+        select(FinalistRow.folds)
+        .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
+        .where(trial_filter)
+    )
+    files.update(sha256 for of in folds for files_of in of.values() for sha256 in files_of.values())
     facts = session.scalars(select(TrialRow.facts).where(trial_filter))
     files.update(fact["keras_sha256"] for fact in facts if "keras_sha256" in fact)
     return {sha256 for sha256 in files if sha256 is not None}

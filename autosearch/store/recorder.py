@@ -17,13 +17,14 @@ from autosearch.store.database import Database
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
+    FinalistRow,
     MeasurementRow,
     StudyRow,
     TargetRow,
     TrialRow,
     WorkerRow,
 )
-from autosearch.values import CandidateResult, TrialState
+from autosearch.values import CandidateResult, Estimate, TrialState
 
 __all__ = ["Recorder", "utc_now"]
 
@@ -237,6 +238,95 @@ class Recorder:
                     target_id=target_id,
                 )
 
+    def start_finalist(self, number: int, *, num_folds: int, data_fingerprint: str) -> int:
+        """Records that a trial is being judged by cross-validation.
+
+        Returns:
+            How often that was started, this time included.
+        """
+        with self._database.session() as session:
+            trial = _get_trial(session, self._study_id, number)
+            key = (trial.id, num_folds, data_fingerprint)
+            row = session.get(FinalistRow, key)
+            if row is None:
+                row = FinalistRow(
+                    trial_id=trial.id,
+                    num_folds=num_folds,
+                    data_fingerprint=data_fingerprint,
+                    folds={},
+                    attempt=0,
+                    is_done=False,
+                )
+                session.add(row)
+            row.attempt += 1
+            return row.attempt
+
+    def add_fold(
+        self,
+        number: int,
+        fold: int,
+        predictions: Mapping[str, str],
+        *,
+        num_folds: int,
+        data_fingerprint: str,
+    ) -> None:
+        """Records what was predicted in one fold: by quantization, the SHA-256 of its file."""
+        with self._database.session() as session:
+            trial = _get_trial(session, self._study_id, number)
+            row = session.get_one(FinalistRow, (trial.id, num_folds, data_fingerprint))
+            row.folds = {**row.folds, str(fold): dict(predictions)}
+
+    def interrupt_finalist(self, number: int, *, num_folds: int, data_fingerprint: str) -> None:
+        """Records that the attempt was only asked to end, and so does not count."""
+        with self._database.session() as session:
+            trial = _get_trial(session, self._study_id, number)
+            session.get_one(FinalistRow, (trial.id, num_folds, data_fingerprint)).attempt -= 1
+
+    def finish_finalist(
+        self,
+        number: int,
+        *,
+        num_folds: int,
+        data_fingerprint: str,
+        candidates: Sequence[CandidateResult] = (),
+        feasible: Sequence[str] = (),
+        target: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Records a finalist's candidates, in place of earlier ones of the same trial and kind.
+
+        Args:
+            number: The trial.
+            num_folds: As it was started with.
+            data_fingerprint: Likewise.
+            candidates: What was fitted again.
+            feasible: The quantizations that keep every constraint.
+            target: Where latency and memory were taken.
+            error: Why it failed, in a sentence.
+        """
+        with self._database.session() as session:
+            trial = _get_trial(session, self._study_id, number)
+            row = session.get_one(FinalistRow, (trial.id, num_folds, data_fingerprint))
+            row.is_done, row.error = True, error
+            if not candidates:
+                return
+            session.execute(
+                delete(CandidateRow).where(
+                    CandidateRow.trial_id == trial.id,
+                    CandidateRow.estimate == Estimate.CROSS_VALIDATION,
+                )
+            )
+            target_id = _target_id(session, target) if target is not None else None
+            for candidate in candidates:
+                self._add_candidate(
+                    session,
+                    trial,
+                    candidate,
+                    is_representative=False,
+                    is_feasible=candidate.quantization in feasible,
+                    target_id=target_id,
+                )
+
     def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
         """Decides anew which candidates are feasible, once the study's constraints have changed.
 
@@ -276,6 +366,9 @@ class Recorder:
             accuracy_low=candidate.accuracy_low,
             accuracy_high=candidate.accuracy_high,
             artifact_sha256=candidate.artifact,
+            estimate=candidate.estimate,
+            keras_sha256=candidate.keras,
+            predictions_sha256=candidate.predictions,
             **{name: metrics.get(name) for name in _CANDIDATE_COLUMNS},
             metrics={name: value for name, value in metrics.items() if name not in elsewhere},
             conditions=dict(candidate.conditions),

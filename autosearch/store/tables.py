@@ -19,6 +19,7 @@ __all__ = [
     "Base",
     "CandidateRow",
     "EpochRow",
+    "FinalistRow",
     "MeasurementRow",
     "ModelRow",
     "PromotionRow",
@@ -133,7 +134,7 @@ class CandidateRow(Base):
     """A deployable file (or a point of a user's function) with what does not depend on a target."""
 
     __tablename__ = "autosearch_candidates"
-    __table_args__ = (UniqueConstraint("trial_id", "quantization"),)
+    __table_args__ = (UniqueConstraint("trial_id", "quantization", "estimate"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(
@@ -143,6 +144,8 @@ class CandidateRow(Base):
         ForeignKey("autosearch_trials.id", ondelete="CASCADE"), index=True
     )
     quantization: Mapped[str] = mapped_column(String(200))
+    # An ``Estimate``: how its accuracy was come by, and with that what it was fitted on.
+    estimate: Mapped[str] = mapped_column(String(32), server_default="validation")
     is_representative: Mapped[bool]
     is_feasible: Mapped[bool]
     accuracy: Mapped[float | None]
@@ -153,9 +156,31 @@ class CandidateRow(Base):
     parameters: Mapped[float | None]
     macs: Mapped[float | None]
     artifact_sha256: Mapped[str | None] = mapped_column(_SHA256)
+    # Of a network that is not the trial's own, as a finalist's is.
+    keras_sha256: Mapped[str | None] = mapped_column(_SHA256)
+    predictions_sha256: Mapped[str | None] = mapped_column(_SHA256)
     metrics: Mapped[dict[str, Any]] = mapped_column(_Json)
     conditions: Mapped[dict[str, Any]] = mapped_column(_Json)
     reasons: Mapped[dict[str, Any]] = mapped_column(_Json)
+
+
+class FinalistRow(Base):
+    """A trial that is judged again by cross-validation, fold by fold, so that none is lost.
+
+    ``folds`` maps the number of a fold to quantizations and the files of their predictions.
+    """
+
+    __tablename__ = "autosearch_finalists"
+
+    trial_id: Mapped[int] = mapped_column(
+        ForeignKey("autosearch_trials.id", ondelete="CASCADE"), primary_key=True
+    )
+    num_folds: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    data_fingerprint: Mapped[str] = mapped_column(_SHA256, primary_key=True)
+    folds: Mapped[dict[str, Any]] = mapped_column(_Json)
+    attempt: Mapped[int]
+    is_done: Mapped[bool]
+    error: Mapped[str | None] = mapped_column(Text)
 
 
 class TargetRow(Base):

@@ -23,17 +23,19 @@ from autosearch.store.database import Database
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
+    FinalistRow,
     MeasurementRow,
     StudyRow,
     TargetRow,
     TrialRow,
     WorkerRow,
 )
-from autosearch.values import Constraint, Objective, TrialState
+from autosearch.values import Constraint, Estimate, Objective, TrialState
 
 __all__ = [
     "CANDIDATE_COLUMNS",
     "RESERVED_COLUMNS",
+    "Finalist",
     "Progress",
     "StudyView",
     "candidate_id",
@@ -47,6 +49,7 @@ CANDIDATE_COLUMNS = (
     "quantization",
     "feasible",
     "representative",
+    "estimate",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
@@ -62,6 +65,8 @@ CANDIDATE_COLUMNS = (
 )
 _LAST_COLUMNS = (
     "artifact_sha256",
+    "keras_sha256",
+    "predictions_sha256",
     "target_id",
     "target_description",
     "conditions",
@@ -74,6 +79,7 @@ RESERVED_COLUMNS = frozenset(
         "quantization",
         "feasible",
         "representative",
+        "estimate",
         "target",
         "is_measured",
         "artifact",
@@ -93,9 +99,15 @@ _FLOATS = (
 )
 
 
-def candidate_id(trial: int, quantization: str) -> str:
-    """The id of a candidate within its study, such as ``12-int8``."""
-    return f"{trial}-{quantization}" if quantization else str(trial)
+def candidate_id(trial: int, quantization: str, estimate: str = Estimate.VALIDATION) -> str:
+    """The id of a candidate within its study.
+
+    Example:
+        >>> candidate_id(12, "int8"), candidate_id(12, "int8", "cross_validation")
+        ('12-int8', '12-int8-refit')
+    """
+    name = f"{trial}-{quantization}" if quantization else str(trial)
+    return f"{name}-refit" if estimate == Estimate.CROSS_VALIDATION else name
 
 
 def study_names(database: Database) -> list[str]:
@@ -124,6 +136,21 @@ class Progress:
     def num_counted(self) -> int:
         """Trials that count towards the budget."""
         return sum(count for state, count in self.counts.items() if state.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """How far the cross-validation of a trial is.
+
+    Attributes:
+        folds: Fold to quantization to the SHA-256 of what was predicted.
+        is_done: Whether nothing more will happen.
+        error: Why it failed, in a sentence.
+    """
+
+    folds: Mapping[int, Mapping[str, str]]
+    is_done: bool
+    error: str | None
 
 
 class StudyView:
@@ -176,7 +203,9 @@ class StudyView:
             ).all()
             best = session.scalar(
                 select(func.max(CandidateRow.accuracy)).where(
-                    CandidateRow.study_id == self.id, CandidateRow.is_feasible
+                    CandidateRow.study_id == self.id,
+                    CandidateRow.is_feasible,
+                    CandidateRow.estimate == Estimate.VALIDATION,
                 )
             )
             epochs = session.scalar(
@@ -194,10 +223,15 @@ class StudyView:
         )
 
     def num_attempts(self) -> int:
-        """How often a trial was started, without the attempts that were only interrupted."""
+        """How often a trial or a finalist was started and not only interrupted."""
         with self._database.session() as session:
-            statement = select(func.sum(TrialRow.attempt)).where(TrialRow.study_id == self.id)
-            return session.scalar(statement) or 0
+            trials = select(func.sum(TrialRow.attempt)).where(TrialRow.study_id == self.id)
+            finalists = (
+                select(func.sum(FinalistRow.attempt))
+                .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
+                .where(TrialRow.study_id == self.id)
+            )
+            return (session.scalar(trials) or 0) + (session.scalar(finalists) or 0)
 
     def longest_running(self, now: datetime, *, host: str, pid: int) -> timedelta | None:
         """How long the trial of that worker process runs by now (UTC), if one does."""
@@ -213,6 +247,27 @@ class StudyView:
                 )
             )
         return now - started if started is not None else None
+
+    def finalists(self, *, num_folds: int, data_fingerprint: str) -> dict[int, Finalist]:
+        """The trials that were judged by cross-validation on these images, by number."""
+        statement = (
+            select(TrialRow.number, FinalistRow)
+            .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
+            .where(
+                TrialRow.study_id == self.id,
+                FinalistRow.num_folds == num_folds,
+                FinalistRow.data_fingerprint == data_fingerprint,
+            )
+        )
+        with self._database.session() as session:
+            return {
+                number: Finalist(
+                    folds={int(fold): files for fold, files in row.folds.items()},
+                    is_done=row.is_done,
+                    error=row.error,
+                )
+                for number, row in session.execute(statement)
+            }
 
     def violations(self, number: int) -> dict[str, float]:
         """How far a finished trial exceeded each constraint; empty if none was checked."""
@@ -284,12 +339,14 @@ class StudyView:
 
         Columns: ``candidate`` (the id that ``show`` and ``promote`` take), ``trial``,
         ``quantization``, ``feasible``, ``representative`` (the sampler was told this one),
-        ``accuracy``, ``accuracy_low``, ``accuracy_high`` (90 % interval), ``size_bytes``,
-        ``latency_ms`` (p50), ``latency_p90_ms``, ``memory_bytes``, ``target`` (where those
-        three were taken), ``is_measured``, ``parameters``, ``macs``, ``artifact`` (a path or
-        URL that opens), then every other metric that the evaluator answered, and last
-        ``artifact_sha256``, ``target_id``, ``target_description``, ``conditions`` (how the
-        figures were taken) and ``reasons`` (metric to why it has no figure).
+        ``estimate`` (how the accuracy was come by, see ``Estimate``), ``accuracy``,
+        ``accuracy_low``, ``accuracy_high`` (90 % interval), ``size_bytes``, ``latency_ms`` (p50),
+        ``latency_p90_ms``, ``memory_bytes``, ``target`` (where those three were taken),
+        ``is_measured``, ``parameters``, ``macs``, ``artifact`` (a path or URL that opens), then
+        every other metric that the evaluator answered, and last ``artifact_sha256``,
+        ``keras_sha256`` (of a network that is not the trial's own), ``predictions_sha256``,
+        ``target_id``, ``target_description``, ``conditions`` (how the figures were taken) and
+        ``reasons`` (metric to why it has no figure).
         """
         statement = (
             select(
@@ -297,6 +354,7 @@ class StudyView:
                 CandidateRow.quantization,
                 CandidateRow.is_feasible.label("feasible"),
                 CandidateRow.is_representative.label("representative"),
+                CandidateRow.estimate,
                 CandidateRow.accuracy,
                 CandidateRow.accuracy_low,
                 CandidateRow.accuracy_high,
@@ -309,6 +367,8 @@ class StudyView:
                 CandidateRow.parameters,
                 CandidateRow.macs,
                 CandidateRow.artifact_sha256,
+                CandidateRow.keras_sha256,
+                CandidateRow.predictions_sha256,
                 CandidateRow.metrics,
                 CandidateRow.conditions,
                 CandidateRow.reasons,
@@ -322,7 +382,8 @@ class StudyView:
             .order_by(TrialRow.number, CandidateRow.id)
         )
         frame = self._frame(statement)
-        frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
+        names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
+        frame.insert(0, "candidate", list(names))
         frame["artifact"] = [
             self._artifacts.url(sha256) if isinstance(sha256, str) else None
             for sha256 in frame["artifact_sha256"]
@@ -335,12 +396,16 @@ class StudyView:
             ordered[name] = others[name]
         return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
 
-    def front_frame(self, target: str | None = None) -> pd.DataFrame:
+    def front_frame(
+        self, target: str | None = None, *, estimate: str | None = None
+    ) -> pd.DataFrame:
         """The feasible candidates that no other feasible candidate dominates.
 
         Args:
             target: The name of the target whose figures are ranked; by default the one on
                 which most candidates were measured. Figures of two targets never meet.
+            estimate: The kind of figure that is ranked, an ``Estimate``; by default
+                cross-validated ones as soon as there are any. Figures of two kinds never meet.
 
         Returns:
             Rows of ``candidates_frame()``, in order of the first objective, the best first.
@@ -350,6 +415,10 @@ class StudyView:
         """
         frame = self.candidates_frame()
         frame = frame[frame["feasible"].astype(bool)]
+        if estimate is None:
+            has_better = (frame["estimate"] == Estimate.CROSS_VALIDATION).any()
+            estimate = Estimate.CROSS_VALIDATION if has_better else Estimate.VALIDATION
+        frame = frame[frame["estimate"] == estimate]
         frame = self._on_one_target(frame, target)
         values = self.minimized(frame)
         front = frame[pareto.non_dominated(values)] if len(frame) else frame
@@ -362,7 +431,7 @@ class StudyView:
         ).reset_index(drop=True)
 
     def hypervolume(self, reference_point: Sequence[float] | Mapping[str, float]) -> float:
-        """The volume between the front and a reference point, in the units of the objectives.
+        """The volume between the search's front and a reference point, in the objectives' units.
 
         Args:
             reference_point: A value for every objective, in their order or by name, worse than
@@ -380,7 +449,8 @@ class StudyView:
                 f"{len(metrics)} objectives; give one for each of: {', '.join(metrics)}"
             )
         reference = [o.minimized(v) for o, v in zip(self.objectives, reference_point, strict=True)]
-        return pareto.hypervolume(self.minimized(self.front_frame()), np.asarray(reference))
+        front = self.front_frame(estimate=Estimate.VALIDATION)
+        return pareto.hypervolume(self.minimized(front), np.asarray(reference))
 
     def minimized(self, frame: pd.DataFrame) -> np.ndarray:
         """The objectives of a candidates' frame as an array (rows, objectives), lower is better."""
@@ -413,6 +483,7 @@ class StudyView:
         record["config"] = trial["config"]
         record["stage_seconds"] = trial["stage_seconds"]
         record["facts"] = trial["facts"]
+        record["keras_sha256"] = record["keras_sha256"] or trial["facts"].get("keras_sha256")
         record["started_at"] = trial["started_at"]
         record["epochs"] = records(epochs[epochs["trial"] == record["trial"]])
         return record

@@ -1,0 +1,148 @@
+"""A trial judged again: trained on all folds but one, and at last on everything.
+
+A validation split on which many trials were compared flatters the best of them. Here each network
+is judged on images that it has not seen and that chose nothing: not its configuration among
+finalists of equal rank, and not its epoch, since the weights of the last one are kept.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from autosearch.data.splits import fold_numbers
+from autosearch.errors import ConversionError
+from autosearch.evaluation.conversion import to_tflite
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.pipeline import (
+    Arrays,
+    KerasEvaluator,
+    Plan,
+    calibration_images,
+    keras_file,
+)
+from autosearch.store.predictions import Predictions
+from autosearch.values import CandidateResult, Estimate, EvaluatorTrial
+
+if TYPE_CHECKING:
+    from autosearch.data import Dataset
+
+__all__ = ["judge_fold", "refit"]
+
+_SPLITS = ("train", "validation")
+
+
+def judge_fold(
+    evaluator: KerasEvaluator,
+    dataset: Dataset,
+    trial: EvaluatorTrial,
+    *,
+    fold: int,
+    num_folds: int,
+    split_seed: int,
+) -> dict[str, Predictions]:
+    """Trains on every fold but one and predicts that one, with each scheme's own file.
+
+    Args:
+        evaluator: Of the study.
+        dataset: Its images.
+        trial: Samples the finalist's configuration.
+        fold: From 0.
+        num_folds: How many there are.
+        split_seed: Draws the folds; the same for all finalists, so that they are compared on the
+            same images.
+
+    Returns:
+        By scheme, its predictions of the fold; a scheme whose file cannot be made is left out.
+
+    Raises:
+        TrialError: It cannot be trained or converted.
+    """
+    try:
+        plan = evaluator.plan(trial)
+        images, labels = _everything(evaluator, plan)
+        folds = fold_numbers(labels, dataset.clusters(_SPLITS), folds=num_folds, seed=split_seed)
+        inside = folds == fold
+        seen = images[~inside], labels[~inside]
+        files = _fitted(evaluator, plan, trial, seen)
+        return {
+            scheme: Predictions(labels[inside], TFLiteModel(file).predict(images[inside]))
+            for scheme, file in files.items()
+            if not isinstance(file, ConversionError)
+        }
+    finally:
+        _clear()
+
+
+def refit(
+    evaluator: KerasEvaluator,
+    trial: EvaluatorTrial,
+    predictions: Mapping[str, Predictions],
+    *,
+    num_folds: int,
+) -> list[CandidateResult]:
+    """Trains on the training and validation split together, and measures every file.
+
+    Args:
+        evaluator: Of the study.
+        trial: Samples the finalist's configuration.
+        predictions: By scheme, those of all folds: the figures of accuracy are taken from them.
+        num_folds: How many there were.
+
+    Raises:
+        TrialError: It cannot be trained or converted.
+    """
+    try:
+        plan = evaluator.plan(trial)
+        files = _fitted(evaluator, plan, trial, _everything(evaluator, plan))
+        keras_sha256 = trial.store_artifact(keras_file(plan.model))
+        usable = {
+            scheme: file if scheme in predictions else ConversionError(f"{scheme} failed in a fold")
+            for scheme, file in files.items()
+        }
+        candidates = evaluator.candidates(
+            plan,
+            usable,
+            predictions,
+            trial,
+            estimate=Estimate.CROSS_VALIDATION,
+            conditions={
+                "num_folds": num_folds,
+                "fitted_on": "training and validation split together",
+            },
+            keras_sha256=keras_sha256,
+        )
+        trial.describe(target=evaluator.target)
+        return candidates
+    finally:
+        _clear()
+
+
+def _everything(evaluator: KerasEvaluator, plan: Plan) -> Arrays:
+    parts = [evaluator.arrays(split, plan) for split in _SPLITS]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _fitted(
+    evaluator: KerasEvaluator, plan: Plan, trial: EvaluatorTrial, seen: Arrays
+) -> dict[str, bytes | ConversionError]:
+    images, labels = seen
+    # Every epoch is looked at for outputs that are not finite, on images that it learns from.
+    few = slice(0, len(calibration_images(images)))
+    evaluator.fit(
+        plan,
+        trial,
+        train_arrays=seen,
+        validation=(images[few], labels[few]),
+        best_by="last",
+    )
+    return evaluator.quantize(plan, to_tflite(plan.model), images)
+
+
+def _clear() -> None:
+    keras.backend.clear_session()
+    gc.collect()

@@ -1,0 +1,249 @@
+"""The finals: where few images judge, the best trials are judged again by cross-validation.
+
+What the search compared its trials on has chosen among them, so the best figure is too good: by
+as much as the images are few. See ``autosearch.values.CrossValidation``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import optuna
+
+from autosearch.errors import AutosearchError, StorageError, TrainingError
+from autosearch.search.answers import is_feasible, named
+from autosearch.search.samplers import trial_seed
+from autosearch.search.trial import InterruptedTrial
+from autosearch.space.hyperparameters import HyperParameters
+from autosearch.store.predictions import Predictions
+from autosearch.values import CandidateResult, CrossValidation, Direction, Estimate, TrialState
+
+if TYPE_CHECKING:
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.recorder import Recorder
+    from autosearch.store.view import StudyView
+    from autosearch.study import Study
+
+__all__ = ["Finals", "is_due", "plan_finals", "run_finals"]
+
+_MAX_ATTEMPTS = 3
+
+
+class _Key(TypedDict):
+    num_folds: int
+    data_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finals:
+    """What is to be judged again.
+
+    Attributes:
+        num_folds: Into how many parts the images are divided.
+        max_finalists: How many trials, at most.
+        data_fingerprint: Of the images: what was judged on others does not count.
+        metric: Which figure the finalists are chosen by.
+        is_maximized: Whether more of it is better.
+    """
+
+    num_folds: int
+    max_finalists: int
+    data_fingerprint: str
+    metric: str
+    is_maximized: bool
+
+    def finalists(self, view: StudyView) -> list[int]:
+        """The numbers of the trials to judge, the best first.
+
+        Those on the front come first, so that what is judged again is worth having.
+        """
+        num_complete = view.progress().counts.get(TrialState.COMPLETE, 0)
+        # The finals never take more trainings than the search.
+        limit = min(self.max_finalists, num_complete // (self.num_folds + 1))
+        if not limit:
+            return []
+        frame = view.candidates_frame()
+        frame = frame[(frame["estimate"] == Estimate.VALIDATION) & frame["feasible"].astype(bool)]
+        frame = frame[frame["artifact_sha256"].notna() & frame[self.metric].notna()]
+        front = set(view.front_frame(estimate=Estimate.VALIDATION)["trial"])
+        best = frame.groupby("trial")[self.metric].agg("max" if self.is_maximized else "min")
+        sign = -1 if self.is_maximized else 1
+        ranked = sorted(best.items(), key=lambda item: (item[0] not in front, sign * item[1]))
+        return [int(str(number)) for number, _ in ranked[:limit]]
+
+
+def plan_finals(study: Study) -> Finals | None:
+    """What the study's definition asks for; None where there are images enough, or no images."""
+    rules: CrossValidation | None = study.cross_validation
+    objective = study.quality_objective
+    if rules is None or study.dataset is None or objective is None:
+        return None
+    if study.dataset.split_counts()["validation"] >= rules.below:
+        return None
+    return Finals(
+        num_folds=rules.folds,
+        max_finalists=rules.finalists,
+        data_fingerprint=study.dataset.fingerprint(),
+        metric=objective.metric,
+        is_maximized=objective.direction is Direction.MAXIMIZE,
+    )
+
+
+def is_due(finals: Finals | None, view: StudyView) -> bool:
+    """Whether a trial of the finals is still to be judged."""
+    return finals is not None and bool(_left(finals, view))
+
+
+def run_finals(
+    finals: Finals,
+    study: Study,
+    view: StudyView,
+    *,
+    evaluator: Any,
+    params: Callable[[int], Mapping[str, Any]],
+    recorder: Recorder,
+    artifacts: ArtifactStore,
+    seed: int,
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Judges every finalist that is not judged yet, and records each fold as it ends.
+
+    Args:
+        finals: What to judge.
+        study: Its definition.
+        view: Reads it.
+        evaluator: The one that trains with Keras.
+        params: Answers what Optuna knows a trial's configuration by.
+        recorder: Writes the study's rows.
+        artifacts: Where files go.
+        seed: The study's seed.
+        should_stop: Asked after every epoch.
+
+    Returns:
+        Whether all came to their end; False if it was asked to stop.
+    """
+    from autosearch.evaluation.cross_validation import judge_fold, refit
+
+    key: _Key = {"num_folds": finals.num_folds, "data_fingerprint": finals.data_fingerprint}
+    for number in _left(finals, view):
+        attempt = recorder.start_finalist(number, **key)
+        known = view.finalists(**key)[number].folds
+        trial = _ReplayedTrial(number, params(number), artifacts, should_stop)
+        candidates, error = list[CandidateResult](), None
+        try:
+            if attempt > _MAX_ATTEMPTS + len(known):
+                raise TrainingError(f"the worker was lost {_MAX_ATTEMPTS} times while judging it")
+            folds = {
+                fold: {s: Predictions.from_bytes(artifacts.get(f)) for s, f in files.items()}
+                for fold, files in known.items()
+            }
+            for fold in range(finals.num_folds):
+                if fold in folds:
+                    continue
+                trial.seed = trial_seed(trial_seed(seed, number), fold)
+                folds[fold] = judge_fold(
+                    evaluator,
+                    study.dataset,
+                    trial,
+                    fold=fold,
+                    num_folds=finals.num_folds,
+                    split_seed=seed,
+                )
+                stored = {s: artifacts.put(seen.to_bytes()) for s, seen in folds[fold].items()}
+                recorder.add_fold(number, fold, stored, **key)
+            trial.seed = trial_seed(seed, number)
+            candidates = refit(evaluator, trial, _joined(folds), num_folds=finals.num_folds)
+        except InterruptedTrial:
+            recorder.interrupt_finalist(number, **key)
+            return False
+        except StorageError:
+            raise
+        except (Exception, SystemExit) as fault:
+            # The search's own figures stand; this trial has no better ones.
+            error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
+        recorder.finish_finalist(
+            number,
+            candidates=candidates,
+            feasible=[
+                candidate.quantization
+                for candidate in candidates
+                if is_feasible(candidate.metrics, study.objectives, study.constraints)
+            ],
+            target=trial.facts.get("target"),
+            error=error,
+            **key,
+        )
+    return True
+
+
+def _left(finals: Finals, view: StudyView) -> list[int]:
+    known = view.finalists(num_folds=finals.num_folds, data_fingerprint=finals.data_fingerprint)
+    return [n for n in finals.finalists(view) if n not in known or not known[n].is_done]
+
+
+def _joined(folds: Mapping[int, Mapping[str, Predictions]]) -> dict[str, Predictions]:
+    """By scheme, the predictions of all folds; a scheme that misses one is left out."""
+    ordered = [folds[fold] for fold in sorted(folds)]
+    schemes = set(ordered[0]).intersection(*ordered)
+    return {scheme: Predictions.joined([fold[scheme] for fold in ordered]) for scheme in schemes}
+
+
+class _ReplayedTrial:
+    """A finished trial's configuration as a trial that records nothing.
+
+    Attributes:
+        number: The trial's.
+        seed: Of the next training.
+        facts: What the evaluator described.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        artifacts: ArtifactStore,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.number = number
+        self.seed = 0
+        self.facts: dict[str, Any] = {}
+        self._params = dict(params)
+        self._artifacts = artifacts
+        self._should_stop = should_stop
+
+    @property
+    def hp(self) -> HyperParameters:
+        """Answers what the trial had sampled."""
+        return HyperParameters(optuna.trial.FixedTrial(self._params, self.number))
+
+    def check_cost(self, **metrics: float | None) -> None:
+        """A trial that was complete has kept its constraints."""
+
+    def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+        """Likewise, every name."""
+        return list(costs)
+
+    def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
+        """Ends here if the run was asked to stop.
+
+        Raises:
+            InterruptedTrial: It was.
+        """
+        if self._should_stop():
+            raise InterruptedTrial
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times nothing."""
+        yield
+
+    def describe(self, **facts: Any) -> None:
+        """Keeps facts for the candidates."""
+        self.facts.update(facts)
+
+    def store_artifact(self, content: bytes) -> str:
+        """Puts a file into the artifact store and answers its SHA-256."""
+        return self._artifacts.put(content)

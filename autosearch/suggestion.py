@@ -1,0 +1,189 @@
+"""Which candidate to take: the smallest that cannot be told apart from the best.
+
+The most accurate of many candidates is seldom the best one, only the luckiest: others that are a
+fraction of its size do as well on the same images, but for chance. Whether they do is a paired
+question, since both were asked about the same images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autosearch.store.predictions import Predictions
+from autosearch.values import QUALITY_METRICS, Direction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autosearch.store.view import StudyView
+
+__all__ = ["Suggestion", "paired_p_value", "suggest"]
+
+_LEVEL = 0.05
+_NUM_SIGN_FLIPS = 10_000
+_BY_LOG_LOSS = ("log_loss", "expected_calibration_error")
+_COSTS = ("size_bytes", "parameters", "macs", "latency_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A candidate to take, and why.
+
+    Attributes:
+        candidate: Its id.
+        best: The id of the candidate with the best figure, often the same.
+        metric: What "best" refers to.
+        value: The candidate's figure of it.
+        best_value: The best one.
+        p_value: Of the two having the same figure but for chance; None for the best itself.
+        estimate: What kind of figures these are, an ``Estimate``.
+        num_images: How many images they rest on.
+    """
+
+    candidate: str
+    best: str
+    metric: str
+    value: float
+    best_value: float
+    p_value: float | None
+    estimate: str
+    num_images: int
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        what = self.metric.replace("_", " ")
+        if self.candidate == self.best:
+            return f"the best {what}, and every smaller candidate is worse by more than chance"
+        return (
+            f"the smallest whose {what} cannot be told apart from the best one's, "
+            f"{self.best_value:.3f} of {self.best} (paired test on the same images: "
+            f"p = {self.p_value:.2f})"
+        )
+
+
+def suggest(
+    view: StudyView, *, target: str | None = None, estimate: str | None = None
+) -> Suggestion | None:
+    """The smallest candidate of the front that cannot be told apart from the best one.
+
+    Args:
+        view: The study.
+        target: As for ``StudyView.front_frame``.
+        estimate: Likewise.
+
+    Returns:
+        None where the study has no figure of how well a file classifies, no front, or no
+        predictions to compare.
+    """
+    objective = next((o for o in view.objectives if o.metric in QUALITY_METRICS), None)
+    if objective is None or view.definition["evaluator"] is not None:
+        return None
+    front = view.front_frame(target, estimate=estimate)
+    front = front[front[objective.metric].notna() & front["predictions_sha256"].notna()]
+    if front.empty:
+        return None
+    cost = _cost_of_size(view, front)
+    sign = -1 if objective.direction is Direction.MAXIMIZE else 1
+    # Of equals the smaller one is the best.
+    order = np.lexsort((front[cost], sign * front[objective.metric]))
+    best = front.iloc[order[0]]
+    images = _predictions(view, best)
+    chosen, p_value = best, None
+    for _, row in front.sort_values(cost, kind="stable").iterrows():
+        if row["candidate"] == best["candidate"] or row[cost] > best[cost]:
+            break
+        p = paired_p_value(_predictions(view, row), images, metric=objective.metric)
+        if p >= _LEVEL:
+            chosen, p_value = row, p
+            break
+    return Suggestion(
+        candidate=str(chosen["candidate"]),
+        best=str(best["candidate"]),
+        metric=objective.metric,
+        value=float(chosen[objective.metric]),
+        best_value=float(best[objective.metric]),
+        p_value=p_value,
+        estimate=str(best["estimate"]),
+        num_images=len(images.labels),
+    )
+
+
+def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accuracy") -> float:
+    """How likely chance alone parts two sets of predictions of the same images that far.
+
+    For accuracy this is McNemar's exact test: of the images that only one of the two got right,
+    each is as likely to be the one's as the other's. For the other figures each image's
+    contribution is what may be exchanged: whether it is right, weighted so that every class
+    counts the same (``balanced_accuracy``, ``macro_f1``, ``worst_class_recall``), or the
+    logarithm of the true class's probability (``log_loss``, ``expected_calibration_error``).
+
+    Args:
+        one: Predictions of n images.
+        other: Those of the same images, in the same order.
+        metric: One of ``QUALITY_METRICS``.
+
+    Returns:
+        The two-sided p-value, above 0 and at most 1.
+
+    Raises:
+        ValueError: The labels of the two are not the same.
+
+    References:
+        McNemar (1947), Psychometrika 12, 153–157. For two classifiers: Dietterich (1998), Neural
+        Computation 10, 1895–1923. Exchanging signs: Fisher (1935), The Design of Experiments, §21.
+    """
+    if not np.array_equal(one.labels, other.labels):
+        raise ValueError(
+            f"Got predictions of {len(one.labels)} and {len(other.labels)} images that differ in "
+            "their labels; expected two of the same images."
+        )
+    if metric == "accuracy":
+        only_one = int(np.sum(one.right & ~other.right))
+        only_other = int(np.sum(other.right & ~one.right))
+        return _mcnemar(only_one, only_other)
+    differences = _contributions(one, metric) - _contributions(other, metric)
+    differences = differences[differences != 0]
+    if not len(differences):
+        return 1.0
+    rng = np.random.default_rng(0)
+    observed = abs(differences.sum())
+    as_far = 0
+    for _ in range(_NUM_SIGN_FLIPS // 100):
+        signs = rng.choice((-1.0, 1.0), size=(100, len(differences)))
+        as_far += int(np.sum(np.abs(signs @ differences) >= observed * (1 - 1e-12)))
+    return (as_far + 1) / (_NUM_SIGN_FLIPS + 1)
+
+
+def _mcnemar(only_one: int, only_other: int) -> float:
+    total = only_one + only_other
+    if only_one == only_other:
+        return 1.0
+    tail = sum(math.comb(total, count) for count in range(min(only_one, only_other) + 1))
+    return min(1.0, 2 * tail / (1 << total))
+
+
+def _contributions(predictions: Predictions, metric: str) -> npt.NDArray[np.float64]:
+    labels = predictions.labels
+    if metric in _BY_LOG_LOSS:
+        true = predictions.probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        contributions: npt.NDArray[np.float64] = np.log(np.maximum(true, 1e-7))
+        return contributions
+    weighted: npt.NDArray[np.float64] = predictions.right / np.bincount(labels)[labels]
+    return weighted
+
+
+def _cost_of_size(view: StudyView, front: pd.DataFrame) -> str:
+    """What "small" means: the first cost that the study minimises, or else the file's size."""
+    minimized = [o.metric for o in view.objectives if o.metric in _COSTS]
+    return next((m for m in minimized if front[m].notna().all()), "size_bytes")
+
+
+def _predictions(view: StudyView, row: Mapping[str, Any] | pd.Series) -> Predictions:
+    return Predictions.from_bytes(view.artifact(row["predictions_sha256"]))

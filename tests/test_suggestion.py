@@ -1,0 +1,126 @@
+"""The paired test, and what is suggested on its strength."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from autosearch import maximize, minimize
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.predictions import Predictions
+from autosearch.store.recorder import Recorder
+from autosearch.store.view import StudyView
+from autosearch.suggestion import paired_p_value, suggest
+from autosearch.values import CandidateResult, TrialState
+
+
+def predictions(labels, right, confidence=0.8):
+    """Two classes; ``right`` says of each image whether it is classified as its label says."""
+    labels, right = np.asarray(labels), np.asarray(right, bool)
+    probabilities = np.full((len(labels), 2), 1 - confidence, np.float32)
+    probabilities[np.arange(len(labels)), np.where(right, labels, 1 - labels)] = confidence
+    return Predictions(labels, probabilities)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_the_test_of_accuracies_is_mcnemars_exact_one(pairs):
+    one, other = np.array(pairs).T
+    labels = np.arange(len(pairs)) % 2
+    only_one, only_other = int(np.sum(one & ~other)), int(np.sum(other & ~one))
+    expected = 1.0
+    if only_one + only_other:
+        expected = binomtest(only_one, only_one + only_other, 0.5).pvalue
+    p = paired_p_value(predictions(labels, one), predictions(labels, other))
+    assert p == pytest.approx(expected)
+
+
+def test_balanced_accuracy_gives_each_class_the_same_weight():
+    labels = np.repeat([0, 1], [190, 10])
+    plain = np.ones(200, bool)
+    plain[190:] = False  # every image of the rare class is wrong
+    fair = np.ones(200, bool)
+    fair[:10] = False  # as many mistakes, all of them in the common one
+    one, other = predictions(labels, plain), predictions(labels, fair)
+    assert paired_p_value(one, other, metric="accuracy") == 1.0
+    assert paired_p_value(one, other, metric="balanced_accuracy") < 0.01
+
+
+def test_log_loss_sees_what_accuracy_does_not():
+    labels = np.arange(80) % 2
+    sure, unsure = (predictions(labels, np.ones(80), confidence=c) for c in (0.95, 0.6))
+    assert paired_p_value(sure, unsure) == 1.0
+    assert paired_p_value(sure, unsure, metric="log_loss") < 0.001
+
+
+def test_predictions_of_other_images_are_refused():
+    with pytest.raises(ValueError, match="expected two of the same images"):
+        paired_p_value(predictions([0, 1], [1, 1]), predictions([1, 1], [1, 1]))
+
+
+def test_predictions_come_back_from_their_file():
+    seen = predictions([0, 1, 1], [1, 0, 1])
+    back = Predictions.from_bytes(seen.to_bytes())
+    assert np.array_equal(back.labels, seen.labels)
+    assert np.array_equal(back.probabilities, seen.probabilities)
+    assert back.right.tolist() == [True, False, True]
+
+
+@pytest.fixture
+def view_of(tmp_path):
+    """Makes a study with one candidate a trial: {bytes: which images are right}."""
+
+    def make(by_size, **words):
+        database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
+        artifacts = ArtifactStore.beside(database)
+        objectives = words.pop("objectives", (maximize("accuracy"), minimize("size_bytes")))
+        definition = {
+            "objectives": [o.model_dump(mode="json") for o in objectives],
+            "constraints": [],
+            "evaluator": words.pop("evaluator", None),
+        }
+        study_id = Recorder.save_study(
+            database, name="x", seed=0, definition=definition, definition_sha256="0" * 64,
+            data_fingerprint=None, environment={},
+        )  # fmt: skip
+        recorder = Recorder(database, study_id)
+        for number, (size_bytes, right) in enumerate(by_size.items()):
+            recorder.start_trial(number, None)
+            seen = predictions(np.arange(len(right)) % 2, right)
+            candidate = CandidateResult(
+                quantization="int8",
+                metrics={"accuracy": float(np.mean(right)), "size_bytes": size_bytes},
+                predictions=artifacts.put(seen.to_bytes()) if not words else None,
+            )
+            recorder.finish_trial(
+                number, TrialState.COMPLETE, config={}, stage_seconds={}, facts={},
+                candidates=[candidate], representative="int8", feasible=["int8"],
+            )  # fmt: skip
+        return StudyView(database, artifacts, "x")
+
+    return make
+
+
+def right_but_for(count, total=200):
+    return np.arange(total) >= count
+
+
+def test_the_smallest_that_cannot_be_told_apart_is_suggested(view_of):
+    view = view_of({1000: right_but_for(60), 2000: right_but_for(13), 9000: right_but_for(10)})
+    suggestion = suggest(view)
+    assert (suggestion.candidate, suggestion.best) == ("1-int8", "2-int8")
+    assert suggestion.p_value == 0.25  # three images, all of them the larger one's
+    assert suggestion.num_images == 200
+    assert "cannot be told apart from the best one's, 0.950 of 2-int8" in suggestion.reason
+
+
+def test_the_best_is_suggested_where_every_smaller_one_is_worse(view_of):
+    suggestion = suggest(view_of({1000: right_but_for(60), 9000: right_but_for(10)}))
+    assert suggestion.candidate == suggestion.best == "1-int8"
+    assert suggestion.p_value is None
+    assert "every smaller candidate is worse by more than chance" in suggestion.reason
+
+
+def test_nothing_is_suggested_without_predictions_or_figures_of_accuracy(view_of, tmp_path):
+    assert suggest(view_of({1000: right_but_for(3)}, without_predictions=True)) is None
