@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from autosearch.errors import TrainingError
 from autosearch.evaluation.losses import LossTerms, make_loss
+from autosearch.models.fused import fused_batch_normalization
 from autosearch.models.statistics import BatchStatistics
 from autosearch.models.user import ends_the_trial
 
@@ -124,11 +125,12 @@ def train(
     if user_compiled and terms.class_weights is not None:
         arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
     try:
-        if fit is None:
-            model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
-        else:
-            arguments |= _user_data(model, train_batches, train_arrays, validation, one_hot)
-            _call_fit(fit, model, arguments, watcher)
+        with fused_batch_normalization(model):
+            if fit is None:
+                model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
+            else:
+                arguments |= _user_data(model, train_batches, train_arrays, validation, one_hot)
+                _call_fit(fit, model, arguments, watcher)
         if watcher.ended_by is None and not watcher.epochs:
             watcher.on_epoch_end(0)
     except BaseException as error:

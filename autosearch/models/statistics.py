@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["BatchStatistics"]
+__all__ = ["BatchStatistics", "batch_normalizations"]
 
 _NUM_IMAGES = 512
 _OUR_MOMENTUM = 0.9
@@ -31,7 +31,9 @@ class BatchStatistics:
     def __init__(self, model: Any, train_batches: Any, steps_per_epoch: int) -> None:
         self._model = model
         self._batches = train_batches
-        self._layers = [layer for layer in _all_layers(model) if layer.momentum > _OUR_MOMENTUM]
+        self._layers = [
+            layer for layer in batch_normalizations(model) if layer.momentum > _OUR_MOMENTUM
+        ]
         slowest = max((layer.momentum for layer in self._layers), default=0.0)
         lag_steps = 3 / (1 - min(slowest, 0.9999))
         self._last_epoch = math.ceil(lag_steps / steps_per_epoch) if self._layers else 0
@@ -64,9 +66,10 @@ class BatchStatistics:
                 layer.momentum = momentum
 
 
-def _all_layers(model: Any) -> Iterator[Any]:
+def batch_normalizations(model: Any) -> Iterator[Any]:
+    """The layers of a network, and of networks within it, that learn batch statistics."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _all_layers(layer)
+            yield from batch_normalizations(layer)
         elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             yield layer
