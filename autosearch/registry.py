@@ -24,6 +24,7 @@ from autosearch.study import Study
 __all__ = ["promote", "promotion_dataset", "test_metrics"]
 
 _VALIDATION = (
+    "estimate",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
@@ -77,6 +78,9 @@ def promote(
         raise DefinitionError(f"alias {alias!r} is not a name; write one such as champion")
     file = artifacts.get(sha256)
     dataset = study.dataset if study is not None else promotion_dataset(view.definition)
+    known = view.data_sides()
+    if dataset is not None and known is not None:
+        dataset = dataset.keeping_sides(known["sides"])
     if dataset is None or dataset.fingerprint() != view.data_fingerprint:
         raise StudyError(
             f'the images of "{study_name}" are not the ones that it searched on (their fingerprint '
@@ -89,7 +93,7 @@ def promote(
         alias=alias,
         candidate=candidate,
         artifact_sha256=sha256,
-        keras_sha256=found["facts"].get("keras_sha256"),
+        keras_sha256=found["keras_sha256"],
         note=note,
         test_metrics=test_metrics(lite, dataset, found["facts"]["preprocessing"]),
         record={

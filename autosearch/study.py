@@ -140,6 +140,12 @@ class Study(BaseModel):
             ]
         return faults
 
+    def keeping_sides(self, sides: Mapping[str, str] | None) -> Study:
+        """The study with the images of an earlier run on the sides where they were then."""
+        if sides is None or self.dataset is None:
+            return self
+        return self.model_copy(update={"dataset": self.dataset.keeping_sides(sides)})
+
     @property
     def quality_objective(self) -> Objective | None:
         """The first objective that tells how well a file classifies; None for a user's function."""

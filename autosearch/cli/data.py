@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autosearch.cli.options import StudyFile
+from autosearch.cli.options import Storage, StudyFile
 
 __all__ = ["register"]
 
@@ -79,8 +80,14 @@ def inspect(
         _print_report(report)
 
 
-def split(study_file: StudyFile, output_format: _Format = ReportFormat.TABLE) -> None:
+def split(
+    study_file: StudyFile,
+    storage: Storage = None,
+    output_format: _Format = ReportFormat.TABLE,
+) -> None:
     """Say which images a study trains on, compares on, and keeps for the test.
+
+    Images of a study that was started stay where they were then.
 
     Example: autosearch data split studies/photos.py --format json
     """
@@ -88,10 +95,15 @@ def split(study_file: StudyFile, output_format: _Format = ReportFormat.TABLE) ->
     from autosearch.cli.output import emit
     from autosearch.data.dataset import SPLITS
     from autosearch.data.report import split_members
-    from autosearch.errors import DefinitionError
+    from autosearch.errors import DefinitionError, NotFoundError
+    from autosearch.search.runner import open_study
     from autosearch.study import load_study_file
 
     study = load_study_file(study_file)
+    with contextlib.suppress(NotFoundError):
+        # Nothing is stored before the first run.
+        known = open_study(study.name, storage=storage).data_sides()
+        study = study.keeping_sides(known["sides"] if known is not None else None)
     if study.dataset is None:
         raise DefinitionError(f'study "{study.name}" has no dataset; there is nothing to split')
     members = split_members(study.dataset)

@@ -37,6 +37,13 @@ def run(
         bool,
         typer.Option("--accept-changes", help="Go on although the file's definition has changed."),
     ] = False,
+    accept_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-data",
+            help="Go on although images were added or removed; the others keep their split.",
+        ),
+    ] = False,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Start a study, or go on with it; then print its front.
@@ -62,6 +69,7 @@ def run(
                 trials=trials,
                 seed=seed,
                 accept_changes=accept_changes,
+                accept_data=accept_data,
                 on_progress=line.update,
             )
     except KeyboardInterrupt:

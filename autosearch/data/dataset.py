@@ -129,6 +129,18 @@ class Dataset(ABC):
         """The number of images in each split."""
         return {split: len(self.load(split)[1]) for split in SPLITS}
 
+    def sides(self) -> dict[str, str] | None:
+        """SHA-256 of each file to its split; None where images are not files."""
+        return None
+
+    def keeping_sides(self, sides: Mapping[str, str]) -> Dataset:
+        """The dataset with those images where they were, whatever was added since.
+
+        Args:
+            sides: What ``sides`` answered for an earlier state.
+        """
+        return self
+
     def clusters(self, splits: Sequence[str]) -> Labels:
         """For each image of these splits, one after the other, the number of its cluster.
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,6 +140,7 @@ class FileDataset(Dataset):
         self.max_pixels = max_pixels
         self.keep_alike_together = keep_alike_together
         self.known_sides = dict(known_sides) if known_sides is not None else None
+        self._kept_sides = self.known_sides
         self._has_groups = has_groups
         self.listing = self._list()
         self.classes = self.listing.classes
@@ -202,6 +204,16 @@ class FileDataset(Dataset):
         """
         photos = self.survey.photos
         return {photos[i].sha256: split for split in SPLITS for i in self._parts[split]}
+
+    def keeping_sides(self, sides: Mapping[str, str]) -> FileDataset:
+        """The dataset with those images where they were; only new ones are assigned.
+
+        ``known_sides`` of the definition count for more. Files are not looked at again.
+        """
+        kept = copy(self)
+        kept.__dict__.pop("_parts", None)
+        kept._kept_sides = {**sides, **(self.known_sides or {})}
+        return kept
 
     def fingerprint(self) -> str:
         """SHA-256 over the classes and, in each split, every file's class and contents.
@@ -276,7 +288,7 @@ class FileDataset(Dataset):
         return parts
 
     def _divided(self, pool: Labels, shares: tuple[float, float, float]) -> dict[str, Labels]:
-        sides = self.known_sides
+        sides = self._kept_sides
         known = None
         if sides is not None:
             known = [sides.get(self.survey.photos[index].sha256) for index in pool]

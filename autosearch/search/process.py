@@ -110,11 +110,12 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
 
     database = Database.open_to_write(order.storage)
     artifacts = ArtifactStore(order.artifacts)
+    view = StudyView(database, artifacts, order.study_name)
     if order.study_file is not None:
         study = load_study_file(order.study_file)
     else:
-        view = StudyView(database, artifacts, order.study_name)
         study = Study.from_definition(view.definition)
+    study = study.keeping_sides((view.data_sides() or {}).get("sides"))
     return Worker(
         study,
         database,

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from autosearch.data.files import describe_growth
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
 from autosearch.search.answers import is_feasible
 from autosearch.search.engine import Engine
@@ -43,6 +44,7 @@ def run(
     workers: int = 1,
     seed: int | None = None,
     accept_changes: bool = False,
+    accept_data: bool = False,
     trial_timeout_s: float = DEFAULT_TRIAL_TIMEOUT_S,
     on_progress: ProgressCallback | None = None,
 ) -> StudyView:
@@ -59,6 +61,8 @@ def run(
         workers: Worker processes; 1 for now.
         seed: Makes sampling and training repeatable; 0 for a new study, a resumed one keeps its.
         accept_changes: Go on although the definition differs from the one in the database.
+        accept_data: Go on although images were added or removed. Those that were there stay on
+            their side of the split, and earlier trials keep their figures.
         trial_timeout_s: How long a trial may run in a worker process.
         on_progress: Called a few times a second with the view, its progress and the limits.
 
@@ -81,12 +85,18 @@ def run(
     make_sampler(study.sampler, seed=0, number=0)
     if study.space is not None:
         study.space.dry_run()
-    fingerprint = study.dataset.fingerprint() if study.dataset is not None else None
     database = Database.open_to_write(storage)
     store = ArtifactStore.beside(database, artifacts)
-    seed = _check_unchanged(
-        study, database, store, seed=seed, fingerprint=fingerprint, accept_changes=accept_changes
-    )
+    earlier = _earlier(database, store, study.name)
+    before = earlier.data_sides() if earlier is not None else None
+    study = study.keeping_sides(before["sides"] if before is not None else None)
+    fingerprint = study.dataset.fingerprint() if study.dataset is not None else None
+    if earlier is not None:
+        _check_definition(study, earlier, seed=seed, accept_changes=accept_changes)
+        if fingerprint != earlier.data_fingerprint:
+            _check_data(study, before, accept_data=accept_data)
+        seed = earlier.seed
+    seed = 0 if seed is None else seed
     study_id = Recorder.save_study(
         database,
         name=study.name,
@@ -94,6 +104,7 @@ def run(
         definition=study.definition(),
         definition_sha256=study.definition_sha256(),
         data_fingerprint=fingerprint,
+        data_sides=_data_sides(study),
         environment=environment(),
     )
     recorder = Recorder(database, study_id)
@@ -195,42 +206,59 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _check_unchanged(
-    study: Study,
-    database: Database,
-    store: ArtifactStore,
-    *,
-    seed: int | None,
-    fingerprint: str | None,
-    accept_changes: bool,
-) -> int:
-    """The seed to use, once nothing has changed that was not accepted."""
+def _earlier(database: Database, store: ArtifactStore, name: str) -> StudyView | None:
     try:
-        view = StudyView(database, store, study.name)
+        return StudyView(database, store, name)
     except NotFoundError:
-        return 0 if seed is None else seed
-    if seed is not None and seed != view.seed:
+        return None
+
+
+def _check_definition(
+    study: Study, earlier: StudyView, *, seed: int | None, accept_changes: bool
+) -> None:
+    if seed is not None and seed != earlier.seed:
         raise ChangedDefinitionError(
-            f'study "{study.name}" was started with seed {view.seed}, not {seed}; '
+            f'study "{study.name}" was started with seed {earlier.seed}, not {seed}; '
             "leave --seed out, or give the study another name"
         )
-    if study.definition_sha256() != view.definition_sha256 and not accept_changes:
-        listed = "; ".join(changes(view.definition, study.definition())) or "its code"
+    if study.definition_sha256() != earlier.definition_sha256 and not accept_changes:
+        listed = "; ".join(changes(earlier.definition, study.definition())) or "its code"
         raise ChangedDefinitionError(
             f'study "{study.name}" differs from the one in the database ({listed}); '
             "go on with the new definition with --accept-changes, or give the study another name"
         )
-    if study.objectives != view.objectives:
+    if study.objectives != earlier.objectives:
         raise ChangedDefinitionError(
             f'study "{study.name}" has other objectives in the database, and trials of different '
             "objectives cannot be ranked together; give the study another name"
         )
-    if fingerprint != view.data_fingerprint and not accept_changes:
+
+
+def _check_data(study: Study, before: dict[str, Any] | None, *, accept_data: bool) -> None:
+    """Refuses images that have changed, unless that was accepted; other classes always."""
+    if before is not None and list(study.dataset.classes) != before["classes"]:
         raise ChangedDefinitionError(
-            f'the images or the split of study "{study.name}" have changed since it was started; '
-            "give the study another name, or go on with --accept-changes"
+            f'the classes of study "{study.name}" were {", ".join(before["classes"])} and are now '
+            f"{', '.join(study.dataset.classes)}, so earlier networks do not fit; give the study "
+            "another name"
         )
-    return view.seed
+    if not accept_data:
+        after = study.dataset.sides()
+        what = (
+            "the images or the split have changed"
+            if before is None or after is None
+            else describe_growth(before["sides"], after)
+        )
+        raise ChangedDefinitionError(
+            f'the data of study "{study.name}" are not those that it was started on: {what}; '
+            "go on with the new ones with --accept-data (what was known keeps its side of the "
+            "split), or give the study another name"
+        )
+
+
+def _data_sides(study: Study) -> dict[str, Any] | None:
+    sides = study.dataset.sides() if study.dataset is not None else None
+    return None if sides is None else {"classes": list(study.dataset.classes), "sides": sides}
 
 
 def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:

@@ -68,6 +68,7 @@ class Recorder:
         definition_sha256: str,
         data_fingerprint: str | None,
         environment: Mapping[str, Any],
+        data_sides: Mapping[str, Any] | None = None,
     ) -> int:
         """Makes the study's row, or brings it up to date, and answers its id."""
         with database.session() as session:
@@ -78,6 +79,7 @@ class Recorder:
             row.definition = dict(definition)
             row.definition_sha256 = definition_sha256
             row.data_fingerprint = data_fingerprint
+            row.data_sides = dict(data_sides) if data_sides is not None else None
             row.environment = dict(environment)
             session.flush()
             return row.id

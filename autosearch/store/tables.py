@@ -60,6 +60,8 @@ class StudyRow(Base):
     definition: Mapped[dict[str, Any]] = mapped_column(_Json)
     definition_sha256: Mapped[str] = mapped_column(_SHA256)
     data_fingerprint: Mapped[str | None] = mapped_column(_SHA256)
+    # ``classes``, and ``sides`` by SHA-256 of each file; large, so only ever read by itself.
+    data_sides: Mapped[dict[str, Any] | None] = mapped_column(_Json, deferred=True)
     environment: Mapped[dict[str, Any]] = mapped_column(_Json)
     run_seconds: Mapped[float] = mapped_column(default=0.0)
 

@@ -269,6 +269,11 @@ class StudyView:
                 for number, row in session.execute(statement)
             }
 
+    def data_sides(self) -> dict[str, Any] | None:
+        """The ``classes`` of a study on files, and ``sides``: SHA-256 of each file to its split."""
+        with self._database.session() as session:
+            return session.scalar(select(StudyRow.data_sides).where(StudyRow.id == self.id))
+
     def violations(self, number: int) -> dict[str, float]:
         """How far a finished trial exceeded each constraint; empty if none was checked."""
         with self._database.session() as session:

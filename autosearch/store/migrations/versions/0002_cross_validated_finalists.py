@@ -1,4 +1,4 @@
-"""Finalists, judged again by cross-validation, and what each file predicted for each image."""
+"""Finalists, judged again by cross-validation; predictions of each file; sides of images."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,8 @@ def upgrade() -> None:
         candidates.create_unique_constraint(
             "uq_autosearch_candidates_trial_id", ["trial_id", "quantization", "estimate"]
         )
+    with op.batch_alter_table("autosearch_studies") as studies:
+        studies.add_column(sa.Column("data_sides", _JSON, nullable=True))
     op.create_table(
         "autosearch_finalists",
         sa.Column("trial_id", sa.Integer(), nullable=False),
