@@ -30,23 +30,29 @@ study = Study(
     space=SearchSpace(
         preprocessing=Preprocessing(size=28, color="greyscale"),
         architecture=CNN(
-            stages=(2, 3),
-            width=[8, 12, 16],
-            width_growth=[1.5, 2.0],
-            blocks_per_stage=(1, 2),
-            kernel_size=[3],
-            # Two cores take 29 s an epoch for plain blocks with 36,000 weights, and 26 s for
-            # separable ones with 6,000: the budget goes to the weights.
-            block=["plain", "residual"],
-            dropout=(0.0, 0.3),
+            # In 12 epochs plain blocks and max pooling came to 0.925, residual blocks to 0.922 in
+            # 1.4 times the time, and strides in place of pooling to 0.918. Separable blocks take
+            # as long as plain ones with a sixth of their weights. An hour is a handful of
+            # trainings: it goes to what is left open.
+            stages=3,
+            width=[12, 16],
+            width_growth=[1.5, 1.75, 2.0],
+            blocks_per_stage=2,
+            kernel_size=3,
+            block="plain",
+            activation="relu",
+            pooling="max",
+            head="average",
+            attention="none",
+            dropout=(0.0, 0.2),
         ),
-        augmentation=Augmentation(horizontal_flip=[False, True], shift=[0.0, 0.05, 0.1]),
+        augmentation=Augmentation(horizontal_flip=True, shift=[0.0, 0.05]),
         training=Training(
-            epochs=8,
-            optimizer=["adam", "sgd"],
-            learning_rate=Range(2e-3, 3e-2, log=True),
-            schedule=["cosine"],
-            batch_size=[128],
+            epochs=24,
+            optimizer="adam",
+            learning_rate=Range(2e-3, 8e-3, log=True),
+            schedule="cosine",
+            batch_size=128,
             label_smoothing=[0.0, 0.1],
         ),
         quantization=Quantization("float32", "int8"),
