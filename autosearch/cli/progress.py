@@ -34,7 +34,7 @@ class ProgressLine:
         self._started: float | None = None
         self._num_at_start = 0
         self.num_new = 0
-        self._num_finished = -1
+        self._so_far = (-1, 0)
         self._front_size = 0
 
     def __enter__(self) -> ProgressLine:
@@ -57,9 +57,10 @@ class ProgressLine:
             self._started, self._num_at_start = time.monotonic(), progress.num_counted
         self.num_new = progress.num_counted - self._num_at_start
         finished = sum(n for state, n in progress.counts.items() if state.is_finished)
-        has_news = finished != self._num_finished
+        so_far = (finished, progress.num_final_trainings)
+        has_news = so_far != self._so_far
         if has_news:
-            self._num_finished = finished
+            self._so_far = so_far
             self._front_size = len(view.front_frame()) if finished else 0
         parts = self._parts(view.name, progress, limits)
         if self._is_terminal:
@@ -77,7 +78,11 @@ class ProgressLine:
         best = progress.best_accuracy
         parts.append(f"best accuracy {best:.3f}" if best is not None else "no accuracy yet")
         parts.append(f"front {self._front_size}")
-        parts.append(self._time_left(done, limits))
+        if progress.num_final_trainings:
+            # No time is told: how many finalists there are shows only once the search has ended.
+            parts.append(f"finalists: {progress.num_final_trainings} trainings")
+        else:
+            parts.append(self._time_left(done, limits))
         return parts
 
     def _time_left(self, done: int, limits: Limits) -> str:

@@ -6,7 +6,7 @@ TensorFlow is loaded by ``autosearch.data.pipeline`` alone, which nothing here i
 from autosearch.data.arrays import Arrays
 from autosearch.data.dataset import SPLITS, Dataset, Images, dataset_from_definition
 from autosearch.data.digits import Digits
-from autosearch.data.downloads import KerasDataset
+from autosearch.data.downloads import KerasDataset, TensorFlowDataset
 from autosearch.data.folder import ImageFolder
 from autosearch.data.grouping import grouped_split
 from autosearch.data.idx import Idx
@@ -24,6 +24,7 @@ __all__ = [
     "Images",
     "KerasDataset",
     "Manifest",
+    "TensorFlowDataset",
     "dataset_from_definition",
     "grouped_split",
     "prepare",

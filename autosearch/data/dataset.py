@@ -52,6 +52,7 @@ _BUILT_IN = {
     "keras": "autosearch.data.downloads:KerasDataset",
     "manifest": "autosearch.data.manifest:Manifest",
     "npz": "autosearch.data.arrays:Arrays.from_npz",
+    "tfds": "autosearch.data.downloads:TensorFlowDataset",
 }
 
 

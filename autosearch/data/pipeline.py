@@ -345,6 +345,33 @@ def _gather(columns: tuple[Any, ...], indices: Any) -> tuple[Any, ...]:
     return (tf.cast(images, tf.float32), *rest)
 
 
+def read_tensorflow_dataset(
+    name: str, data_dir: str | None
+) -> tuple[list[str], dict[str, tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]]]:
+    """Class names, and images (h, w, c) and labels by split, of a prepared TensorFlow Dataset.
+
+    Raises:
+        KeyError: It has no ``image`` and ``label``.
+        Exception: It is not there and cannot be downloaded; there is no narrower one.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=data_dir)
+    builder.download_and_prepare()
+    classes = builder.info.features["label"].names
+    parts = {}
+    for split in builder.info.splits:
+        # In the order of its files: interleaving them would change it with the number of cores.
+        config = tfds.ReadConfig(interleave_cycle_length=1, shuffle_seed=None)
+        rows = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
+        images, labels = [], []
+        for row in tfds.as_numpy(rows):
+            images.append(np.asarray(row["image"], np.uint8))
+            labels.append(int(row["label"]))
+        parts[split] = images, np.array(labels, np.int64)
+    return list(classes), parts
+
+
 def download_keras_dataset(name: str) -> Any:
     """((train images, train labels), (test images, test labels)) of ``keras.datasets``.
 

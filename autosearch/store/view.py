@@ -125,12 +125,14 @@ class Progress:
         best_accuracy: Of the feasible candidates; None without one that has an accuracy.
         num_epochs: Epochs trained in all trials.
         run_seconds: Wall-clock seconds of all finished runs.
+        num_final_trainings: Trainings in the cross-validation of finalists.
     """
 
     counts: Mapping[TrialState, int]
     best_accuracy: float | None
     num_epochs: int
     run_seconds: float
+    num_final_trainings: int = 0
 
     @property
     def num_counted(self) -> int:
@@ -215,11 +217,17 @@ class StudyView:
                 .where(TrialRow.study_id == self.id)
             )
             seconds = session.scalar(select(StudyRow.run_seconds).where(StudyRow.id == self.id))
+            finalists = session.execute(
+                select(FinalistRow.folds, FinalistRow.is_done)
+                .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
+                .where(TrialRow.study_id == self.id)
+            ).all()
         return Progress(
             counts={TrialState(state): count for state, count in counts},
             best_accuracy=best,
             num_epochs=epochs or 0,
             run_seconds=seconds or 0.0,
+            num_final_trainings=sum(len(folds) + is_done for folds, is_done in finalists),
         )
 
     def num_attempts(self) -> int:

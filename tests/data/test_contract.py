@@ -14,6 +14,7 @@ from autosearch.data import (
     ImageFolder,
     KerasDataset,
     Manifest,
+    TensorFlowDataset,
     dataset_from_definition,
     prepare_all,
 )
@@ -45,7 +46,36 @@ def write_manifest(folder, file):
     return file
 
 
-@pytest.fixture(params=["digits", "arrays", "npz", "idx", "folder", "given", "manifest"])
+def prepare_tensorflow_dataset(folder):
+    """A dataset of two splits, as anyone may prepare one; Windows has no package for it."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "image": rng.integers(0, 256, (6 + i % 3, 5, 3), dtype=np.uint8),
+            "label": ("circle", "square")[i % 2],
+        }
+        for i in range(40)
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="shapes",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "label": tfds.features.ClassLabel(names=["circle", "square"]),
+            }
+        ),
+        split_datasets={
+            "train": list(enumerate(rows[:30])),
+            "test": list(enumerate(rows[30:])),
+        },
+        data_dir=folder,
+    )
+    return folder
+
+
+@pytest.fixture(params=["digits", "arrays", "npz", "idx", "folder", "given", "manifest", "tfds"])
 def dataset(request, tmp_path, fill_folder):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (30, 6, 5, 3), dtype=np.uint8), np.arange(30) % 3
@@ -58,6 +88,8 @@ def dataset(request, tmp_path, fill_folder):
         return Arrays.from_npz(tmp_path / "some.npz", classes=["a", "b", "c"])
     if request.param == "idx":
         return Idx(write_mnist(tmp_path / "mnist"))
+    if request.param == "tfds":
+        return TensorFlowDataset("shapes", data_dir=prepare_tensorflow_dataset(tmp_path))
     if request.param == "given":
         for start, split in ((0, "train"), (100, "val"), (200, "test")):
             fill_folder(tmp_path / "given" / split, {"cat": 4, "dog": 3}, start)
@@ -166,3 +198,15 @@ def test_an_npz_file_without_the_arrays_says_what_it_holds(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DefinitionError, match=r"no \.npz file"):
         Arrays.from_npz(tmp_path / "text.npz")
+
+
+def test_a_tensorflow_dataset_keeps_its_own_splits_and_draws_what_it_lacks(tmp_path):
+    dataset = TensorFlowDataset("shapes", data_dir=prepare_tensorflow_dataset(tmp_path))
+    assert dataset.classes == ("circle", "square")
+    assert dataset.split_counts() == {"train": 24, "validation": 6, "test": 10}
+
+
+def test_a_tensorflow_dataset_that_is_nowhere_is_said_in_a_sentence(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(StudyError, match="is not on this machine and cannot be downloaded"):
+        TensorFlowDataset("no_such_dataset_anywhere", data_dir=tmp_path)
