@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autosearch.store.predictions import Predictions
-from autosearch.values import QUALITY_METRICS, Direction
+from autosearch.values import QUALITY_METRICS, Direction, Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,9 @@ class Suggestion:
         best: The id of the candidate with the best figure, often the same.
         metric: What "best" refers to.
         value: The candidate's figure of it.
+        accuracy: Its accuracy, in [0, 1].
+        accuracy_low: Lower end of its 90 % interval.
+        accuracy_high: Upper end of it.
         best_value: The best one.
         p_value: Of the two having the same figure but for chance; None for the best itself.
         estimate: What kind of figures these are, an ``Estimate``.
@@ -50,6 +53,9 @@ class Suggestion:
     best: str
     metric: str
     value: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
     best_value: float
     p_value: float | None
     estimate: str
@@ -73,10 +79,13 @@ def suggest(
 ) -> Suggestion | None:
     """The smallest candidate of the front that cannot be told apart from the best one.
 
+    Where finalists were judged again by cross-validation, it is one of them.
+
     Args:
         view: The study.
         target: As for ``StudyView.front_frame``.
-        estimate: Likewise.
+        estimate: The kind of figure to go by, an ``Estimate``; by default the better one that
+            there is.
 
     Returns:
         None where the study has no figure of how well a file classifies, no front, or no
@@ -85,6 +94,9 @@ def suggest(
     objective = next((o for o in view.objectives if o.metric in QUALITY_METRICS), None)
     if objective is None or view.definition["evaluator"] is not None:
         return None
+    if estimate is None:
+        front = view.front_frame(target, estimate=Estimate.CROSS_VALIDATION)
+        estimate = Estimate.VALIDATION if front.empty else Estimate.CROSS_VALIDATION
     front = view.front_frame(target, estimate=estimate)
     front = front[front[objective.metric].notna() & front["predictions_sha256"].notna()]
     if front.empty:
@@ -108,6 +120,9 @@ def suggest(
         best=str(best["candidate"]),
         metric=objective.metric,
         value=float(chosen[objective.metric]),
+        accuracy=float(chosen["accuracy"]),
+        accuracy_low=float(chosen["accuracy_low"]),
+        accuracy_high=float(chosen["accuracy_high"]),
         best_value=float(best[objective.metric]),
         p_value=p_value,
         estimate=str(best["estimate"]),

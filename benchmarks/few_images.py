@@ -79,7 +79,7 @@ def _one_search(words: argparse.Namespace, seed: int, place: Path) -> dict[str, 
     )  # fmt: skip
     view = run(study, storage=f"sqlite:///{place}/few.db", seed=seed)
     frame = view.candidates_frame().set_index("candidate")
-    plain = view.front_frame(estimate="validation").iloc[0]["candidate"]
+    plain = view.front_frame().iloc[0]["candidate"]
     suggestion = suggest(view)
     if suggestion is None:
         raise SystemExit("the study suggests nothing")

@@ -91,6 +91,8 @@ def view_of(tmp_path):
             candidate = CandidateResult(
                 quantization="int8",
                 metrics={"accuracy": float(np.mean(right)), "size_bytes": size_bytes},
+                accuracy_low=float(np.mean(right)) - 0.02,
+                accuracy_high=float(np.mean(right)) + 0.02,
                 predictions=artifacts.put(seen.to_bytes()) if not words else None,
             )
             recorder.finish_trial(

@@ -13,6 +13,7 @@ from autosearch.values import Estimate
 
 if TYPE_CHECKING:
     from autosearch.store.view import StudyView
+    from autosearch.suggestion import Suggestion
 
 __all__ = ["print_front", "register"]
 
@@ -62,7 +63,7 @@ _FRONT_COLUMNS = {
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (studies, trials, front, show, models):
+    for command in (studies, trials, front, suggest, show, models):
         app.command(command.__name__)(command)
 
 
@@ -167,13 +168,9 @@ def front(
         typer.Option("--target", metavar="NAME", help="Rank the figures taken on this target."),
     ] = None,
     estimate: Annotated[
-        Estimate | None,
-        typer.Option(
-            "--estimate",
-            help="Rank figures of this kind.",
-            show_default="cross_validation, if there are any",
-        ),
-    ] = None,
+        Estimate,
+        typer.Option("--estimate", help="The kind of figure to rank."),
+    ] = Estimate.VALIDATION,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Print the candidates that no other candidate beats in everything.
@@ -191,15 +188,15 @@ def print_front(
     output_format: OutputFormat,
     *,
     target: str | None = None,
-    estimate: Estimate | None = None,
+    estimate: Estimate = Estimate.VALIDATION,
 ) -> bool:
     """Prints a front, or why there is none; answers whether there is one."""
     from autosearch.cli.output import emit, say
     from autosearch.store.view import CANDIDATE_COLUMNS, records
-    from autosearch.suggestion import suggest
+    from autosearch.suggestion import suggest as suggest_candidate
 
     rows = records(view.front_frame(target, estimate=estimate))
-    suggestion = suggest(view, target=target, estimate=estimate)
+    suggestion = suggest_candidate(view, target=target)
     others = [key for key in rows[0] if _is_own_metric(key, CANDIDATE_COLUMNS)] if rows else []
     for row in rows:
         low, high = row["accuracy_low"], row["accuracy_high"]
@@ -219,11 +216,40 @@ def print_front(
             title += f"\n{_cross_validated(rows[0]['conditions'])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if suggestion is not None:
-        value = f"{suggestion.metric.replace('_', ' ')} {suggestion.value:.3f}"
-        say(f"Suggested: {suggestion.candidate} ({value}), {suggestion.reason}.")
+        say(_suggested(view, suggestion))
     if not rows:
         say(_why_no_front(view))
     return bool(rows)
+
+
+def suggest(
+    study: StudyName,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Say which candidate to take: the smallest that cannot be told apart from the best.
+
+    Example: autosearch suggest digits --format json
+    """
+    from dataclasses import asdict
+
+    from autosearch.cli.output import emit, say, stdout
+    from autosearch.search.runner import open_study
+    from autosearch.suggestion import suggest as suggest_candidate
+
+    view = open_study(study, storage=storage, artifacts=artifacts)
+    suggestion = suggest_candidate(view)
+    if suggestion is None:
+        say(
+            f'Nothing to suggest for "{study}": it has no front yet, or no figure of how well a '
+            "file classifies."
+        )
+        raise typer.Exit(1)
+    if output_format is OutputFormat.TABLE:
+        stdout.print(_suggested(view, suggestion), markup=False, soft_wrap=True)
+    else:
+        emit([{**asdict(suggestion), "reason": suggestion.reason}], output_format, columns={})
 
 
 def show(
@@ -329,6 +355,18 @@ def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:
     from autosearch.store.view import RESERVED_COLUMNS
 
     return key not in known and key not in RESERVED_COLUMNS
+
+
+def _suggested(view: StudyView, suggestion: Suggestion) -> str:
+    value = f"{suggestion.metric.replace('_', ' ')} {suggestion.value:.3f}"
+    how = f"on {suggestion.num_images:,} validation images"
+    if suggestion.estimate == Estimate.CROSS_VALIDATION:
+        conditions = view.candidate(suggestion.candidate)["conditions"]
+        how = (
+            f"in {conditions['num_folds']}-fold cross-validation on {suggestion.num_images:,} "
+            f"images; the file is fitted on the {conditions['fitted_on']}"
+        )
+    return f"Suggested: {suggestion.candidate} ({value} {how}), {suggestion.reason}."
 
 
 def _cross_validated(conditions: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +88,10 @@ class Plan:
     training: TrainingConfig
     quantization: str
     hp: HyperParameters
+
+
+def _wilson(seen: Predictions) -> tuple[float, float]:
+    return wilson_interval(int(seen.right.sum()), len(seen.labels))
 
 
 class KerasEvaluator:
@@ -391,6 +395,7 @@ class KerasEvaluator:
         *,
         estimate: Estimate = Estimate.VALIDATION,
         conditions: Mapping[str, Any] | None = None,
+        interval: Callable[[Predictions], tuple[float, float]] = _wilson,
         keras_sha256: str | None = None,
     ) -> list[CandidateResult]:
         """Measures files and puts what is known of each together.
@@ -402,6 +407,7 @@ class KerasEvaluator:
             trial: Where files are stored.
             estimate: What kind of figures those are.
             conditions: How they were taken, besides what is always recorded.
+            interval: Answers the 90 % interval of the accuracy.
             keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
         """
         usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
@@ -412,7 +418,7 @@ class KerasEvaluator:
                 candidates.append(_without_file(scheme, str(file), estimate))
                 continue
             seen = predictions[scheme]
-            low, high = wilson_interval(int(seen.right.sum()), len(seen.labels))
+            low, high = interval(seen)
             arena = measure_arena(file)
             latency = latencies[scheme]
             candidates.append(
@@ -435,8 +441,7 @@ class KerasEvaluator:
                     predictions=seen.stored(trial.store_artifact),
                     conditions={
                         "num_validation_images": len(seen.labels),
-                        "interval": "Wilson, 90 %",
-                        **(conditions or {}),
+                        **(conditions or {"interval": "Wilson, 90 %"}),
                         "num_latency_runs": latency.num_runs,
                         "reference_latency_ms": latency.reference_ms,
                         "raw_latency_ms": latency.p50_ms,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Finals", "is_due", "plan_finals", "run_finals"]
 
 _MAX_ATTEMPTS = 3
+_MIN_TRIALS = 6
+"""Of fewer trials the best is hardly too good, and whoever runs so few is only trying."""
 
 
 class _Key(TypedDict):
@@ -61,14 +63,13 @@ class Finals:
         Those on the front come first, so that what is judged again is worth having.
         """
         num_complete = view.progress().counts.get(TrialState.COMPLETE, 0)
-        # The finals never take more trainings than the search.
-        limit = min(self.max_finalists, num_complete // (self.num_folds + 1))
-        if not limit:
+        if num_complete < _MIN_TRIALS:
             return []
+        limit = min(self.max_finalists, max(1, num_complete // (self.num_folds + 1)))
         frame = view.candidates_frame()
         frame = frame[(frame["estimate"] == Estimate.VALIDATION) & frame["feasible"].astype(bool)]
         frame = frame[frame["artifact_sha256"].notna() & frame[self.metric].notna()]
-        front = set(view.front_frame(estimate=Estimate.VALIDATION)["trial"])
+        front = set(view.front_frame()["trial"])
         best = frame.groupby("trial")[self.metric].agg("max" if self.is_maximized else "min")
         sign = -1 if self.is_maximized else 1
         ranked = sorted(best.items(), key=lambda item: (item[0] not in front, sign * item[1]))

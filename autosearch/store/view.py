@@ -410,15 +410,15 @@ class StudyView:
         return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
 
     def front_frame(
-        self, target: str | None = None, *, estimate: str | None = None
+        self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
     ) -> pd.DataFrame:
         """The feasible candidates that no other feasible candidate dominates.
 
         Args:
             target: The name of the target whose figures are ranked; by default the one on
                 which most candidates were measured. Figures of two targets never meet.
-            estimate: The kind of figure that is ranked, an ``Estimate``; by default
-                cross-validated ones as soon as there are any. Figures of two kinds never meet.
+            estimate: The kind of figure that is ranked, an ``Estimate``: by default the search's
+                own. Figures of two kinds never meet.
 
         Returns:
             Rows of ``candidates_frame()``, in order of the first objective, the best first.
@@ -428,9 +428,6 @@ class StudyView:
         """
         frame = self.candidates_frame()
         frame = frame[frame["feasible"].astype(bool)]
-        if estimate is None:
-            has_better = (frame["estimate"] == Estimate.CROSS_VALIDATION).any()
-            estimate = Estimate.CROSS_VALIDATION if has_better else Estimate.VALIDATION
         frame = frame[frame["estimate"] == estimate]
         frame = self._on_one_target(frame, target)
         values = self.minimized(frame)
@@ -444,7 +441,7 @@ class StudyView:
         ).reset_index(drop=True)
 
     def hypervolume(self, reference_point: Sequence[float] | Mapping[str, float]) -> float:
-        """The volume between the search's front and a reference point, in the objectives' units.
+        """The volume between the front and a reference point, in the objectives' units.
 
         Args:
             reference_point: A value for every objective, in their order or by name, worse than
@@ -462,7 +459,7 @@ class StudyView:
                 f"{len(metrics)} objectives; give one for each of: {', '.join(metrics)}"
             )
         reference = [o.minimized(v) for o, v in zip(self.objectives, reference_point, strict=True)]
-        front = self.front_frame(estimate=Estimate.VALIDATION)
+        front = self.front_frame()
         return pareto.hypervolume(self.minimized(front), np.asarray(reference))
 
     def minimized(self, frame: pd.DataFrame) -> np.ndarray:

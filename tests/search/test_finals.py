@@ -42,7 +42,7 @@ def make_study(dataset=None, **words):
             quantization=Quantization("float32", "int8"),
         ),
         objectives=[maximize("accuracy"), minimize("size_bytes")],
-        **{"budget": Budget(trials=3), "cross_validation": RULES, **words},
+        **{"budget": Budget(trials=6), "cross_validation": RULES, **words},
     )  # fmt: skip
 
 
@@ -141,10 +141,10 @@ def test_the_file_classifies_the_test_split_about_as_well_as_its_figure_says(fin
 
 
 def test_figures_of_two_kinds_are_never_ranked_together(finalist):
-    fronts = {kind: finalist.view.front_frame(estimate=kind) for kind in Estimate}
-    for kind, front in fronts.items():
-        assert set(front["estimate"]) == {kind}
-    assert finalist.view.front_frame().equals(fronts[Estimate.CROSS_VALIDATION])
+    for kind in Estimate:
+        assert set(finalist.view.front_frame(estimate=kind)["estimate"]) == {kind}
+    assert set(finalist.view.front_frame()["estimate"]) == {Estimate.VALIDATION}
+    assert suggest(finalist.view, estimate=Estimate.VALIDATION).estimate == Estimate.VALIDATION
 
 
 def test_the_test_split_is_not_read(finalist):
@@ -167,9 +167,24 @@ def test_there_are_no_finals_where_none_are_asked_for(words):
     assert plan_finals(study) is None
 
 
-def test_the_finals_never_take_more_trainings_than_the_search(finalist):
-    finals = plan_finals(make_study(cross_validation=CrossValidation(finalists=3, folds=3)))
-    assert finals.finalists(finalist.view) == []  # three trials: none could be trained four times
+def test_there_is_a_finalist_for_as_many_trials_as_it_takes_trainings(finalist):
+    by_folds = {
+        folds: plan_finals(make_study(cross_validation=CrossValidation(folds=folds)))
+        for folds in (2, 3)
+    }
+    lengths = {folds: len(f.finalists(finalist.view)) for folds, f in by_folds.items()}
+    assert lengths == {2: 2, 3: 1}  # of six trials
+
+
+def test_a_try_of_a_few_trials_has_no_finals(tmp_path):
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
+    study = make_study()
+    Recorder.save_study(
+        database, name="few", seed=0, definition=study.definition(), definition_sha256="0" * 64,
+        data_fingerprint=None, environment={},
+    )  # fmt: skip
+    view = StudyView(database, ArtifactStore.beside(database), "few")
+    assert plan_finals(study).finalists(view) == []
 
 
 def test_a_fold_never_divides_what_belongs_together():
