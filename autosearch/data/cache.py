@@ -338,10 +338,7 @@ def _make(path: Path, shape: _Shape, images: Images, words: Mapping[str, Any]) -
         if isinstance(images, Photos):
             checksums = decode_all(target, images.paths, words)
         else:
-            pixels, checksums = target.open(), np.zeros(shape[0], np.uint32)
-            for index, image in enumerate(images):
-                pixels[index] = prepare(image, **words)
-                checksums[index] = zlib.crc32(pixels[index].data)
+            checksums = _prepare_into(target.open(), images, words)
         with part.open("r+b") as file:
             file.seek(-4 * shape[0], os.SEEK_END)
             file.write(checksums.astype("<u4").tobytes())
@@ -350,6 +347,17 @@ def _make(path: Path, shape: _Shape, images: Images, words: Mapping[str, Any]) -
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _prepare_into(
+    pixels: npt.NDArray[np.uint8], images: Images, words: Mapping[str, Any]
+) -> npt.NDArray[np.uint32]:
+    """Prepares a user's own images one by one, and answers the CRC-32 of each."""
+    checksums = np.zeros(len(pixels), np.uint32)
+    for index, image in enumerate(images):
+        pixels[index] = prepare(image, **words)
+        checksums[index] = zlib.crc32(pixels[index].data)
+    return checksums
 
 
 def _allocate(descriptor: int, num_bytes: int) -> None:
