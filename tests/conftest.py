@@ -9,6 +9,15 @@ from pathlib import Path
 
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def image_cache(tmp_path_factory):
+    """Keeps decoded photos out of the user's own cache, those of child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOSEARCH_CACHE", str(tmp_path_factory.mktemp("image-cache")))
+        yield
+
+
 STUDY = """
 from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
 from autosearch.data import Digits

@@ -1,4 +1,4 @@
-"""``data inspect`` and ``data split``."""
+"""``data inspect``, ``data split`` and ``data cache``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autosearch.cli.options import Storage, StudyFile
+from autosearch.cli.options import Format, OutputFormat, Storage, StudyFile
 
 __all__ = ["register"]
 
@@ -29,7 +29,7 @@ _Format = Annotated[ReportFormat, typer.Option("--format", help="How to print it
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     group = typer.Typer(no_args_is_help=True, help="Look at images before anything is trained.")
-    for command in (inspect, split):
+    for command in (inspect, split, cache):
         group.command(command.__name__)(command)
     app.add_typer(group, name="data")
 
@@ -91,7 +91,6 @@ def split(
 
     Example: autosearch data split studies/photos.py --format json
     """
-    from autosearch.cli.options import OutputFormat
     from autosearch.cli.output import emit
     from autosearch.data.dataset import SPLITS
     from autosearch.data.report import split_members
@@ -114,12 +113,61 @@ def split(
     emit(rows, OutputFormat.TABLE, columns={"split": "split", "images": "images"})
 
 
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove it all.")] = False,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """List the photos that are kept decoded and resized, or remove them.
+
+    They are made again when they are needed. AUTOSEARCH_CACHE names another folder for them,
+    AUTOSEARCH_CACHE_BYTES how much they may take.
+
+    Example: autosearch data cache --clear
+    """
+    from autosearch.cli.output import emit, say
+    from autosearch.data.cache import ImageCache
+
+    images = ImageCache()
+    if clear:
+        say(f"Removed {images.clear():,} bytes from {images.root}.")
+        return
+    entries = images.entries()
+    rows = [
+        {
+            "fingerprint": entry.fingerprint,
+            "split": entry.split,
+            "size": entry.size,
+            "color": entry.color,
+            "resize": entry.resize,
+            "fit": entry.fit,
+            "size_bytes": entry.size_bytes,
+            "last_used": entry.last_used.isoformat(timespec="seconds"),
+            "path": str(entry.path),
+        }
+        for entry in entries
+    ]
+    if output_format is OutputFormat.TABLE:
+        rows = [{**row, "fingerprint": str(row["fingerprint"])[:12]} for row in rows]
+    columns = {
+        "fingerprint": "dataset",
+        "split": "split",
+        "size": "size",
+        "color": "colour",
+        "resize": "resize",
+        "fit": "fit",
+        "size_bytes": "bytes",
+        "last_used": "last used",
+    }
+    emit(rows, output_format, columns=columns)
+    held = sum(entry.size_bytes for entry in entries)
+    say(f"{images.root} holds {held:,} of at most {images.max_bytes:,} bytes.")
+
+
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    from autosearch.cli.options import OutputFormat
     from autosearch.cli.output import emit, stdout
 
     def table(rows: list[dict[str, Any]], columns: dict[str, str], title: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["prepare", "prepare_all"]
+__all__ = ["prepare", "prepare_all", "prepare_upright"]
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -44,23 +44,26 @@ def prepare(
     Raises:
         ValueError: A word is not known, or the array is no image.
     """
-    if color not in ("rgb", "greyscale"):
-        raise ValueError(f'color "{color}" is not known; expected "rgb" or "greyscale"')
-    if resize not in RESAMPLING:
-        raise ValueError(f'resize "{resize}" is not known; expected one of {sorted(RESAMPLING)}')
-    if fit not in ("stretch", "crop", "pad"):
-        raise ValueError(f'fit "{fit}" is not known; expected "stretch", "crop" or "pad"')
-    channels = 3 if color == "rgb" else 1
-    if isinstance(image, np.ndarray):
-        image = check_array(image)
-        if image.shape == (size, size, channels):
-            return image
-        image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    else:
-        image = ImageOps.exif_transpose(image)
+    check_words(color, resize, fit)
+    if not isinstance(image, np.ndarray):
+        upright = ImageOps.exif_transpose(image)
+        return prepare_upright(upright, size=size, color=color, resize=resize, fit=fit)
+    image = check_array(image)
+    if image.shape == (size, size, 3 if color == "rgb" else 1):
+        return image
+    image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return prepare_upright(image, size=size, color=color, resize=resize, fit=fit)
+
+
+def prepare_upright(
+    image: Image.Image, *, size: int, color: str, resize: str, fit: str
+) -> np.ndarray:
+    """As ``prepare``, for a Pillow image whose orientation nothing more is to be done about."""
+    check_words(color, resize, fit)
     image = to_square(to_color(image, color), fit)
     if image.size != (size, size):
         image = image.resize((size, size), RESAMPLING[resize])
+    channels = 3 if color == "rgb" else 1
     return np.array(image, dtype=np.uint8).reshape(size, size, channels)
 
 
@@ -87,6 +90,16 @@ def prepare_all(images: Any, *, size: int, color: str, resize: str, fit: str) ->
     return prepared
 
 
+def check_words(color: str, resize: str, fit: str) -> None:
+    """Refuses a word that is not known."""
+    if color not in ("rgb", "greyscale"):
+        raise ValueError(f'color "{color}" is not known; expected "rgb" or "greyscale"')
+    if resize not in RESAMPLING:
+        raise ValueError(f'resize "{resize}" is not known; expected one of {sorted(RESAMPLING)}')
+    if fit not in ("stretch", "crop", "pad"):
+        raise ValueError(f'fit "{fit}" is not known; expected "stretch", "crop" or "pad"')
+
+
 def check_array(array: np.ndarray) -> np.ndarray:
     """The array as (h, w, channels)."""
     if array.ndim == 2:
@@ -110,10 +123,12 @@ def to_color(image: Image.Image, color: str) -> Image.Image:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
+    if image.mode == ("RGB" if color == "rgb" else "L"):
+        return image
     if color == "rgb":
         return image.convert("RGB")
     # Palettes, CMYK and the like have a luma by way of RGB only.
-    return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB").convert("L")
+    return image.convert("L") if image.mode == "1" else image.convert("RGB").convert("L")
 
 
 def to_square(image: Image.Image, fit: str) -> Image.Image:

@@ -35,6 +35,7 @@ __all__ = [
     "examine_all",
     "in_parallel",
     "open_image",
+    "open_usable",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -160,15 +161,24 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         StudyError: It can no longer be decoded, although it once could.
     """
+    image = open_usable(path)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def open_usable(path: Path) -> Image.Image:
+    """As ``open_image``, for a file that could be read when it was looked at.
+
+    Raises:
+        StudyError: It can no longer be decoded.
+    """
     try:
-        image = open_image(path)
+        return open_image(path)
     except Exception as error:
         raise StudyError(
             f'"{path}" could be read when the folder was looked at and no longer can '
             f"({type(error).__name__}: {error}); bring it back, or begin anew without it"
         ) from error
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def open_image(path: Path) -> Image.Image:
@@ -195,6 +205,11 @@ class Photos(Sequence[npt.NDArray[np.uint8]]):
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files."""
+        return self._paths
 
     @overload
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...

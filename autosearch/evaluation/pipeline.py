@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.images import prepare_all
+from autosearch.data.cache import ImageCache, load_prepared
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena
@@ -120,6 +120,7 @@ class KerasEvaluator:
         self._best_by: BestBy = "balanced_accuracy" if rewards_balance else "accuracy"
         self._max_epochs = max_epochs
         self._max_images = max_images
+        self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
         self.target = host_target()
 
@@ -463,9 +464,13 @@ class KerasEvaluator:
 
     def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:
         """A search reads the training and the validation split, and never the test split."""
-        images, labels = self._dataset.load(split)
-        images, labels = images[: self._max_images], labels[: self._max_images]
-        return prepare_all(images, **asdict(preprocessing)), np.asarray(labels)
+        return load_prepared(
+            self._dataset,
+            split,
+            asdict(preprocessing),
+            cache=self._cache,
+            max_images=self._max_images,
+        )
 
     def _calibration(self, preprocessing: PreprocessingConfig) -> Pixels:
         return calibration_images(self._split("train", preprocessing)[0])

@@ -33,6 +33,7 @@ from autosearch.search.worker import (
     MAX_FAILURES_IN_A_ROW,
     Limits,
     Outcome,
+    own_memory_bytes,
 )
 from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.view import StudyView
@@ -181,7 +182,7 @@ class Supervisor:
     def _reason_to_kill(self, process: subprocess.Popen[bytes]) -> str | None:
         bound = self._order.limits.get("memory_bytes")
         try:
-            used = psutil.Process(process.pid).memory_info().rss
+            used = own_memory_bytes(psutil.Process(process.pid))
         except psutil.NoSuchProcess:
             return None
         if bound is not None and used > _HARD_MEMORY_FACTOR * bound:

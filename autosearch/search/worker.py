@@ -29,7 +29,14 @@ from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
-__all__ = ["MAX_FAILURES_AT_START", "MAX_FAILURES_IN_A_ROW", "Limits", "Outcome", "Worker"]
+__all__ = [
+    "MAX_FAILURES_AT_START",
+    "MAX_FAILURES_IN_A_ROW",
+    "Limits",
+    "Outcome",
+    "Worker",
+    "own_memory_bytes",
+]
 
 MAX_FAILURES_AT_START = 5
 """If that many trials fail before any succeeds, the rest would too."""
@@ -165,7 +172,7 @@ class Worker:
         if self._engine.is_exhausted or self._limits.are_reached(self._view.progress()):
             return Outcome.DONE
         bound = self._limits.memory_bytes
-        if bound is not None and psutil.Process().memory_info().rss > bound:
+        if bound is not None and own_memory_bytes(psutil.Process()) > bound:
             return Outcome.OUTGROWN
         return None
 
@@ -280,3 +287,13 @@ class Worker:
             ended.set()
             thread.join()
             self._recorder.end_worker(worker_id)
+
+
+def own_memory_bytes(process: psutil.Process) -> int:
+    """What a process holds in memory that no file holds too.
+
+    A mapped image cache is in its resident memory as far as it was read, and costs nothing: the
+    system drops those pages when memory runs short.
+    """
+    memory = process.memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))  # Linux alone tells them apart.

@@ -189,3 +189,21 @@ def test_evaluation_keeps_the_order_and_the_last_images():
     dataset = evaluation_batches(IMAGES, LABELS, num_classes=10, batch_size=16)
     assert order(dataset) == list(range(COUNT))
     assert np.array_equal(np.concatenate([labels.numpy() for _, labels in dataset]), LABELS)
+
+
+def test_a_mapped_file_gives_the_batches_of_an_array_and_is_not_copied(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
+    labels = np.arange(len(images)) % 10
+
+    def epoch(of):
+        words = {"num_classes": 10, "batch_size": 100, "seed": 4}
+        return [b[0].numpy() for b in training_batches(of, labels, **words)]
+
+    for one, other in zip(epoch(images), epoch(np.asarray(mapped)), strict=True):
+        assert np.array_equal(one, other)
+    kept = evaluation_batches(np.asarray(mapped), labels, num_classes=10)
+    mapped[:] = 0  # Seen only if TensorFlow has these very pages.
+    assert not any(batch.numpy().any() for batch, _ in kept)
+    assert np.array_equal(np.load(tmp_path / "images.npy"), images)
