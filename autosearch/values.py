@@ -41,6 +41,7 @@ MEASURED_METRICS: tuple[str, ...] = (
     "log_loss",
     "expected_calibration_error",
     "worst_class_recall",
+    "worst_group_accuracy",
     "size_bytes",
     "latency_ms",
     "latency_p90_ms",

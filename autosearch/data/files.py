@@ -142,6 +142,8 @@ class FileDataset(Dataset):
         self._has_groups = has_groups
         self.listing = self._list()
         self.classes = self.listing.classes
+        columns = dict.fromkeys(c for source in self.listing.sources for c in source.groups)
+        self.group_columns = tuple(columns)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, split_seed={self.split_seed})"
@@ -186,6 +188,15 @@ class FileDataset(Dataset):
     def members(self, split: str) -> list[str]:
         """The same as ``paths``."""
         return self.paths(split)
+
+    def groups(self, split: str) -> dict[str, list[str]]:
+        """Each group column with the value of every image, in the order of ``load``."""
+        check_split(split)
+        return self._groups_of(self._parts[split].tolist())
+
+    def _groups_of(self, indices: Sequence[int]) -> dict[str, list[str]]:
+        sources = self.survey.sources
+        return {c: [sources[i].groups.get(c, "") for i in indices] for c in self.group_columns}
 
     def split_counts(self) -> dict[str, int]:
         """The number of images in each split."""

@@ -25,6 +25,7 @@ from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
+from autosearch.evaluation.groups import WORST_GROUP, group_figures, why_no_worst_group
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
@@ -114,6 +115,13 @@ class KerasEvaluator:
         self._max_epochs = max_epochs
         self._max_images = max_images
         self._split = lru_cache(maxsize=4)(self._load_split)
+        if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
+            reason = why_no_worst_group(self._dataset.groups("validation"))
+            if reason is not None:
+                raise DefinitionError(
+                    f'study "{study.name}" asks for {WORST_GROUP}, which its validation split '
+                    f"does not give: {reason}; ask for another metric, or give it larger groups"
+                )
         self._target = host_target()
 
     def evaluate(self, trial: EvaluatorTrial) -> list[CandidateResult]:
@@ -140,7 +148,7 @@ class KerasEvaluator:
             with trial.stage("quantize"):
                 files = self._quantize(plan, float_file)
             with trial.stage("measure"):
-                trial.describe(target=self._target)
+                trial.describe(target=self._target, classes=list(self._dataset.classes))
                 return self._measure(plan, files, trial)
         finally:
             # Every graph that Keras keeps is memory that the next trial lacks.
@@ -330,6 +338,9 @@ class KerasEvaluator:
         images, labels = self._split("validation", plan.preprocessing)
         usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
         latencies = measure_latency(usable)
+        # Of the same rows as the images: both are cut off from the front.
+        columns = self._dataset.groups("validation").items()
+        groups = {column: values[: self._max_images] for column, values in columns}
         candidates = []
         for scheme, file in files.items():
             if isinstance(file, ConversionError):
@@ -338,13 +349,16 @@ class KerasEvaluator:
             probabilities = TFLiteModel(file).predict(images)
             num_correct = int(np.sum(np.argmax(probabilities, axis=1) == labels))
             low, high = wilson_interval(num_correct, len(labels))
+            by_group = group_figures(labels, probabilities, groups)
             arena = measure_arena(file)
             latency = latencies[scheme]
+            reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
             candidates.append(
                 CandidateResult(
                     quantization=scheme,
                     metrics={
                         **classification_metrics(labels, probabilities),
+                        WORST_GROUP: by_group.worst_accuracy,
                         "size_bytes": len(file),
                         "latency_ms": significant(latency.p50_ms),
                         "latency_p90_ms": significant(latency.p90_ms),
@@ -363,8 +377,9 @@ class KerasEvaluator:
                         "raw_latency_ms": latency.p50_ms,
                         "fully_integer": is_fully_integer(file),
                         **self._class_figures(labels, probabilities),
+                        **by_group.figures,
                     },
-                    reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
+                    reasons={name: why for name, why in reasons.items() if why is not None},
                 )
             )
         return candidates
@@ -404,7 +419,7 @@ def significant(value: float, digits: int = 2) -> float:
 
 def _without_file(scheme: str, reason: str) -> CandidateResult:
     metrics: dict[str, float | None] = dict.fromkeys(
-        (*CLASSIFICATION_METRICS, *_FROM_FILE, *_ANALYTIC)
+        (*CLASSIFICATION_METRICS, WORST_GROUP, *_FROM_FILE, *_ANALYTIC)
     )
     return CandidateResult(
         quantization=scheme, metrics=metrics, reasons=dict.fromkeys(metrics, reason)
