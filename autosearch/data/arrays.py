@@ -50,14 +50,25 @@ class Arrays(Dataset):
         name: str = "arrays",
         split_seed: int = 0,
     ) -> None:
-        self._images = _checked_images(images)
-        self._labels = _checked_labels(labels, len(self._images), classes)
-        num_classes = int(self._labels.max()) + 1
-        self.classes = tuple(classes) if classes else tuple(str(i) for i in range(num_classes))
+        self._images, self._labels, self.classes = self.checked(images, labels, classes)
         self.name = name
         self.split_seed = split_seed
         self._parts = stratified_split(self._labels, seed=split_seed, classes=self.classes)
         self._file: dict[str, Any] | None = None
+
+    @staticmethod
+    def checked(
+        images: Images, labels: npt.ArrayLike, classes: Sequence[str] | None = None
+    ) -> tuple[Images, Labels, tuple[str, ...]]:
+        """Images, labels and class names as a dataset holds them, whether or not they can be split.
+
+        Raises:
+            DefinitionError: They do not fit each other.
+        """
+        images = _checked_images(images)
+        indices = _checked_labels(labels, len(images), classes)
+        names = tuple(classes) if classes else tuple(str(i) for i in range(int(indices.max()) + 1))
+        return images, indices, names
 
     @classmethod
     def from_npz(

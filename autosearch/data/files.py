@@ -99,9 +99,11 @@ class FileDataset(Dataset):
 
     Attributes:
         kind: What its definition is known by.
+        fewest_classes: It is refused with fewer.
     """
 
     kind: str
+    fewest_classes: int = 2
 
     def __init__(
         self,
@@ -179,6 +181,16 @@ class FileDataset(Dataset):
         check_split(split)
         part = self._parts[split]
         return Photos([self.survey.sources[i].path for i in part]), self._labels[part]
+
+    def everything(self) -> tuple[Photos, Labels, list[str], dict[str, list[str]]]:
+        """Every usable image, whatever its split: images, labels, paths and groups.
+
+        It need not be possible to split them.
+        """
+        sources = self.survey.sources
+        groups = self._groups_of(range(len(sources)))
+        shown = [source.shown for source in sources]
+        return Photos([source.path for source in sources]), self._labels, shown, groups
 
     def paths(self, split: str) -> list[str]:
         """The files of one split, relative to the dataset's root, in the order of ``load``."""

@@ -125,7 +125,8 @@ class ImageFolder(FileDataset):
         classes = sorted(name for name in names if not name.startswith((".", "__")))
         if len(classes) < 2:
             raise DefinitionError(
-                f'"{root}" has {len(classes)} sub-folders for classes; expected at least 2, each '
+                f'"{root}" has {len(classes)} sub-folders for classes; expected at least '
+                f"{self.fewest_classes}, each "
                 "named after its class and holding its images"
             )
         return Listing(tuple(sources), tuple(ignored), tuple(classes))
