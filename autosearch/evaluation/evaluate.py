@@ -18,7 +18,7 @@ from autosearch.store.database import Database
 from autosearch.store.readings import add_reading
 from autosearch.study import Study
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "study_images"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def evaluate(
     """
     notes = [subject.note] if subject.note else []
     reading = None
-    dataset, study = _dataset_of(data, subject)
+    dataset, study = study_images(data, subject)
     if dataset is None:
         found = read_labelled(Path(str(data)), split=split, group=group)
     else:
@@ -137,8 +137,12 @@ def evaluate(
     )
 
 
-def _dataset_of(data: Path | Study, subject: Subject) -> tuple[Dataset | None, str | None]:
-    """The dataset of a study that the images are of, with the study's name; None if of none."""
+def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, str | None]:
+    """The dataset of a study that the images are of, with the study's name; None if of none.
+
+    Raises:
+        DefinitionError: The study has no dataset.
+    """
     if isinstance(data, Study):
         if data.dataset is None:
             raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
