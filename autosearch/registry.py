@@ -1,4 +1,4 @@
-"""Promotion: one reading of the test split, and an alias that moves.
+"""Promotion: one reading of the test split, old and new side by side, and an alias that moves.
 
 Needs NumPy and LiteRT, no TensorFlow, so that a dashboard can do it too.
 """
@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from autosearch.data import Dataset, dataset_from_definition, prepare_all
-from autosearch.errors import DefinitionError, NotFoundError, StudyError
+from autosearch.data import Dataset, dataset_from_definition
+from autosearch.data.labelled import LabelledImages, labelled_images
+from autosearch.errors import AutosearchError, DefinitionError, NotFoundError, StudyError
+from autosearch.evaluation.judging import Judgement, compare, judge
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.metrics import classification_metrics, wilson_interval
+from autosearch.evaluation.subjects import promotion_subject
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.promotions import Promotion, add_promotion
+from autosearch.store.promotions import Promotion, add_promotion, current_promotion
+from autosearch.store.readings import add_reading
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 
-__all__ = ["promote", "promotion_dataset", "test_metrics"]
+__all__ = ["promote", "promotion_dataset"]
 
+_MAX_CLASSES_IN_RECORD = 50  # a confusion matrix grows with the square
 _VALIDATION = (
     "estimate",
     "accuracy",
@@ -46,6 +50,11 @@ def promote(
     study: Study | None = None,
 ) -> Promotion:
     """Measures a candidate on the test split and points an alias of a model to it.
+
+    What the alias pointed to until now is judged on the same images. ``record["comparison"]``
+    then holds what ``compare`` answers and ``against`` (model file that was judged), or, where
+    the two cannot be compared, a ``reason``; it is None if the alias pointed to nothing.
+    ``record["test_reading"]`` is the number of this reading of the test split, by whatever study.
 
     Args:
         database: Opened to write.
@@ -87,6 +96,20 @@ def promote(
             "differs), so its figures would not hold; bring those images back, or run it anew"
         )
     lite = TFLiteModel(file)
+    data = labelled_images(dataset, "test")
+    preprocessing = found["facts"]["preprocessing"]
+    # Before any figure is known: a reading that fails half-way was one all the same.
+    reading = add_reading(
+        database,
+        data_fingerprint=str(view.data_fingerprint),
+        study=study_name,
+        what=f"candidate {candidate} of {study_name}",
+        why=f"to promote it to {alias} of {model or study_name}",
+    )
+    judged = judge(lite, data, classes=dataset.classes, preprocessing=preprocessing)
+    comparison = _against_the_old(
+        database, artifacts, model or study_name, alias, judged, data, view.data_fingerprint
+    )
     return add_promotion(
         database,
         model=model or study_name,
@@ -95,7 +118,7 @@ def promote(
         artifact_sha256=sha256,
         keras_sha256=found["keras_sha256"],
         note=note,
-        test_metrics=test_metrics(lite, dataset, found["facts"]["preprocessing"]),
+        test_metrics=_test_metrics(judged),
         record={
             "study": study_name,
             "trial": found["trial"],
@@ -103,7 +126,7 @@ def promote(
             "quantization": found["quantization"],
             "config": found["config"],
             "architecture": found["facts"].get("architecture"),
-            "preprocessing": found["facts"]["preprocessing"],
+            "preprocessing": preprocessing,
             "validation": {name: found[name] for name in _VALIDATION},
             "conditions": found["conditions"],
             "reasons": found["reasons"],
@@ -122,24 +145,61 @@ def promote(
                 "definition": view.definition["dataset"],
             },
             "environment": view.environment,
+            "comparison": comparison,
+            "test_reading": reading,
         },
     )
 
 
-def test_metrics(
-    lite: TFLiteModel, dataset: Dataset, preprocessing: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Figures of a file on the test split: the only place that reads it."""
-    images, labels = dataset.load("test")
-    labels = np.asarray(labels)
-    probabilities = lite.predict(prepare_all(images, **preprocessing))
-    num_correct = int(np.sum(np.argmax(probabilities, axis=1) == labels))
-    low, high = wilson_interval(num_correct, len(labels))
+def _against_the_old(
+    database: Database,
+    artifacts: ArtifactStore,
+    model: str,
+    alias: str,
+    new: Judgement,
+    data: LabelledImages,
+    fingerprint: str | None,
+) -> dict[str, Any] | None:
+    """What changes for each test image when an alias moves."""
+    try:
+        promotion = current_promotion(database, model, alias)
+    except NotFoundError:
+        return None
+    against = {
+        "candidate": promotion.candidate,
+        "study": promotion.record["study"],
+        "artifact_sha256": promotion.artifact_sha256,
+    }
+    try:
+        subject = promotion_subject(promotion, artifacts)
+        old = judge(
+            TFLiteModel(subject.file),
+            data,
+            classes=subject.classes or (),
+            preprocessing=subject.preprocessing,
+        )
+    except AutosearchError as error:
+        return {"against": against, "reason": str(error)}
+    # A split of its own may have had these images among those that it was trained on.
     return {
-        **classification_metrics(labels, probabilities),
+        "against": against,
+        "old_saw_other_split": subject.data_fingerprint != fingerprint,
+        **compare(old, new),
+    }
+
+
+def _test_metrics(judged: Judgement) -> dict[str, Any]:
+    low, high = judged.intervals["accuracy"]
+    summary = judged.summary()
+    details = {} if len(judged.classes) > _MAX_CLASSES_IN_RECORD else judged.details
+    return {
+        **judged.metrics,
         "accuracy_low": low,
         "accuracy_high": high,
-        "num_images": len(labels),
+        "num_images": summary["num_images"],
+        "intervals": summary["intervals"],
+        "reasons": summary["reasons"],
+        **details,
     }
 
 

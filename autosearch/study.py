@@ -138,6 +138,14 @@ class Study(BaseModel):
                 for kind, metric in named
                 if metric not in MEASURED_METRICS
             ]
+            if isinstance(self.dataset, Dataset) and not self.dataset.group_columns:
+                faults += [
+                    f'{kind} "{metric}" needs groups, and dataset "{self.dataset.name}" has none; '
+                    "give ImageFolder a group=REGEX that finds them in the paths, Manifest a "
+                    "table with a column for them, or Arrays groups={COLUMN: values}"
+                    for kind, metric in named
+                    if metric == "worst_group_accuracy"
+                ]
         return faults
 
     def keeping_sides(self, sides: Mapping[str, str] | None) -> Study:

@@ -7,7 +7,6 @@ question, since both were asked about the same images.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from autosearch.evaluation.metrics import mcnemar_p_value
 from autosearch.store.predictions import Predictions
 from autosearch.values import QUALITY_METRICS, Direction, Estimate
 
@@ -137,7 +137,8 @@ def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accur
     each is as likely to be the one's as the other's. For the other figures each image's
     contribution is what may be exchanged: whether it is right, weighted so that every class
     counts the same (``balanced_accuracy``, ``macro_f1``, ``worst_class_recall``), or the
-    logarithm of the true class's probability (``log_loss``, ``expected_calibration_error``).
+    logarithm of the true class's probability (``log_loss``, ``expected_calibration_error``). Of
+    groups nothing is known here: ``worst_group_accuracy`` is tested as accuracy is.
 
     Args:
         one: Predictions of n images.
@@ -151,18 +152,17 @@ def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accur
         ValueError: The labels of the two are not the same.
 
     References:
-        McNemar (1947), Psychometrika 12, 153–157. For two classifiers: Dietterich (1998), Neural
-        Computation 10, 1895–1923. Exchanging signs: Fisher (1935), The Design of Experiments, §21.
+        ``mcnemar_p_value``; exchanging signs: Fisher (1935), The Design of Experiments, §21.
     """
     if not np.array_equal(one.labels, other.labels):
         raise ValueError(
             f"Got predictions of {len(one.labels)} and {len(other.labels)} images that differ in "
             "their labels; expected two of the same images."
         )
-    if metric == "accuracy":
+    if metric in ("accuracy", "worst_group_accuracy"):
         only_one = int(np.sum(one.right & ~other.right))
         only_other = int(np.sum(other.right & ~one.right))
-        return _mcnemar(only_one, only_other)
+        return mcnemar_p_value(only_one, only_other)
     differences = _contributions(one, metric) - _contributions(other, metric)
     differences = differences[differences != 0]
     if not len(differences):
@@ -174,14 +174,6 @@ def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accur
         signs = rng.choice((-1.0, 1.0), size=(100, len(differences)))
         as_far += int(np.sum(np.abs(signs @ differences) >= observed * (1 - 1e-12)))
     return (as_far + 1) / (_NUM_SIGN_FLIPS + 1)
-
-
-def _mcnemar(only_one: int, only_other: int) -> float:
-    total = only_one + only_other
-    if only_one == only_other:
-        return 1.0
-    tail = sum(math.comb(total, count) for count in range(min(only_one, only_other) + 1))
-    return min(1.0, 2 * tail / (1 << total))
 
 
 def _contributions(predictions: Predictions, metric: str) -> npt.NDArray[np.float64]:

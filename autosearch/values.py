@@ -44,8 +44,9 @@ QUALITY_METRICS: tuple[str, ...] = (
     "log_loss",
     "expected_calibration_error",
     "worst_class_recall",
+    "worst_group_accuracy",
 )
-"""What tells how well a file classifies; taken from its predictions alone."""
+"""What tells how well a file classifies."""
 
 MEASURED_METRICS: tuple[str, ...] = (
     *QUALITY_METRICS,

@@ -5,22 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from autosearch.cli.options import Format, OutputFormat, Storage, StudyFile
+from autosearch.cli.options import Format, OutputFormat, ReportFormat, Storage, StudyFile
 
 __all__ = ["register"]
-
-
-class ReportFormat(StrEnum):
-    """How a report, which is one object and no listing, is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 _Format = Annotated[ReportFormat, typer.Option("--format", help="How to print it.")]

@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Artifacts", "Format", "OutputFormat", "Storage", "StudyFile", "StudyFileOption"]
+__all__ = [
+    "Artifacts",
+    "Format",
+    "OutputFormat",
+    "ReportFormat",
+    "Storage",
+    "StudyFile",
+    "StudyFileOption",
+]
+
+
+class ReportFormat(StrEnum):
+    """How a report, which is one object and no listing, is printed."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 class OutputFormat(StrEnum):

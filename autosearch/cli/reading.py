@@ -265,6 +265,7 @@ def show(
 
     Example: autosearch show digits 12-int8
     """
+    from autosearch.cli.figures import print_details
     from autosearch.cli.output import emit
     from autosearch.search.runner import open_study
 
@@ -277,6 +278,7 @@ def show(
     else:
         title = f"Candidate {candidate} of {study}"
         emit(_lines(found), output_format, columns={"what": "", "value": ""}, title=title)
+        print_details(found["conditions"])
 
 
 def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) -> None:
@@ -304,10 +306,18 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
                 "size_bytes": promotion.record["size_bytes"],
                 "promoted_at": promotion.promoted_at.isoformat(timespec="seconds") + "+00:00",
                 "note": promotion.note,
+                "test_metrics": promotion.test_metrics,
+                "comparison": promotion.record.get("comparison"),
+                "test_reading": promotion.record.get("test_reading"),
             }
         )
         pointed.add(key)
-    columns = {key: key.replace("_", " ") for key in (rows[0] if rows else {})}
+    only_for_programs = ("test_metrics", "comparison", "test_reading")
+    columns = {
+        key: key.replace("_", " ")
+        for key in (rows[0] if rows else {})
+        if key not in only_for_programs
+    }
     emit(rows, output_format, columns=columns)
     if not rows:
         say(
@@ -318,6 +328,7 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
 
 def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     """Everything about a candidate, a line each, in groups."""
+    from autosearch.cli.figures import DETAIL_KEYS
     from autosearch.cli.output import figure
 
     reasons = found["reasons"]
@@ -339,7 +350,11 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
         config["quantization"] += ", which the sampler was told about"
     groups = {
         "configuration": config,
-        "conditions": {key: figure(key, value) for key, value in found["conditions"].items()},
+        "conditions": {
+            key: figure(key, value)
+            for key, value in found["conditions"].items()
+            if key not in DETAIL_KEYS
+        },
         "time": {stage: f"{s:.2f} s" for stage, s in found["stage_seconds"].items()},
     }
     lines = [{"what": key, "value": text} for key, text in plain.items() if text]

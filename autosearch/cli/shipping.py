@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from autosearch.cli.options import Artifacts, Storage, StudyFileOption
+from autosearch.cli.options import Artifacts, ReportFormat, Storage, StudyFileOption
 
 __all__ = ["register"]
+
+_NUM_CHANGES_SHOWN = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +43,16 @@ def promote(
     study_file: StudyFileOption = None,
     storage: Storage = None,
     artifacts: Artifacts = None,
+    output_format: Annotated[
+        ReportFormat, typer.Option("--format", help="How to print it.")
+    ] = ReportFormat.TABLE,
 ) -> None:
-    """Measure a candidate on the test split; point an alias to it.
+    """Measure a candidate on the test split, beside what the alias held; point the alias to it.
 
     Example: autosearch promote digits 12-int8 --alias champion
     """
     from autosearch import registry
+    from autosearch.cli.judging import reading_words
     from autosearch.cli.output import say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
@@ -73,6 +81,22 @@ def promote(
         f"{test['accuracy_high']:.4f}, {test['num_images']} images); on validation it was "
         f"{validation['accuracy']:.4f}."
     )
+    say(reading_words(promotion.record["test_reading"]))
+    comparison = promotion.record["comparison"]
+    if comparison is not None:
+        _say_comparison(comparison)
+    if output_format is ReportFormat.JSON:
+        shown = {
+            "model": promotion.model,
+            "alias": promotion.alias,
+            "study": study,
+            "candidate": candidate,
+            "validation": validation,
+            "test": dict(test),
+            "comparison": comparison,
+            "test_reading": promotion.record["test_reading"],
+        }
+        sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     say(f"Write it out with: autosearch export {promotion.model} --alias {alias} --output DIR")
 
 
@@ -140,3 +164,31 @@ def verify(
         f"{folder} is whole: {verification.num_files} files have their sums, "
         f"{verification.num_samples} samples give their outputs, {outputs}."
     )
+
+
+def _say_comparison(comparison: dict[str, Any]) -> None:
+    """What changed for the test images, against what the alias pointed to."""
+    from autosearch.cli.output import say
+
+    against = f"candidate {comparison['against']['candidate']} of {comparison['against']['study']}"
+    if "reason" in comparison:
+        say(f"It cannot be compared with {against}, which it replaces: {comparison['reason']}")
+        return
+    old = comparison["old"]
+    say(
+        f"On the same {comparison['num_images']} images {against}, which it replaces, has "
+        f"{old['accuracy']:.4f} ({old['accuracy_low']:.4f}–{old['accuracy_high']:.4f}): "
+        f"{comparison['num_fixed']} images are fixed and {comparison['num_broken']} broken "
+        f"(McNemar's p = {comparison['mcnemar_p_value']:.2g})."
+    )
+    for key in ("fixed", "broken"):
+        members = comparison[key]
+        if members:
+            first = ", ".join(map(str, members[:_NUM_CHANGES_SHOWN]))
+            more = " …, all of them with --format json" if len(members) > _NUM_CHANGES_SHOWN else ""
+            say(f"  {key}: {first}{more}")
+    if comparison["old_saw_other_split"]:
+        say(
+            "The old one was searched on other images or another split, and may have been "
+            "trained on some of these: its figures may be too good."
+        )

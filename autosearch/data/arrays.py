@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from autosearch.data.dataset import Dataset, Images, Labels, check_split
+from autosearch.data.duplicates import clusters
+from autosearch.data.grouping import grouped_split
 from autosearch.data.splits import stratified_split
 from autosearch.errors import DefinitionError, NotFoundError
 
@@ -30,6 +32,10 @@ class Arrays(Dataset):
         classes: The class names; by default "0", "1", … up to the largest label.
         name: What listings show.
         split_seed: Draws the split.
+        groups: Group column → a value for each image, such as its camera; "" is no group.
+            Figures are given for each of them.
+        group: A column of them, or several: images with the same value stay on one side of the
+            split.
 
     Raises:
         DefinitionError: Images, labels and classes do not fit each other, or a class is too
@@ -49,15 +55,52 @@ class Arrays(Dataset):
         classes: Sequence[str] | None = None,
         name: str = "arrays",
         split_seed: int = 0,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        group: str | Sequence[str] | None = None,
     ) -> None:
-        self._images = _checked_images(images)
-        self._labels = _checked_labels(labels, len(self._images), classes)
-        num_classes = int(self._labels.max()) + 1
-        self.classes = tuple(classes) if classes else tuple(str(i) for i in range(num_classes))
+        self._images, self._labels, self.classes = self.checked(images, labels, classes)
         self.name = name
         self.split_seed = split_seed
-        self._parts = stratified_split(self._labels, seed=split_seed, classes=self.classes)
+        self._groups = _checked_groups(groups or {}, len(self._labels))
+        self.group_columns = tuple(self._groups)
+        self.group = (group,) if isinstance(group, str) else tuple(group or ())
+        self._parts = self._split()
         self._file: dict[str, Any] | None = None
+
+    def _split(self) -> dict[str, npt.NDArray[np.int64]]:
+        if not self.group:
+            return stratified_split(self._labels, seed=self.split_seed, classes=self.classes)
+        together: dict[tuple[str, str], list[int]] = {}
+        for column in self.group:
+            if column not in self._groups:
+                raise DefinitionError(
+                    f'group "{column}" is none of the columns of groups; expected one of: '
+                    f"{', '.join(self._groups) or 'none, since there are none'}"
+                )
+            for row, value in enumerate(self._groups[column]):
+                if value:
+                    together.setdefault((column, value), []).append(row)
+        return grouped_split(
+            self._labels,
+            clusters(len(self._labels), together.values()),
+            seed=self.split_seed,
+            classes=self.classes,
+            every_class_everywhere=False,
+        )
+
+    @staticmethod
+    def checked(
+        images: Images, labels: npt.ArrayLike, classes: Sequence[str] | None = None
+    ) -> tuple[Images, Labels, tuple[str, ...]]:
+        """Images, labels and class names as a dataset holds them, whether or not they can be split.
+
+        Raises:
+            DefinitionError: They do not fit each other.
+        """
+        images = _checked_images(images)
+        indices = _checked_labels(labels, len(images), classes)
+        names = tuple(classes) if classes else tuple(str(i) for i in range(int(indices.max()) + 1))
+        return images, indices, names
 
     @classmethod
     def from_npz(
@@ -68,6 +111,8 @@ class Arrays(Dataset):
         labels: str = "labels",
         classes: Sequence[str] | None = None,
         split_seed: int = 0,
+        groups: Sequence[str] = (),
+        group: str | Sequence[str] | None = None,
     ) -> Arrays:
         """Reads images and labels from a file that ``numpy.savez`` wrote.
 
@@ -79,6 +124,8 @@ class Arrays(Dataset):
             labels: The name of the label array, (n,) whole numbers.
             classes: As for ``Arrays``.
             split_seed: As for ``Arrays``.
+            groups: The names of arrays with a group for each image, (n,) texts or numbers.
+            group: As for ``Arrays``: one of these names, or several.
 
         Raises:
             NotFoundError: There is no such file.
@@ -88,12 +135,21 @@ class Arrays(Dataset):
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 names = list(getattr(arrays, "files", ()))
-                if images not in names or labels not in names:
+                if not {images, labels, *groups} <= set(names):
+                    wanted = '" and "'.join((images, labels, *groups))
                     raise DefinitionError(
-                        f'"{file}" holds the arrays {names}; expected "{images}" and "{labels}", '
+                        f'"{file}" holds the arrays {names}; expected "{wanted}", '
                         'or say which: Arrays.from_npz(path, images="x", labels="y")'
                     )
-                dataset = cls(arrays[images], arrays[labels], classes, file.stem, split_seed)
+                dataset = cls(
+                    arrays[images],
+                    arrays[labels],
+                    classes,
+                    file.stem,
+                    split_seed,
+                    {column: arrays[column].astype(str).tolist() for column in groups},
+                    group,
+                )
         except FileNotFoundError as error:
             raise NotFoundError(f'there is no file "{file}"; name an .npz file') from error
         except (OSError, EOFError, BadZipFile, TypeError, AttributeError, ValueError) as error:
@@ -109,6 +165,8 @@ class Arrays(Dataset):
             "labels": labels,
             "classes": list(classes) if classes else None,
             "split_seed": split_seed,
+            **({"groups": list(groups)} if groups else {}),
+            **({"group": list(dataset.group)} if dataset.group else {}),
         }
         return dataset
 
@@ -128,6 +186,11 @@ class Arrays(Dataset):
         check_split(split)
         return [int(row) for row in self._parts[split]]
 
+    def groups(self, split: str) -> dict[str, list[str]]:
+        """Each group column with the value of every image, in the order of ``load``."""
+        rows = self.members(split)
+        return {column: [values[row] for row in rows] for column, values in self._groups.items()}
+
     def definition(self) -> dict[str, Any]:
         """Name, shape and fingerprint: enough to recognise the images, not to make them.
 
@@ -144,6 +207,8 @@ class Arrays(Dataset):
             "classes": list(self.classes),
             "split_seed": self.split_seed,
             "fingerprint": self.fingerprint(),
+            **({"group_columns": list(self._groups)} if self._groups else {}),
+            **({"group": list(self.group)} if self.group else {}),
         }
 
 
@@ -167,6 +232,17 @@ def _checked_images(images: Images) -> Images:
                 "(h, w, 1) or (h, w, 3), with pixels from 0 to 255"
             )
     return list(images)
+
+
+def _checked_groups(groups: Mapping[str, Sequence[str]], num_images: int) -> dict[str, list[str]]:
+    checked = {column: [str(value) for value in values] for column, values in groups.items()}
+    for column, values in checked.items():
+        if len(values) != num_images:
+            raise DefinitionError(
+                f'group column "{column}" has {len(values)} values; expected {num_images}, one '
+                "for each image"
+            )
+    return checked
 
 
 def _checked_labels(

@@ -66,6 +66,7 @@ class Dataset(ABC):
         name: What listings show.
         classes: The class names; a label is an index into them.
         split_seed: What the split into train, validation and test was drawn with.
+        group_columns: What ``groups`` answers of each image, such as its camera; none by default.
 
     Example:
         >>> import numpy as np
@@ -82,6 +83,7 @@ class Dataset(ABC):
     name: str
     classes: tuple[str, ...]
     split_seed: int = 0
+    group_columns: tuple[str, ...] = ()
 
     @abstractmethod
     def load(self, split: str) -> tuple[Images, Labels]:
@@ -159,6 +161,19 @@ class Dataset(ABC):
         By default the places in that split; paths or rows of the source where there are any.
         """
         return list(range(len(self.load(split)[1])))
+
+    def groups(self, split: str) -> dict[str, list[str]]:
+        """What each image of a split belongs to, in the order of ``load``.
+
+        Returns:
+            Each of ``group_columns`` → the value of every image, "" where it has none. What is
+            no column there is no group: by default there are none.
+
+        Raises:
+            DefinitionError: There is no split of that name.
+        """
+        check_split(split)
+        return {}
 
 
 def check_split(split: str) -> None:

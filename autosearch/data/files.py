@@ -100,9 +100,11 @@ class FileDataset(Dataset):
 
     Attributes:
         kind: What its definition is known by.
+        fewest_classes: It is refused with fewer.
     """
 
     kind: str
+    fewest_classes: int = 2
 
     def __init__(
         self,
@@ -144,6 +146,8 @@ class FileDataset(Dataset):
         self._has_groups = has_groups
         self.listing = self._list()
         self.classes = self.listing.classes
+        columns = dict.fromkeys(c for source in self.listing.sources for c in source.groups)
+        self.group_columns = tuple(columns)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, split_seed={self.split_seed})"
@@ -180,6 +184,16 @@ class FileDataset(Dataset):
         part = self._parts[split]
         return Photos([self.survey.sources[i].path for i in part]), self._labels[part]
 
+    def everything(self) -> tuple[Photos, Labels, list[str], dict[str, list[str]]]:
+        """Every usable image, whatever its split: images, labels, paths and groups.
+
+        It need not be possible to split them.
+        """
+        sources = self.survey.sources
+        groups = self._groups_of(range(len(sources)))
+        shown = [source.shown for source in sources]
+        return Photos([source.path for source in sources]), self._labels, shown, groups
+
     def paths(self, split: str) -> list[str]:
         """The files of one split, relative to the dataset's root, in the order of ``load``."""
         check_split(split)
@@ -192,6 +206,15 @@ class FileDataset(Dataset):
     def clusters(self, splits: Sequence[str]) -> Labels:
         """(n,) numbers: the same for pictures that look alike, and for those of one group."""
         return np.concatenate([self._clusters[self._parts[split]] for split in splits])
+
+    def groups(self, split: str) -> dict[str, list[str]]:
+        """Each group column with the value of every image, in the order of ``load``."""
+        check_split(split)
+        return self._groups_of(self._parts[split].tolist())
+
+    def _groups_of(self, indices: Sequence[int]) -> dict[str, list[str]]:
+        sources = self.survey.sources
+        return {c: [sources[i].groups.get(c, "") for i in indices] for c in self.group_columns}
 
     def split_counts(self) -> dict[str, int]:
         """The number of images in each split."""

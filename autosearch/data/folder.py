@@ -123,9 +123,10 @@ class ImageFolder(FileDataset):
         if has_splits:
             names = {name for split in given for name in _sub_folders(root / split)}
         classes = sorted(name for name in names if not name.startswith((".", "__")))
-        if len(classes) < 2:
+        if len(classes) < self.fewest_classes:
             raise DefinitionError(
-                f'"{root}" has {len(classes)} sub-folders for classes; expected at least 2, each '
+                f'"{root}" has {len(classes)} sub-folders for classes; expected at least '
+                f"{self.fewest_classes}, each "
                 "named after its class and holding its images"
             )
         return Listing(tuple(sources), tuple(ignored), tuple(classes))

@@ -111,9 +111,10 @@ class Manifest(FileDataset):
                 )
             )
         classes = {source.label for source in sources if source.label}
-        if len(classes) < 2:
+        if len(classes) < self.fewest_classes:
             raise DefinitionError(
-                f'"{self.path}" has {len(classes)} labels; expected at least 2 in the column label'
+                f'"{self.path}" has {len(classes)} labels; expected at least '
+                f"{self.fewest_classes} in the column label"
             )
         in_order = sorted(classes, key=int) if all(map(_is_number, classes)) else sorted(classes)
         return Listing(tuple(sources), (), tuple(in_order))

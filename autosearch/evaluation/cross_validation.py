@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from autosearch.data.splits import fold_numbers
 from autosearch.errors import ConversionError
@@ -82,25 +83,34 @@ def judge_fold(
 
 def refit(
     evaluator: KerasEvaluator,
+    dataset: Dataset,
     trial: EvaluatorTrial,
     predictions: Mapping[str, Predictions],
     *,
     num_folds: int,
+    split_seed: int,
 ) -> list[CandidateResult]:
     """Trains on the training and validation split together, and measures every file.
 
     Args:
         evaluator: Of the study.
+        dataset: Its images.
         trial: Samples the finalist's configuration.
-        predictions: By scheme, those of all folds: the figures of accuracy are taken from them.
+        predictions: By scheme, those of all folds, one after the other: the figures of accuracy
+            are taken from them.
         num_folds: How many there were.
+        split_seed: What they were drawn with.
 
     Raises:
         TrialError: It cannot be trained or converted.
     """
     try:
         plan = evaluator.plan(trial)
-        files = _fitted(evaluator, plan, trial, _everything(evaluator, plan))
+        everything = _everything(evaluator, plan)
+        files = _fitted(evaluator, plan, trial, everything)
+        folds = fold_numbers(
+            everything[1], dataset.clusters(_SPLITS), folds=num_folds, seed=split_seed
+        )
         keras_sha256 = trial.store_artifact(keras_file(plan.model))
         usable = {
             scheme: file if scheme in predictions else ConversionError(f"{scheme} failed in a fold")
@@ -110,6 +120,7 @@ def refit(
             plan,
             usable,
             predictions,
+            _groups(dataset, np.argsort(folds, kind="stable")),
             trial,
             estimate=Estimate.CROSS_VALIDATION,
             conditions={
@@ -137,6 +148,13 @@ def _interval(seen: Predictions, *, num_folds: int) -> tuple[float, float]:
     num_images = len(seen.labels)
     effective = max(1, round(num_images * (num_folds - 1) / (2 * num_folds - 1)))
     return wilson_interval(float(seen.right.mean()) * effective, effective)
+
+
+def _groups(dataset: Dataset, order: npt.NDArray[np.int64]) -> dict[str, list[str]]:
+    """Each group column with its values, in that order of the images of both splits."""
+    of_split = [dataset.groups(split) for split in _SPLITS]
+    joined = {column: [v for of in of_split for v in of[column]] for column in of_split[0]}
+    return {column: [values[index] for index in order] for column, values in joined.items()}
 
 
 def _everything(evaluator: KerasEvaluator, plan: Plan) -> Arrays:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
+from autosearch.evaluation.groups import WORST_GROUP, group_figures, why_no_worst_group
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
@@ -123,6 +124,13 @@ class KerasEvaluator:
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
         self.target = host_target()
+        if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
+            reason = why_no_worst_group(self._dataset.groups("validation"))
+            if reason is not None:
+                raise DefinitionError(
+                    f'study "{study.name}" asks for {WORST_GROUP}, which its validation split '
+                    f"does not give: {reason}; ask for another metric, or give it larger groups"
+                )
 
     def evaluate(self, trial: EvaluatorTrial) -> list[CandidateResult]:
         """Evaluates one trial, stage by stage.
@@ -154,7 +162,7 @@ class KerasEvaluator:
             with trial.stage("quantize"):
                 files = self.quantize(plan, float_file)
             with trial.stage("measure"):
-                trial.describe(target=self.target)
+                trial.describe(target=self.target, classes=list(self._dataset.classes))
                 return self._measure(plan, files, trial)
         finally:
             # Every graph that Keras keeps is memory that the next trial lacks.
@@ -385,13 +393,17 @@ class KerasEvaluator:
             for scheme, file in files.items()
             if not isinstance(file, ConversionError)
         }
-        return self.candidates(plan, files, predictions, trial)
+        # Of the same rows as the images: both are cut off from the front.
+        columns = self._dataset.groups("validation").items()
+        groups = {column: values[: self._max_images] for column, values in columns}
+        return self.candidates(plan, files, predictions, groups, trial)
 
     def candidates(
         self,
         plan: Plan,
         files: Mapping[str, bytes | ConversionError],
         predictions: Mapping[str, Predictions],
+        groups: Mapping[str, Sequence[str]],
         trial: EvaluatorTrial,
         *,
         estimate: Estimate = Estimate.VALIDATION,
@@ -405,6 +417,7 @@ class KerasEvaluator:
             plan: What was sampled.
             files: The file of each scheme, or why there is none.
             predictions: By scheme, what its figures of accuracy are taken from.
+            groups: Each group column with the value of every predicted image.
             trial: Where files are stored.
             estimate: What kind of figures those are.
             conditions: How they were taken, besides what is always recorded.
@@ -420,14 +433,17 @@ class KerasEvaluator:
                 continue
             seen = predictions[scheme]
             low, high = interval(seen)
+            by_group = group_figures(seen.labels, seen.probabilities, groups)
             arena = measure_arena(file)
             latency = latencies[scheme]
+            reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
             candidates.append(
                 CandidateResult(
                     quantization=scheme,
                     estimate=estimate,
                     metrics={
                         **classification_metrics(seen.labels, seen.probabilities),
+                        WORST_GROUP: by_group.worst_accuracy,
                         "size_bytes": len(file),
                         "latency_ms": significant(latency.p50_ms),
                         "latency_p90_ms": significant(latency.p90_ms),
@@ -448,8 +464,9 @@ class KerasEvaluator:
                         "raw_latency_ms": latency.p50_ms,
                         "fully_integer": is_fully_integer(file),
                         **self._class_figures(seen.labels, seen.probabilities),
+                        **by_group.figures,
                     },
-                    reasons={"memory_bytes": arena.reason} if arena.reason is not None else {},
+                    reasons={name: why for name, why in reasons.items() if why is not None},
                 )
             )
         return candidates
@@ -497,7 +514,7 @@ def significant(value: float, digits: int = 2) -> float:
 
 def _without_file(scheme: str, reason: str, estimate: Estimate) -> CandidateResult:
     metrics: dict[str, float | None] = dict.fromkeys(
-        (*CLASSIFICATION_METRICS, *_FROM_FILE, *_ANALYTIC)
+        (*CLASSIFICATION_METRICS, WORST_GROUP, *_FROM_FILE, *_ANALYTIC)
     )
     return CandidateResult(
         quantization=scheme,

@@ -156,7 +156,14 @@ def run_finals(
                 stored = {s: artifacts.put(seen.to_bytes()) for s, seen in folds[fold].items()}
                 recorder.add_fold(number, fold, stored, **key)
             trial.seed = trial_seed(seed, number)
-            candidates = refit(evaluator, trial, _joined(folds), num_folds=finals.num_folds)
+            candidates = refit(
+                evaluator,
+                study.dataset,
+                trial,
+                _joined(folds),
+                num_folds=finals.num_folds,
+                split_seed=seed,
+            )
         except InterruptedTrial:
             recorder.interrupt_finalist(number, **key)
             return False

@@ -23,6 +23,7 @@ __all__ = [
     "MeasurementRow",
     "ModelRow",
     "PromotionRow",
+    "ReadingRow",
     "StudyRow",
     "TargetRow",
     "TrialRow",
@@ -245,3 +246,16 @@ class PromotionRow(Base):
     note: Mapped[str] = mapped_column(Text)
     test_metrics: Mapped[dict[str, Any]] = mapped_column(_Json)
     record: Mapped[dict[str, Any]] = mapped_column(_Json)
+
+
+class ReadingRow(Base):
+    """One reading of a test split. Rows are only ever added, and outlive their study."""
+
+    __tablename__ = "autosearch_test_readings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    data_fingerprint: Mapped[str] = mapped_column(_SHA256, index=True)
+    study: Mapped[str] = mapped_column(String(200))
+    read_at: Mapped[datetime]
+    what: Mapped[str] = mapped_column(String(400))
+    why: Mapped[str] = mapped_column(Text)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -132,3 +133,46 @@ def test_importing_the_data_package_loads_neither_tensorflow_nor_optuna():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.stdout.strip() == "[]", answer.stderr
+
+
+def arrays_with_groups(**words):
+    labels = np.arange(120) % 2
+    return Arrays(
+        np.arange(120, dtype=np.uint8).repeat(16).reshape(-1, 4, 4), labels,
+        groups={"camera": [f"c{i % 3}" for i in range(120)], "patient": np.arange(120) // 6},
+        **words,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("group", [None, "patient"])
+def test_groups_of_arrays_follow_their_images(group):
+    dataset = arrays_with_groups(group=group)
+    assert dataset.group_columns == ("camera", "patient")
+    sides = {}
+    for split in ("train", "validation", "test"):
+        rows = [int(image[0, 0, 0]) for image in dataset.load(split)[0]]
+        groups = dataset.groups(split)
+        assert groups["camera"] == [f"c{row % 3}" for row in rows]
+        assert groups["patient"] == [str(row // 6) for row in rows]
+        sides[split] = set(groups["patient"])
+    is_torn = bool(sides["train"] & sides["test"] or sides["validation"] & sides["test"])
+    assert is_torn == (group is None)
+
+
+def test_groups_of_arrays_must_fit():
+    images = np.zeros((6, 4, 4), np.uint8)
+    with pytest.raises(DefinitionError, match='group column "a" has 1 values; expected 6'):
+        Arrays(images, [0, 1] * 3, groups={"a": ["x"]})
+    with pytest.raises(DefinitionError, match='group "b" is none of the columns'):
+        Arrays(images, [0, 1] * 3, groups={"a": "xxyyzz"}, group="b")
+
+
+def test_groups_in_an_npz_file_come_back_from_the_definition(tmp_path):
+    path = tmp_path / "x.npz"
+    images = np.zeros((60, 4, 4), np.uint8)
+    np.savez(path, images=images, labels=np.arange(60) % 2, site=np.arange(60) // 4)
+    dataset = Arrays.from_npz(path, groups=["site"], group="site")
+    again = dataset_from_definition(json.loads(json.dumps(dataset.definition())))
+    assert again.groups("test") == dataset.groups("test")
+    with pytest.raises(DefinitionError, match='expected "images" and "labels" and "camera"'):
+        Arrays.from_npz(path, groups=["camera"])

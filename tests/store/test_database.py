@@ -1,16 +1,20 @@
 """The database: made by migrations alone, read without a trace, explained when it refuses."""
 
+import json
 import multiprocessing
 import sqlite3
 
 import optuna
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from autosearch.errors import NotFoundError, StorageError
 from autosearch.store.database import VERSION_TABLE, Database, storage_url
+from autosearch.store.readings import readings
 from autosearch.store.tables import TABLE_PREFIX, Base
 
 
@@ -119,3 +123,25 @@ def test_several_processes_make_one_database(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     Database.open_to_read(url)
+
+
+def test_promotions_of_an_earlier_version_count_as_readings(tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    config = Config()
+    config.set_main_option("script_location", "autosearch.store:migrations")
+    with create_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("insert into autosearch_models values (1, 'm', '2024-01-01')"))
+        record = {"study": "s", "candidate": "0-int8", "dataset": {"fingerprint": "f" * 64}}
+        connection.execute(
+            text(
+                "insert into autosearch_promotions (id, model_id, alias, candidate, "
+                "artifact_sha256, promoted_at, note, test_metrics, record) values "
+                "(1, 1, 'champion', '0-int8', 'a', '2024-01-02 00:00:00', '', '{}', :record)"
+            ),
+            {"record": json.dumps(record)},
+        )
+    (reading,) = readings(Database.open_to_write(url), "f" * 64)
+    assert (reading.study, reading.what, reading.why) == ("s", "0-int8", "promoted to champion")
+    assert reading.read_at.isoformat() == "2024-01-02T00:00:00"

@@ -1,0 +1,190 @@
+"""Labelled images of any source, as they are judged: all of them, or one split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from autosearch.data.arrays import Arrays
+from autosearch.data.dataset import SPLITS, Dataset, Images, Labels, check_split
+from autosearch.data.files import FileDataset
+from autosearch.data.folder import ImageFolder
+from autosearch.data.manifest import Manifest
+from autosearch.errors import DefinitionError, NotFoundError
+
+__all__ = ["EVERY_SPLIT", "LabelledImages", "labelled_images", "read_labelled"]
+
+EVERY_SPLIT = "all"
+_TABLES = (".csv", ".parquet", ".pq")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages:
+    """Images with what is known of each, all in one order.
+
+    Attributes:
+        images: uint8 images (h, w, c), n of them.
+        labels: (n,) indices into ``classes``.
+        classes: The class names.
+        members: What names each image: a printable path, or a row.
+        groups: Group column → the value of each image.
+        unusable: Printable path and reason of each file that was left out.
+    """
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+    members: list[Any]
+    groups: Mapping[str, list[str]] = field(default_factory=dict)
+    unusable: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class _AnyFolder(ImageFolder):
+    """A folder that need not be fit to be trained on: one class is enough."""
+
+    fewest_classes = 1
+
+
+class _AnyManifest(Manifest):
+    """A table that need not be fit to be trained on."""
+
+    fewest_classes = 1
+
+
+def read_labelled(
+    path: Path, *, split: str = EVERY_SPLIT, group: str | None = None
+) -> LabelledImages:
+    """The labelled images at a path.
+
+    With every split, what could not be split counts as well: a single class, a class of one
+    image, a table that gives one split alone.
+
+    Args:
+        path: A folder of class sub-folders, a CSV or Parquet table with the columns path and
+            label, or an ``.npz`` file with the arrays images, labels and perhaps classes (names).
+        split: "all", or the split of that name as the defaults draw it, or as it is given.
+        group: A regular expression for a folder, a column for a table.
+
+    Raises:
+        NotFoundError: There is nothing there.
+        DefinitionError: It is none of these, or has no usable image.
+    """
+    if path.suffix.lower() == ".npz":
+        found = _read_npz(path, split)
+    elif path.suffix.lower() in _TABLES:
+        found = labelled_images(_AnyManifest(path, group=group), split)
+    elif path.is_file():
+        raise DefinitionError(
+            f'"{path}" holds no labelled images; expected a folder with a sub-folder for each '
+            "class, a .csv, .parquet or .npz file, or a study's .py file"
+        )
+    else:
+        found = labelled_images(_AnyFolder(path, group=group), split)
+    if not len(found):
+        raise DefinitionError(
+            f'"{path}" has no usable image; see why with: autosearch data inspect "{path}"'
+        )
+    return found
+
+
+def labelled_images(dataset: Dataset, split: str = EVERY_SPLIT) -> LabelledImages:
+    """The images of one split of a dataset, or of every one.
+
+    Args:
+        dataset: Any; of one that reads files, those that cannot be used are listed too.
+        split: "train", "validation", "test" or "all".
+
+    Raises:
+        DefinitionError: There is no split of that name, or the dataset cannot be split.
+    """
+    if split != EVERY_SPLIT:
+        check_split(split)
+    if not isinstance(dataset, FileDataset):
+        return _of_splits(dataset, SPLITS if split == EVERY_SPLIT else (split,))
+    unusable = tuple((_printable(path), why) for path, why in dataset.survey.unusable)
+    if split == EVERY_SPLIT:
+        images, labels, members, groups = dataset.everything()
+    else:
+        images, labels = dataset.load(split)
+        members, groups = dataset.members(split), dataset.groups(split)
+    return LabelledImages(
+        images=images,
+        labels=labels,
+        classes=dataset.classes,
+        members=[_printable(path) for path in members],
+        groups=groups,
+        unusable=unusable,
+    )
+
+
+def _of_splits(dataset: Dataset, splits: tuple[str, ...]) -> LabelledImages:
+    images: list[Any] = []
+    labels: list[Labels] = []
+    members: list[Any] = []
+    groups: dict[str, list[str]] = {column: [] for column in dataset.group_columns}
+    for split in splits:
+        loaded, of_split = dataset.load(split)
+        if len(splits) == 1:
+            return LabelledImages(
+                images=loaded,
+                labels=np.asarray(of_split),
+                classes=dataset.classes,
+                members=list(dataset.members(split)),
+                groups=dataset.groups(split),
+            )
+        images += list(loaded)
+        labels.append(np.asarray(of_split))
+        members += [f"{split}/{member}" for member in dataset.members(split)]
+        for column, values in dataset.groups(split).items():
+            groups[column] += values
+    return LabelledImages(
+        images=images,
+        labels=np.concatenate(labels),
+        classes=dataset.classes,
+        members=members,
+        groups=groups,
+    )
+
+
+def _read_npz(path: Path, split: str) -> LabelledImages:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = list(getattr(arrays, "files", ()))
+            if "images" not in names or "labels" not in names:
+                raise DefinitionError(
+                    f'"{path}" holds the arrays {names}; expected "images" and "labels", and '
+                    '"classes" with their names if the labels are numbers of others than 0, 1, …'
+                )
+            images, labels = arrays["images"], arrays["labels"]
+            classes = arrays["classes"].astype(str).tolist() if "classes" in names else None
+    except FileNotFoundError as error:
+        raise NotFoundError(f'there is no file "{path}"; name an .npz file') from error
+    except (OSError, EOFError, BadZipFile, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DefinitionError):
+            raise
+        raise DefinitionError(
+            f'"{path}" is no .npz file of plain arrays ({error}); write it with numpy.savez'
+        ) from error
+    if labels.dtype.kind in "US":
+        classes, indices = np.unique(labels.astype(str), return_inverse=True)
+        classes, labels = classes.tolist(), indices
+    if split != EVERY_SPLIT:
+        return labelled_images(Arrays(images, labels, classes), split)
+    pixels, indices, named = Arrays.checked(images, labels, classes)
+    return LabelledImages(
+        images=pixels, labels=indices, classes=named, members=list(range(len(indices)))
+    )
+
+
+def _printable(path: str) -> str:
+    """The same as text that any encoding can write: file names may hold any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,0 +1,153 @@
+"""Any file that can be judged, on any labelled images: an incident's, or last year's model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autosearch.data import Dataset, dataset_from_definition
+from autosearch.data.labelled import EVERY_SPLIT, LabelledImages, labelled_images, read_labelled
+from autosearch.errors import DefinitionError
+from autosearch.evaluation.judging import Judgement, judge
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.subjects import Subject
+from autosearch.store.database import Database
+from autosearch.store.readings import add_reading
+from autosearch.study import Study
+
+__all__ = ["Evaluation", "evaluate", "study_images"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A file judged on images.
+
+    Attributes:
+        subject: The file.
+        judgement: How it did.
+        data: The images.
+        test_reading: If they hold the test split of a study, how often that was read by now;
+            None if they do not, or if there is no database to count it in.
+        notes: What a reader of the figures must know, a sentence each.
+    """
+
+    subject: Subject
+    judgement: Judgement
+    data: LabelledImages
+    test_reading: int | None
+    notes: tuple[str, ...]
+
+    def report(self) -> dict[str, Any]:
+        """Everything as one JSON object.
+
+        Keys: ``what``, ``study``, ``preprocessing``, ``num_images``, ``metrics`` (name → figure or
+        null), ``intervals`` (name → [low, high], 90 %), ``reasons`` (name → why it is null),
+        ``classes``, ``per_class`` (name → precision, recall, recall_low, recall_high, support),
+        ``confusion`` (true class by row, predicted by column, in the order of classes), with
+        groups ``per_group`` (column → value → figures) and ``worst_group``, ``wrong`` (image, its
+        label, the prediction and its probability), ``unusable`` (path, reason),
+        ``test_reading`` and ``notes``.
+        """
+        judgement = self.judgement
+        predicted = judgement.probabilities.argmax(axis=1)
+        return {
+            "what": self.subject.name,
+            "study": self.subject.study,
+            "preprocessing": dict(self.subject.preprocessing),
+            **judgement.summary(),
+            "wrong": [
+                {
+                    "image": judgement.members[index],
+                    "label": judgement.classes[judgement.labels[index]],
+                    "prediction": judgement.classes[predicted[index]],
+                    "probability": float(judgement.probabilities[index, predicted[index]]),
+                }
+                for index in np.nonzero(~judgement.is_right)[0].tolist()
+            ],
+            "unusable": [{"path": path, "reason": why} for path, why in self.data.unusable],
+            "test_reading": self.test_reading,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    subject: Subject,
+    data: Path | Study,
+    *,
+    split: str = EVERY_SPLIT,
+    group: str | None = None,
+    database: Database | None = None,
+) -> Evaluation:
+    """Judges a file on labelled images of any source, by the code that promotion uses.
+
+    A reading of a test split is counted when the images are those of a study: ``data`` is a
+    study, or the very folder or file that the subject's study was searched on, whose own split is
+    then taken. Other images belong to no study, and are not counted.
+
+    Args:
+        subject: What is judged, from ``find_subject``.
+        data: A folder, table or ``.npz`` file (``read_labelled`` says which), or a study.
+        split: "train", "validation", "test", or "all".
+        group: A regular expression for a folder, a column for a table.
+        database: Opened to write: where a reading of a test split is counted.
+
+    Raises:
+        NotFoundError: There are no such images.
+        DefinitionError: The images are of classes that the file does not know, or cannot be read.
+    """
+    notes = [subject.note] if subject.note else []
+    reading = None
+    dataset, study = study_images(data, subject)
+    if dataset is None:
+        found = read_labelled(Path(str(data)), split=split, group=group)
+    else:
+        found = labelled_images(dataset, split)
+        if not isinstance(data, Study):
+            notes.append(f'These are the images of study "{study}", split as it splits them.')
+        if split in ("train", EVERY_SPLIT):
+            notes.append(
+                "Images that the study trains on are among these, so the figures are too good for "
+                "what it found; --split test gives honest ones."
+            )
+        if split in ("test", EVERY_SPLIT) and database is None:
+            notes.append("There is no database to count this reading of the test split in.")
+        elif split in ("test", EVERY_SPLIT) and database is not None:
+            reading = add_reading(
+                database,
+                data_fingerprint=dataset.fingerprint(),
+                study=str(study),
+                what=subject.name,
+                why="to evaluate it",
+            )
+    classes = subject.classes
+    if classes is None:
+        classes = found.classes
+        notes.append(
+            f"The file does not name its {len(classes)} classes; they are taken for those of the "
+            "images, in order of name."
+        )
+    judgement = judge(
+        TFLiteModel(subject.file), found, classes=classes, preprocessing=subject.preprocessing
+    )
+    return Evaluation(
+        subject=subject, judgement=judgement, data=found, test_reading=reading, notes=tuple(notes)
+    )
+
+
+def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, str | None]:
+    """The dataset of a study that the images are of, with the study's name; None if of none.
+
+    Raises:
+        DefinitionError: The study has no dataset.
+    """
+    if isinstance(data, Study):
+        if data.dataset is None:
+            raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
+        return data.dataset, data.name
+    searched_on = (subject.dataset or {}).get("path")
+    if searched_on is None or Path(searched_on) != data.expanduser().absolute():
+        return None, None
+    return dataset_from_definition(subject.dataset or {}), subject.study

@@ -1,0 +1,229 @@
+"""What can be judged: a candidate, a promoted model, a bundle, or a bare ``.tflite`` file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autosearch.data import dataset_from_definition
+from autosearch.errors import AutosearchError, DefinitionError, NotFoundError, VerificationError
+from autosearch.evaluation.litert import TFLiteModel
+from autosearch.space.preprocessing import Preprocessing, PreprocessingConfig
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.promotions import Promotion, current_promotion
+from autosearch.store.view import StudyView
+
+__all__ = [
+    "Subject",
+    "bundle_subject",
+    "candidate_subject",
+    "file_subject",
+    "find_subject",
+    "promotion_subject",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A file with what it needs to be judged.
+
+    Attributes:
+        name: What it is called when it is spoken of.
+        file: The bytes of the ``.tflite`` file.
+        classes: Its class names in the order of its outputs; None if nothing says them.
+        preprocessing: What ``prepare`` takes besides an image.
+        study: The study that found it, if it is known.
+        dataset: The definition of the images that it was searched on, if it is known.
+        data_fingerprint: Their fingerprint.
+        note: What was assumed, in a sentence; "" if nothing.
+    """
+
+    name: str
+    file: bytes
+    classes: tuple[str, ...] | None
+    preprocessing: Mapping[str, Any]
+    study: str | None = None
+    dataset: Mapping[str, Any] | None = None
+    data_fingerprint: str | None = None
+    note: str = ""
+
+
+def candidate_subject(view: StudyView, candidate: str) -> Subject:
+    """A candidate of a study.
+
+    Raises:
+        NotFoundError: There is no such candidate, or its file is gone.
+        DefinitionError: It has no file.
+    """
+    found = view.candidate(candidate)
+    sha256 = found["artifact_sha256"]
+    if sha256 is None:
+        raise DefinitionError(
+            f'candidate "{candidate}" of "{view.name}" has no file to judge; '
+            "expected one that Keras trained"
+        )
+    facts = found["facts"]
+    classes = facts.get("classes")
+    if classes is None:
+        # Written by a version that kept them with the dataset alone.
+        try:
+            classes = dataset_from_definition(view.definition["dataset"]).classes
+        except AutosearchError:
+            classes = None
+    return Subject(
+        name=f"candidate {candidate} of {view.name}",
+        file=view.artifact(sha256),
+        classes=tuple(classes) if classes is not None else None,
+        preprocessing=facts["preprocessing"],
+        study=view.name,
+        dataset=view.definition["dataset"],
+        data_fingerprint=view.data_fingerprint,
+    )
+
+
+def promotion_subject(promotion: Promotion, artifacts: ArtifactStore) -> Subject:
+    """What an alias of a model points to, or once did.
+
+    Raises:
+        NotFoundError: Its file is gone.
+    """
+    record = promotion.record
+    return Subject(
+        name=f"{promotion.model}@{promotion.alias} (candidate {promotion.candidate} of "
+        f"{record['study']})",
+        file=artifacts.get(promotion.artifact_sha256),
+        classes=tuple(record["classes"]),
+        preprocessing=record["preprocessing"],
+        study=record["study"],
+        dataset=record["dataset"]["definition"],
+        data_fingerprint=record["dataset"]["fingerprint"],
+    )
+
+
+def bundle_subject(folder: Path) -> Subject:
+    """A folder that ``export`` wrote. Nothing in it is executed but the file, by LiteRT.
+
+    Raises:
+        VerificationError: It is no bundle, or its file is not the one that it describes.
+    """
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+        file = (folder / "model.tflite").read_bytes()
+        classes = tuple(str(name) for name in metadata["classes"])
+        preprocessing = _checked(metadata["preprocessing"])
+        sha256, name = metadata["sha256"], f"bundle {folder} ({metadata['model']})"
+        study = str(metadata["study"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VerificationError(
+            f'"{folder}" is no whole bundle ({type(error).__name__}: {error}); expected a folder '
+            "that autosearch export wrote"
+        ) from error
+    if hashlib.sha256(file).hexdigest() != sha256:
+        raise VerificationError(
+            f'"{folder / "model.tflite"}" is not the file that metadata.json describes; '
+            "export it again"
+        )
+    return Subject(name=name, file=file, classes=classes, preprocessing=preprocessing, study=study)
+
+
+def file_subject(path: Path, labels: Path | None = None) -> Subject:
+    """A bare ``.tflite`` file, whose preprocessing is assumed from its input.
+
+    Args:
+        path: The file.
+        labels: A text file with a class name on each line, in the order of the outputs.
+
+    Raises:
+        NotFoundError: A file is not there.
+        DefinitionError: Its input is no square image, or the labels are no text.
+        ConversionError: It is no classifier that LiteRT can run.
+    """
+    try:
+        file = path.read_bytes()
+        text = labels.read_text("utf-8-sig") if labels is not None else None
+    except OSError as error:
+        raise NotFoundError(
+            f'"{error.filename}" cannot be read ({error.strerror}); name a file that is there'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(
+            f'"{labels}" is no text in UTF-8; expected a class name on each line'
+        ) from error
+    _, height, width, channels = TFLiteModel(file).input.shape
+    if height != width or channels not in (1, 3):
+        raise DefinitionError(
+            f'"{path}" takes images of {height} × {width} pixels in {channels} channels; expected '
+            "a square of 1 or 3 channels"
+        )
+    color = "rgb" if channels == 3 else "greyscale"
+    preprocessing = asdict(
+        PreprocessingConfig(size=width, color=color, resize="bilinear", fit="stretch")
+    )
+    return Subject(
+        name=str(path),
+        file=file,
+        classes=tuple(line.strip() for line in text.splitlines() if line.strip()) if text else None,
+        preprocessing=preprocessing,
+        note=f"A bare file does not say how its images are prepared; they are made {color}, "
+        f"stretched to {width} × {width} bilinearly, with pixels from 0 to 255.",
+    )
+
+
+def find_subject(
+    what: str,
+    *,
+    study: str | None = None,
+    labels: Path | None = None,
+    storage: str | None = None,
+    artifacts: str | None = None,
+) -> Subject:
+    """What a person names to be judged.
+
+    Args:
+        what: STUDY/CANDIDATE, or CANDIDATE beside ``study``; MODEL@ALIAS; a bundle's folder; or a
+            ``.tflite`` file.
+        study: The study of a candidate.
+        labels: For a bare file, a text file with a class name on each line.
+        storage: The database of studies and models.
+        artifacts: Where their files are.
+
+    Raises:
+        NotFoundError: There is nothing of that name.
+        DefinitionError: It is none of these, or has no file.
+    """
+    path = Path(what)
+    if study is None and path.is_dir():
+        return bundle_subject(path)
+    if study is None and (path.is_file() or path.suffix.lower() == ".tflite"):
+        return file_subject(path, labels)
+    if study is None and "@" not in what and "/" not in what:
+        raise NotFoundError(
+            f'there is no file or folder "{what}"; expected STUDY/CANDIDATE, MODEL@ALIAS, '
+            "a folder that autosearch export wrote, or a .tflite file"
+        )
+    database = Database.open_to_read(storage)
+    store = ArtifactStore.beside(database, artifacts)
+    if study is not None:
+        return candidate_subject(StudyView(database, store, study), what)
+    if "@" in what:
+        model, _, alias = what.rpartition("@")
+        return promotion_subject(current_promotion(database, model, alias), store)
+    name, _, candidate = what.rpartition("/")
+    return candidate_subject(StudyView(database, store, name), candidate)
+
+
+def _checked(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A bundle's preprocessing, which may come from anywhere, as ``prepare`` takes it."""
+    kinds = {"size": int, "color": str, "resize": str, "fit": str}
+    for name, kind in kinds.items():
+        if type(words[name]) is not kind:
+            raise ValueError(
+                f"preprocessing {name} is {words[name]!r}; expected one {kind.__name__}"
+            )
+    Preprocessing(**words)  # refuses what no image can be prepared with
+    return {name: words[name] for name in kinds}

@@ -1,0 +1,237 @@
+"""``evaluate`` and ``promote``: the same figures from one file, wherever it comes from."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autosearch.data import Digits
+from autosearch.store.database import Database
+from autosearch.store.promotions import current_promotion
+from autosearch.store.readings import readings
+
+
+@pytest.fixture(scope="module")
+def incident(tmp_path_factory):
+    """Test digits as pictures in folders, and whether each split's figures are of them."""
+    folder = tmp_path_factory.mktemp("data") / "incident"
+    images, labels = Digits().load("test")
+    for number, (image, label) in enumerate(zip(images[:120], labels[:120], strict=True)):
+        path = folder / str(label) / f"{'left' if number % 2 else 'right'}_{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(path)
+    (folder / "3" / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def report(autosearch_here, *words):
+    ended = autosearch_here("evaluate", *words, "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout), ended.stderr
+
+
+def test_a_candidate_a_promotion_a_bundle_and_a_file_give_the_same_figures(
+    bundle, incident, autosearch_here
+):
+    storage = ("--storage", bundle.storage)
+    name = bundle.candidate["candidate"]
+    reports = [
+        report(autosearch_here, f"tiny/{name}", incident, *storage)[0],
+        report(autosearch_here, name, incident, "--study", "tiny", *storage)[0],
+        report(autosearch_here, "reader@champion", incident, *storage)[0],
+        report(autosearch_here, bundle.folder, incident)[0],
+    ]
+    for found in reports[1:]:
+        assert (found["metrics"], found["intervals"]) == (
+            reports[0]["metrics"], reports[0]["intervals"],
+        )  # fmt: skip
+        assert found["confusion"] == reports[0]["confusion"]
+    first = reports[0]
+    assert first["num_images"] == 120
+    assert first["test_reading"] is None
+    assert first["unusable"][0]["path"] == "3/broken.png"
+    assert len(first["wrong"]) == round(120 * (1 - first["metrics"]["accuracy"]))
+    for metric, (low, high) in first["intervals"].items():
+        assert low <= first["metrics"][metric] <= high
+    assert first["reasons"] == {"worst_group_accuracy": "the dataset has no groups"}
+
+
+def test_a_bare_file_says_what_is_assumed(bundle, incident, autosearch_here, tmp_path):
+    found, said = report(autosearch_here, bundle.folder / "model.tflite", incident)
+    assert "does not say how its images are prepared" in said
+    assert "does not name its 10 classes" in said
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join("9876543210"))
+    turned, said = report(
+        autosearch_here, bundle.folder / "model.tflite", incident, "--labels", labels
+    )
+    assert "does not name" not in said
+    assert turned["classes"] == list("9876543210")
+    assert turned["metrics"]["accuracy"] < found["metrics"]["accuracy"]
+
+
+def test_groups_of_a_folder_are_told(bundle, incident, autosearch_here):
+    found, _ = report(autosearch_here, bundle.folder, incident, "--group", "left|right")
+    groups = found["per_group"]["group"]
+    assert {name: figures["support"] for name, figures in groups.items()} == {
+        "left": 60, "right": 60,
+    }  # fmt: skip
+    assert found["metrics"]["worst_group_accuracy"] == min(g["accuracy"] for g in groups.values())
+
+
+def test_the_tables_are_for_people(bundle, incident, autosearch_here):
+    ended = autosearch_here("evaluate", bundle.folder, incident, "--group", "left|right")
+    assert ended.returncode == 0, ended.stderr
+    for words in ("on 120 images", "balanced_accuracy", "Classes", "Confusion:",
+                  "Groups by group", "The worst group is", "Unusable: 1"):  # fmt: skip
+        assert words in ended.stdout
+    assert "{" not in ended.stdout
+
+
+def test_one_class_alone_can_be_judged(bundle, incident, autosearch_here, tmp_path):
+    shutil.copytree(incident / "7", tmp_path / "one" / "7")
+    found, _ = report(autosearch_here, bundle.folder, tmp_path / "one")
+    assert found["num_images"] == len(list((incident / "7").iterdir()))
+    assert found["per_class"]["7"]["recall"] == found["metrics"]["accuracy"]
+
+
+def test_a_table_and_arrays_are_data_too(bundle, incident, autosearch_here, tmp_path):
+    table = tmp_path / "table.csv"
+    rows = [f"{p},{p.parent.name},{p.stem[:4]}" for p in sorted(incident.rglob("*.png"))]
+    table.write_text("\n".join(["path,label,side", *rows]))
+    folder, _ = report(autosearch_here, bundle.folder, incident)
+    of_table, _ = report(autosearch_here, bundle.folder, table)
+    # Sums of floats depend on the order of images.
+    assert of_table["metrics"]["accuracy"] == folder["metrics"]["accuracy"]
+    assert set(of_table["per_group"]["side"]) == {"left", "righ"}
+    images, labels = Digits().load("test")
+    np.savez(tmp_path / "x.npz", images=images[:120], labels=labels[:120])
+    of_arrays, _ = report(autosearch_here, bundle.folder, tmp_path / "x.npz")
+    assert of_arrays["confusion"] == folder["confusion"]
+    np.savez(tmp_path / "y.npz", images=images[:5], labels=np.array(list("abcde")))
+    ended = autosearch_here("evaluate", bundle.folder, tmp_path / "y.npz")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "which the model does not know" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nothing", "{data}"), 'there is no file or folder "nothing"; expected STUDY/CANDIDATE'),
+        (("tiny/99-int8", "{data}"), 'study "tiny" has no candidate "99-int8"'),
+        (("no@champion", "{data}"), 'there is no model "no"'),
+        (("{bundle}", "{data}/none"), "there is no folder"),
+        (("{data}", "{data}"), "is no whole bundle"),
+        (("{bundle}/labels.txt", "{data}"), "expected the content of a .tflite file"),
+        (("{bundle}/x.tflite", "{data}"), "cannot be read"),
+        (("{bundle}", "{bundle}/labels.txt"), "holds no labelled images"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_sentence(
+    bundle, incident, autosearch_here, words, said
+):
+    filled = [word.format(data=incident, bundle=bundle.folder) for word in words]
+    ended = autosearch_here("evaluate", *filled, "--storage", bundle.storage)
+    assert ended.returncode in (1, 2)
+    assert len(ended.stderr.splitlines()) == 1
+    assert said in ended.stderr
+
+
+def test_a_bundle_whose_file_was_exchanged_is_refused(bundle, incident, autosearch_here, tmp_path):
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    (folder / "model.tflite").write_bytes(b"another")
+    ended = autosearch_here("evaluate", folder, incident)
+    assert "is not the file that metadata.json describes" in ended.stderr
+
+
+@pytest.fixture
+def home(searched, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "home")
+    return folder / "tiny.py", f"sqlite:///{folder / 'tiny.db'}"
+
+
+def candidates(autosearch_here, storage):
+    listed = autosearch_here("front", "tiny", "--storage", storage, "--format", "json")
+    return [row["candidate"] for row in json.loads(listed.stdout)]
+
+
+def test_promotion_compares_and_counts(home, autosearch_here):
+    study_file, storage = home
+    names = candidates(autosearch_here, storage)
+    words = ("--storage", storage, "--format", "json")
+    first = autosearch_here("promote", "tiny", names[-1], *words)
+    assert "This is the first reading of this test split." in first.stderr
+    assert json.loads(first.stdout)["comparison"] is None
+    second = autosearch_here("promote", "tiny", names[0], *words)
+    assert "This is the 2nd reading of this test split. Each one" in second.stderr
+    comparison = json.loads(second.stdout)["comparison"]
+    assert comparison["against"]["candidate"] == names[-1]
+    assert (len(comparison["fixed"]), len(comparison["broken"])) == (
+        comparison["num_fixed"], comparison["num_broken"],
+    )  # fmt: skip
+    change = comparison["new"]["accuracy"] - comparison["old"]["accuracy"]
+    net = comparison["num_fixed"] - comparison["num_broken"]
+    assert change * comparison["num_images"] == pytest.approx(net)
+    assert comparison["old"]["accuracy"] == json.loads(first.stdout)["test"]["accuracy"]
+    assert 0 <= comparison["mcnemar_p_value"] <= 1
+    assert set(comparison["fixed"]) <= set(Digits().members("test"))
+
+    found, said = report(
+        autosearch_here, f"tiny/{names[0]}", study_file, "--split", "test", "--storage", storage
+    )
+    assert found["test_reading"] == 3
+    assert "the 3rd reading" in said
+    assert found["metrics"]["accuracy"] == comparison["new"]["accuracy"]
+    found, _ = report(
+        autosearch_here, f"tiny/{names[0]}", study_file, "--split", "validation",
+        "--storage", storage,
+    )  # fmt: skip
+    assert found["test_reading"] is None
+
+    listed = autosearch_here("models", "--storage", storage, "--format", "json")
+    assert json.loads(listed.stdout)[0]["comparison"] == comparison
+    database = Database.open_to_read(storage)
+    promotion = current_promotion(database, "tiny", "champion")
+    counted = readings(database, promotion.record["dataset"]["fingerprint"])
+    assert [reading.study for reading in counted] == ["tiny"] * 3
+    assert counted[1].what == f"candidate {names[0]} of tiny"
+
+
+def test_validation_figures_are_those_of_the_search(home, autosearch_here):
+    study_file, storage = home
+    name = candidates(autosearch_here, storage)[0]
+    shown = autosearch_here("show", "tiny", name, "--storage", storage, "--format", "json")
+    searched = json.loads(shown.stdout)
+    found, _ = report(
+        autosearch_here, f"tiny/{name}", study_file, "--split", "validation", "--storage", storage
+    )
+    for metric in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
+        assert found["metrics"][metric] == pytest.approx(searched[metric])
+    assert found["confusion"] == searched["conditions"]["confusion"]
+
+
+def test_show_prints_classes_as_a_table(home, autosearch_here):
+    _, storage = home
+    name = candidates(autosearch_here, storage)[0]
+    ended = autosearch_here("show", "tiny", name, "--storage", storage)
+    assert "Confusion: the class by row, the prediction by column" in ended.stdout
+    assert "{" not in ended.stdout
+
+
+def test_evaluating_loads_no_tensorflow(bundle, incident):
+    # A module that is not there fails on import: LiteRT and NumPy do it alone.
+    code = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        "from autosearch.cli.main import main\n"
+        f"sys.argv = ['autosearch', 'evaluate', {str(bundle.folder)!r}, {str(incident)!r}]\n"
+        "main()"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
