@@ -55,6 +55,8 @@ def test_a_candidate_a_promotion_a_bundle_and_a_file_give_the_same_figures(
     assert first["test_reading"] is None
     assert first["unusable"][0]["path"] == "3/broken.png"
     assert len(first["wrong"]) == round(120 * (1 - first["metrics"]["accuracy"]))
+    sure = [wrong["probability"] for wrong in first["wrong"]]
+    assert sure == sorted(sure, reverse=True)
     for metric, (low, high) in first["intervals"].items():
         assert low <= first["metrics"][metric] <= high
     assert first["reasons"] == {"worst_group_accuracy": "the dataset has no groups"}
