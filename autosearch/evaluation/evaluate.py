@@ -150,6 +150,6 @@ def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, 
             raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
         return data.dataset, data.name
     searched_on = (subject.dataset or {}).get("path")
-    if searched_on is None or Path(searched_on) != data.expanduser().absolute():
+    if searched_on is None or Path(searched_on).resolve() != data.expanduser().resolve():
         return None, None
     return dataset_from_definition(subject.dataset or {}), subject.study
