@@ -15,7 +15,7 @@ from autosearch.errors import DefinitionError, NotFoundError, StudyError
 from autosearch.registry import promote
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.promotions import current_promotion, promotions
+from autosearch.store.promotions import add_promotion, current_promotion, promotions
 
 
 @pytest.fixture
@@ -188,3 +188,33 @@ def test_the_test_figures_are_those_of_the_file(database, artifacts, names):
     assert figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"]
     correct = figures["accuracy"] * figures["num_images"]
     assert np.isclose(correct, round(correct))
+
+
+def add_renamed(database, promotion, classes):
+    """The same promotion once more, as if its file's classes were called otherwise."""
+    fields = ("model", "alias", "candidate", "artifact_sha256", "keras_sha256", "note")
+    words = {name: getattr(promotion, name) for name in (*fields, "test_metrics")}
+    add_promotion(database, **words, record={**promotion.record, "classes": classes})
+
+
+def test_an_old_model_of_other_classes_is_not_compared(database, artifacts, names):
+    first = promote(database, artifacts, study_name="tiny", candidate=names[0])
+    add_renamed(database, first, [f"digit {c}" for c in first.record["classes"]])
+    promotion = promote(database, artifacts, study_name="tiny", candidate=names[1])
+    comparison = promotion.record["comparison"]
+    assert "which the model does not know" in comparison["reason"]
+    assert "fixed" not in comparison
+    assert promotion.record["test_reading"] == 2
+
+
+def test_the_old_models_classes_are_taken_by_name(database, artifacts, names):
+    first = promote(database, artifacts, study_name="tiny", candidate=names[0])
+    classes = first.record["classes"]
+    add_renamed(database, first, [*classes[1:], classes[0]])
+    again = promote(database, artifacts, study_name="tiny", candidate=names[0])
+    # Every output is called as the next one was.
+    confusion = np.array(first.test_metrics["confusion"])
+    right = sum(confusion[(i + 1) % len(classes), i] for i in range(len(classes)))
+    comparison = again.record["comparison"]
+    assert comparison["old"]["accuracy"] == pytest.approx(right / confusion.sum())
+    assert comparison["new"]["accuracy"] == first.test_metrics["accuracy"]

@@ -56,7 +56,7 @@ def _print_classes(per_class: Mapping[str, Any]) -> None:
     rows: list[dict[str, Any]] = [
         {
             "class": name,
-            **{key: None if value is None else _digits(value) for key, value in figures.items()},
+            **{key: _digits(value) for key, value in figures.items()},
             "interval": interval(figures.get("recall_low"), figures.get("recall_high")),
         }
         for name, figures in per_class.items()
@@ -120,4 +120,4 @@ def _print_groups(column: str, groups: Mapping[str, Any], num_not_shown: int) ->
 
 
 def _digits(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+    return f"{value:.3f}" if isinstance(value, float) else value

@@ -185,7 +185,11 @@ def _say_comparison(comparison: dict[str, Any]) -> None:
         members = comparison[key]
         if members:
             first = ", ".join(map(str, members[:_NUM_CHANGES_SHOWN]))
-            more = " …, all of them with --format json" if len(members) > _NUM_CHANGES_SHOWN else ""
+            more = (
+                " …; all of them: autosearch models --format json"
+                if len(members) > _NUM_CHANGES_SHOWN
+                else ""
+            )
             say(f"  {key}: {first}{more}")
     if comparison["old_saw_other_split"]:
         say(

@@ -48,11 +48,13 @@ class Evaluation:
         ``classes``, ``per_class`` (name → precision, recall, recall_low, recall_high, support),
         ``confusion`` (true class by row, predicted by column, in the order of classes), with
         groups ``per_group`` (column → value → figures) and ``worst_group``, ``wrong`` (image, its
-        label, the prediction and its probability), ``unusable`` (path, reason),
+        label, the prediction and its probability, the surest first), ``unusable`` (path, reason),
         ``test_reading`` and ``notes``.
         """
         judgement = self.judgement
         predicted = judgement.probabilities.argmax(axis=1)
+        wrong = np.nonzero(~judgement.is_right)[0]
+        surest = np.argsort(-judgement.probabilities[wrong].max(axis=1), kind="stable")
         return {
             "what": self.subject.name,
             "study": self.subject.study,
@@ -65,7 +67,7 @@ class Evaluation:
                     "prediction": judgement.classes[predicted[index]],
                     "probability": float(judgement.probabilities[index, predicted[index]]),
                 }
-                for index in np.nonzero(~judgement.is_right)[0].tolist()
+                for index in wrong[surest].tolist()
             ],
             "unusable": [{"path": path, "reason": why} for path, why in self.data.unusable],
             "test_reading": self.test_reading,
@@ -148,6 +150,6 @@ def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, 
             raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
         return data.dataset, data.name
     searched_on = (subject.dataset or {}).get("path")
-    if searched_on is None or Path(searched_on) != data.expanduser().absolute():
+    if searched_on is None or Path(searched_on).resolve() != data.expanduser().resolve():
         return None, None
     return dataset_from_definition(subject.dataset or {}), subject.study

@@ -100,6 +100,9 @@ def judge(
             f"the file has {num_outputs} outputs, and {len(classes)} classes are named; expected "
             "a name for each output"
         )
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if list(classes).count(name) > 1)
+        raise DefinitionError(f'class "{twice}" is named twice; expected different names')
     labels = _matched(data, classes)
     images = prepare_all(data.images, **preprocessing)
     if images.shape[1:] != lite.input.shape[1:]:

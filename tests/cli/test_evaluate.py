@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from autosearch.data import Digits
+from autosearch.data import Digits, ImageFolder
+from autosearch.evaluation.evaluate import evaluate
+from autosearch.evaluation.subjects import find_subject
 from autosearch.store.database import Database
 from autosearch.store.promotions import current_promotion
 from autosearch.store.readings import readings
@@ -55,6 +58,8 @@ def test_a_candidate_a_promotion_a_bundle_and_a_file_give_the_same_figures(
     assert first["test_reading"] is None
     assert first["unusable"][0]["path"] == "3/broken.png"
     assert len(first["wrong"]) == round(120 * (1 - first["metrics"]["accuracy"]))
+    sure = [wrong["probability"] for wrong in first["wrong"]]
+    assert sure == sorted(sure, reverse=True)
     for metric, (low, high) in first["intervals"].items():
         assert low <= first["metrics"][metric] <= high
     assert first["reasons"] == {"worst_group_accuracy": "the dataset has no groups"}
@@ -235,3 +240,20 @@ def test_evaluating_loads_no_tensorflow(bundle, incident):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_place_that_a_study_searched_on_is_its_own_test_split(bundle, incident, tmp_path):
+    dataset = ImageFolder(incident, split_seed=3, keep_alike_together=False)
+    subject = replace(
+        find_subject(str(bundle.folder)), study="own", dataset=dataset.definition()
+    )  # fmt: skip
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'new.db'}")
+    for number in (1, 2):
+        evaluation = evaluate(subject, incident, split="test", database=database)
+        assert evaluation.test_reading == number
+    assert evaluation.data.members == dataset.paths("test")
+    assert [reading.study for reading in readings(database, dataset.fingerprint())] == ["own"] * 2
+    spelled_otherwise = incident / ".." / incident.name
+    assert evaluate(subject, spelled_otherwise, database=database).test_reading == 3
+    elsewhere = evaluate(replace(subject, dataset=None), incident, database=database)
+    assert elsewhere.test_reading is None

@@ -69,6 +69,8 @@ def test_names_and_outputs_must_be_as_many():
     found = data(("light",), [0], [1])
     with pytest.raises(DefinitionError, match="2 outputs, and 3 classes are named"):
         judged(found, classes=("a", "b", "c"))
+    with pytest.raises(DefinitionError, match='class "light" is named twice'):
+        judged(found, classes=("light", "light"))
 
 
 def test_every_figure_has_an_interval_that_holds_it():
