@@ -179,6 +179,12 @@ class ImageCache:
                 )
         return sorted(entries, key=lambda entry: (entry.last_used, entry.path))
 
+    def held_bytes(self) -> int:
+        """What everything in it takes, what is known of the photos included."""
+        findings = self.root / FINDINGS_FILE
+        known = findings.stat().st_size if findings.is_file() else 0
+        return known + sum(entry.size_bytes for entry in self.entries())
+
     def clear(self) -> int:
         """Removes everything that the cache wrote; workers go on with what they have open.
 
