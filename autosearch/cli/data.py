@@ -151,8 +151,7 @@ def cache(
         "last_used": "last used",
     }
     emit(rows, output_format, columns=columns)
-    held = sum(entry.size_bytes for entry in entries)
-    say(f"{images.root} holds {held:,} of at most {images.max_bytes:,} bytes.")
+    say(f"{images.root} holds {images.held_bytes():,} of at most {images.max_bytes:,} bytes.")
 
 
 def _print_json(value: Any) -> None:

@@ -30,26 +30,21 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from autosearch.data.dataset import SPLITS, Dataset, Images, Labels
 from autosearch.data.decoding import PixelFile, decode_all
+from autosearch.data.findings import (
+    CACHE_BYTES_VARIABLE,
+    CACHE_VARIABLE,
+    FINDINGS_FILE,
+    cache_root,
+    max_cache_bytes,
+)
 from autosearch.data.images import prepare, prepare_all
 from autosearch.data.photos import Photos
-from autosearch.errors import DefinitionError, StorageError
+from autosearch.errors import StorageError
 
-__all__ = [
-    "CACHE_BYTES_VARIABLE",
-    "CACHE_VARIABLE",
-    "DEFAULT_MAX_BYTES",
-    "CacheEntry",
-    "ImageCache",
-    "load_prepared",
-]
-
-CACHE_VARIABLE = "AUTOSEARCH_CACHE"
-CACHE_BYTES_VARIABLE = "AUTOSEARCH_CACHE_BYTES"
-DEFAULT_MAX_BYTES = 20_000_000_000
+__all__ = ["CacheEntry", "ImageCache", "load_prepared"]
 
 _LOGGER = logging.getLogger(__name__)
 _CLEAR_PATIENCE_S = 10.0
@@ -106,10 +101,8 @@ class ImageCache:
     """
 
     def __init__(self, root: str | Path | None = None, *, max_bytes: int | None = None) -> None:
-        chosen = root or os.environ.get(CACHE_VARIABLE)
-        path = Path(chosen) if chosen else user_cache_path("autosearch", appauthor=False)
-        self.root = path.expanduser().absolute()
-        self.max_bytes = _max_bytes() if max_bytes is None else max_bytes
+        self.root = Path(root).expanduser().absolute() if root else cache_root()
+        self.max_bytes = max_cache_bytes() if max_bytes is None else max_bytes
 
     def prepared(
         self, images: Images, *, fingerprint: str, split: str, preprocessing: Mapping[str, Any]
@@ -186,6 +179,12 @@ class ImageCache:
                 )
         return sorted(entries, key=lambda entry: (entry.last_used, entry.path))
 
+    def held_bytes(self) -> int:
+        """What everything in it takes, what is known of the photos included."""
+        findings = self.root / FINDINGS_FILE
+        known = findings.stat().st_size if findings.is_file() else 0
+        return known + sum(entry.size_bytes for entry in self.entries())
+
     def clear(self) -> int:
         """Removes everything that the cache wrote; workers go on with what they have open.
 
@@ -199,7 +198,8 @@ class ImageCache:
             return 0
         try:
             with self._lock(timeout=_CLEAR_PATIENCE_S):
-                num_bytes = sum(_removed_bytes(path) for path in list(self._files()))
+                files = [self.root / FINDINGS_FILE, *self._files()]
+                num_bytes = sum(map(_removed_bytes, files))
         except Timeout as error:
             raise StorageError(
                 f'a worker is writing to the image cache "{self.root}"; wait for it, or stop it'
@@ -290,18 +290,6 @@ def load_prepared(
         images, fingerprint=dataset.fingerprint(), split=split, preprocessing=preprocessing
     )
     return pixels, labels
-
-
-def _max_bytes() -> int:
-    text = os.environ.get(CACHE_BYTES_VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_MAX_BYTES
-    if not re.fullmatch(r"\d[\d_]*", text, re.ASCII):
-        raise DefinitionError(
-            f'{CACHE_BYTES_VARIABLE} is "{text}"; expected a number of bytes, such as '
-            "20_000_000_000, or 0 for no cache"
-        )
-    return int(text.replace("_", ""))
 
 
 @lru_cache(maxsize=1)
@@ -413,6 +401,7 @@ def _removed_bytes(path: Path) -> int:
         path.unlink()
     except (FileNotFoundError, PermissionError):
         return 0
-    with contextlib.suppress(OSError):  # Others are in it.
-        path.parent.rmdir()
+    if _FOLDER.fullmatch(path.parent.name):
+        with contextlib.suppress(OSError):  # Others are in it.
+            path.parent.rmdir()
     return num_bytes

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import stat
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from autosearch.data.findings import keep_findings, known_findings
 from autosearch.data.images import to_color
 from autosearch.errors import StudyError
 
@@ -90,11 +96,17 @@ class Photo:
     camera: str = ""
 
 
-_seen: dict[tuple[str, int, int, int], Photo] = {}
+_seen: dict[tuple[str, str], Photo] = {}
+
+# A file that was just written may be written again without a change of its times.
+_SETTLED_NS = 2_000_000_000
 
 
 def examine_all(paths: Sequence[Path], *, max_pixels: int = MAX_PIXELS) -> list[Photo]:
-    """Examines many files, on all cores; within a process an unchanged file only once.
+    """Examines many files, on all cores; an unchanged one that is usable only once.
+
+    What was found is kept for other processes too. It holds while a file's size, inode and times
+    of change are what they were.
 
     Args:
         paths: The files.
@@ -103,21 +115,54 @@ def examine_all(paths: Sequence[Path], *, max_pixels: int = MAX_PIXELS) -> list[
     Returns:
         One finding for each path, in their order.
     """
+    keys = [(str(path.absolute()), _stamp(path, max_pixels)) for path in paths]
+    unseen = {name: stamp for name, stamp in keys if stamp and (name, stamp) not in _seen}
+    for name, text in known_findings(list(unseen.items())).items():
+        finding = json.loads(text)
+        photo = Photo(**{**finding, "luma": bytes.fromhex(finding["luma"])})
+        _seen[name, unseen.pop(name)] = photo
 
-    def look(path: Path) -> Photo:
-        try:
-            status = path.stat()
-        except OSError:
-            return examine(path, max_pixels=max_pixels)
-        key = (str(path.absolute()), status.st_size, status.st_mtime_ns, max_pixels)
-        if key not in _seen:
-            _seen[key] = examine(path, max_pixels=max_pixels)
+    def look(key: tuple[str, str]) -> Photo:
+        if key not in _seen or not key[1]:
+            _seen[key] = examine(Path(key[0]), max_pixels=max_pixels)
         return _seen[key]
 
     with warnings.catch_warnings():
         # What Pillow warns of is either decoded all the same or reported as a problem.
         warnings.simplefilter("ignore")
-        return list(in_parallel(look, paths))
+        photos = list(in_parallel(look, keys))
+    keep_findings(
+        (name, stamp, json.dumps({**asdict(photo), "luma": photo.luma.hex()}))
+        for (name, stamp), photo in zip(keys, photos, strict=True)
+        if photo.problem is None and name in unseen and _is_settled(Path(name), stamp, max_pixels)
+    )
+    return photos
+
+
+def _stamp(path: Path, max_pixels: int) -> str:
+    """What a finding depends on; "" if the file's state cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    # The time of the last change of its state (ctime) cannot be set, unlike that of its contents.
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{_recipe()} {max_pixels} {status.st_size} {status.st_ino} {times}"
+
+
+def _is_settled(path: Path, stamp: str, max_pixels: int) -> bool:
+    """Whether a file is as it was before it was examined, and not so young as to hide a change."""
+    if _stamp(path, max_pixels) != stamp:
+        return False
+    changed_ns, state_changed_ns = map(int, stamp.split()[-2:])
+    return max(changed_ns, state_changed_ns) < time.time_ns() - _SETTLED_NS
+
+
+@lru_cache(maxsize=1)
+def _recipe() -> str:
+    """What decides a finding besides the file: this very code and Pillow's version."""
+    text = resources.files("autosearch.data").joinpath("photos.py").read_text("utf-8")
+    return hashlib.sha256(f"{PIL.__version__}\n{text}".encode()).hexdigest()[:8]
 
 
 def examine(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:

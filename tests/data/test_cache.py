@@ -1,4 +1,5 @@
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from PIL import Image
 from autosearch import SearchSpace, Study, maximize
 from autosearch.data import Arrays, Dataset, ImageFolder, decoding, prepare_all
 from autosearch.data import cache as module
+from autosearch.data import photos as photos_module
 from autosearch.data.cache import ImageCache, load_prepared
 from autosearch.data.photos import Photos
 from autosearch.errors import DefinitionError, StudyError
@@ -346,6 +348,65 @@ def test_the_cache_changes_no_trained_network(fill_folder, tmp_path, monkeypatch
         files.add(trial.file)
     assert len(files) == 1
     assert {entry.split for entry in ImageCache().entries()} == {"train", "validation"}
+
+
+@pytest.fixture
+def looked_at(monkeypatch, tmp_path):
+    """The names of the files that are decoded to be looked at, in a process new to them."""
+    monkeypatch.setenv("AUTOSEARCH_CACHE", str(tmp_path / "mine"))
+    monkeypatch.setattr(photos_module, "_SETTLED_NS", 0)
+    names = []
+    examine = photos_module.examine
+
+    def counted(path, **words):
+        names.append(path.name)
+        return examine(path, **words)
+
+    def look(paths):
+        names.clear()
+        photos_module._seen.clear()
+        found = photos_module.examine_all(paths)
+        return found, sorted(names)
+
+    monkeypatch.setattr(photos_module, "examine", counted)
+    return look
+
+
+def test_another_process_looks_at_new_and_changed_files_only(looked_at, photos, make_scene):
+    paths = sorted((photos / "dog").iterdir())
+    first, names = looked_at(paths)
+    assert names == [path.name for path in paths]
+    assert looked_at(paths) == (first, [])
+
+    make_scene(77).save(paths[2])
+    times = paths[3].stat()
+    contents = bytearray(paths[3].read_bytes())
+    contents[-20] ^= 1
+    paths[3].write_bytes(contents)  # Of the same size,
+    os.utime(paths[3], ns=(times.st_atime_ns, times.st_mtime_ns))  # and said to be as old.
+    paths[4].rename(photos / "dog" / "renamed.png")
+    paths[4] = photos / "dog" / "renamed.png"
+    again, names = looked_at(paths)
+    assert names == sorted(paths[index].name for index in (2, 3, 4))
+    assert again[2] != first[2]
+    assert again[3].problem is not None
+    assert [again[i] for i in (0, 1, 4, 5)] == [first[i] for i in (0, 1, 4, 5)]
+    assert looked_at(paths)[1] == [paths[3].name]  # What cannot be used is looked at anew.
+
+
+def test_files_just_written_and_findings_that_are_spoilt_are_looked_at_again(
+    looked_at, photos, monkeypatch, tmp_path
+):
+    paths = sorted((photos / "dog").iterdir())
+    expected = looked_at(paths)
+    (tmp_path / "mine" / "findings.sqlite").write_bytes(b"spoilt" * 1000)
+    assert looked_at(paths) == expected
+    assert looked_at(paths)[1] == []
+    ImageCache().clear()
+    assert looked_at(paths) == expected
+    ImageCache().clear()
+    monkeypatch.setattr(photos_module, "_SETTLED_NS", 10**15)
+    assert looked_at(paths) == looked_at(paths) == expected
 
 
 def test_the_command_lists_and_removes_it(autosearch_here, monkeypatch, tmp_path, odd_photos):

@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import optuna
+import psutil
 import pytest
 
 import autosearch
@@ -18,7 +20,7 @@ from autosearch import Budget, Study, maximize, minimize
 from autosearch.errors import NothingTrainedError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
 from autosearch.search.samplers import SAMPLERS
-from autosearch.search.worker import Limits, Worker
+from autosearch.search.worker import Limits, Worker, own_memory_bytes
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
@@ -313,3 +315,16 @@ def test_recovery_leaves_a_living_workers_trial_alone(storage):
     assert optuna_states(storage) == ["COMPLETE", "WAITING"]
     assert engine.start_trial(recorder, recorder.start_worker(60.0)).number == asked.number
     assert Path(database.path).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared memory apart")
+def test_a_mapped_file_is_none_of_a_workers_own_memory(tmp_path):
+    num_bytes = 64_000_000
+    (tmp_path / "pixels").write_bytes(bytes(num_bytes))
+    before = own_memory_bytes(psutil.Process())
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "c")
+    assert mapped.sum() == 0
+    assert own_memory_bytes(psutil.Process()) < before + num_bytes / 2
+    kept = np.ones(num_bytes, np.uint8)
+    assert own_memory_bytes(psutil.Process()) > before + num_bytes / 2
+    del kept
