@@ -38,13 +38,11 @@ from autosearch.evaluation.metrics import (
 from autosearch.evaluation.quantization import is_fully_integer, quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
-from autosearch.models.pretrained import build_pretrained
 from autosearch.models.user import build_user_model, overrides_fit
 from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
 from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
-from autosearch.space.pretrained import Pretrained, PretrainedConfig
 from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import ClassWeightingConfig, oversampled
 from autosearch.store.predictions import Predictions
@@ -78,7 +76,6 @@ class Plan:
         weighting: How classes are weighted.
         training: How it is trained.
         quantization: The scheme that was sampled.
-        learning_rate_ratios: Path of a weight to its learning rate relative to the others'.
         hp: What it was sampled with.
     """
 
@@ -91,7 +88,6 @@ class Plan:
     weighting: ClassWeightingConfig
     training: TrainingConfig
     quantization: str
-    learning_rate_ratios: Mapping[str, float]
     hp: HyperParameters
 
 
@@ -187,7 +183,7 @@ class KerasEvaluator:
         name, architecture = choose_architecture(hp, space.architectures)
         config = model = None
         with architecture_scope(hp, space.architectures, name):
-            if isinstance(architecture, CNN | Pretrained):
+            if isinstance(architecture, CNN):
                 config = architecture.sample(hp)
             else:
                 model = build_user_model(architecture, hp, seed=trial.seed)
@@ -196,15 +192,7 @@ class KerasEvaluator:
         is_compiled = bool(model is not None and model.compiled)
         training = space.training.sample(hp, compiled=is_compiled)
         quantization = space.quantization.sample(hp)
-        rates: Mapping[str, float] = {}
-        if isinstance(config, PretrainedConfig):
-            model, rates = build_pretrained(
-                config,
-                input_shape=preprocessing.input_shape,
-                num_classes=len(self._dataset.classes),
-                seed=trial.seed,
-            )
-        elif config is not None:
+        if config is not None:
             num_images = len(self._split("train", preprocessing)[1])
             model = build_cnn(
                 config,
@@ -229,7 +217,6 @@ class KerasEvaluator:
             weighting=weighting,
             training=training,
             quantization=quantization,
-            learning_rate_ratios=rates,
             hp=hp,
         )
 
@@ -370,7 +357,6 @@ class KerasEvaluator:
             best_by=best_by,
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
-            learning_rate_ratios=plan.learning_rate_ratios,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
         )
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -80,7 +79,6 @@ def train(
     best_by: BestBy = "accuracy",
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
-    learning_rate_ratios: Mapping[str, float] = MappingProxyType({}),
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
 ) -> TrainingResult:
     """Trains a model and leaves it with the weights of its best validation epoch.
@@ -105,7 +103,6 @@ def train(
             Validation takes place in the callbacks; it need not pass them on to get one at the
             end.
         user_compiled: Whether the user compiled the model, which is then left as it is.
-        learning_rate_ratios: Path of a weight to its learning rate relative to the others'.
         train_arrays: The training images and labels, for a user's ``fit`` where nothing is
             augmented: it then gets ``x`` as float32 0–255 and ``y`` as arrays, as from
             ``keras_tuner.Tuner.search(x, y)``, and may choose a batch size. Otherwise ``x`` is
@@ -118,14 +115,7 @@ def train(
     if one_hot is None:
         one_hot = wants_one_hot(model, config, user_compiled=user_compiled, terms=terms)
     if not user_compiled:
-        compile_model(
-            model,
-            config,
-            steps_per_epoch,
-            terms=terms,
-            one_hot=one_hot,
-            learning_rate_ratios=learning_rate_ratios,
-        )
+        compile_model(model, config, steps_per_epoch, terms=terms, one_hot=one_hot)
     elif not tf.config.list_physical_devices("GPU"):
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
@@ -159,7 +149,6 @@ def compile_model(
     *,
     terms: LossTerms = _PLAIN,
     one_hot: bool = False,
-    learning_rate_ratios: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Compiles a model as the configuration says.
 
@@ -171,13 +160,11 @@ def compile_model(
     decay = (config.weight_decay or None) if config.optimizer != "adam" else None
     optimizer: Any
     if config.optimizer == "sgd":
-        make = _with_ratios(keras.optimizers.SGD, learning_rate_ratios)
-        optimizer = make(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
     elif config.optimizer == "adamw":
-        make = _with_ratios(keras.optimizers.AdamW, learning_rate_ratios)
-        optimizer = make(rate, weight_decay=decay or 0.0)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
     else:
-        optimizer = _with_ratios(keras.optimizers.Adam, learning_rate_ratios)(rate)
+        optimizer = keras.optimizers.Adam(rate)
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     smoothing = config.label_smoothing or 0.0
@@ -197,22 +184,6 @@ def compile_model(
     label = tf.zeros((1, num_classes) if one_hot else (1,))
     model.compute_metrics(None, label, tf.zeros((1, num_classes)))
     model.reset_metrics()
-
-
-def _with_ratios(optimizer: Any, ratios: Mapping[str, float]) -> Any:
-    """The optimizer's class, each weight of which may have a learning rate of its own.
-
-    Scaled gradients would change nothing: Adam divides them by their own size.
-    """
-    if not ratios:
-        return optimizer
-
-    class WithRatios(optimizer):  # type: ignore[misc]  # a class that is only known here
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            path = self._trainable_variables[self._get_variable_index(variable)].path
-            super().update_step(gradient, variable, learning_rate * ratios.get(path, 1.0))
-
-    return WithRatios
 
 
 def wants_one_hot(

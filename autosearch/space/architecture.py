@@ -22,7 +22,6 @@ from autosearch.space.domain import (
     sample,
 )
 from autosearch.space.hyperparameters import HyperParameters
-from autosearch.space.pretrained import APPLICATIONS, Pretrained
 
 __all__ = [
     "CNN",
@@ -151,8 +150,8 @@ class HyperModelLike(Protocol):
         ...
 
 
-ArchitectureLike: TypeAlias = CNN | Pretrained | Callable[[HyperParameters], Any] | HyperModelLike
-"""A :class:`CNN`, a :class:`Pretrained`, ``build(hp) -> keras.Model``, or a ``HyperModel``."""
+ArchitectureLike: TypeAlias = CNN | Callable[[HyperParameters], Any] | HyperModelLike
+"""A :class:`CNN`, a function ``build(hp) -> keras.Model``, or a ``keras_tuner.HyperModel``."""
 
 
 def check_architecture(value: Any) -> ArchitectureLike:
@@ -161,7 +160,7 @@ def check_architecture(value: Any) -> ArchitectureLike:
     Raises:
         DefinitionError: it is a class, a model that is built already, or something else.
     """
-    if isinstance(value, CNN | Pretrained):
+    if isinstance(value, CNN):
         return value
     if isinstance(value, type):
         raise DefinitionError(
@@ -176,8 +175,7 @@ def check_architecture(value: Any) -> ArchitectureLike:
         checked: ArchitectureLike = value
         return checked
     raise DefinitionError(
-        f"{value!r} is no architecture; write CNN(…), Pretrained(…), a function build(hp) or "
-        "a HyperModel"
+        f"{value!r} is no architecture; write CNN(…), a function build(hp) or a HyperModel"
     )
 
 
@@ -190,9 +188,6 @@ def architecture_name(architecture: ArchitectureLike) -> str:
     """
     if isinstance(architecture, CNN):
         return "cnn"
-    if isinstance(architecture, Pretrained):
-        named = architecture.source in APPLICATIONS
-        return architecture.source.lower() if named else "pretrained"
     if isinstance(architecture, HyperModelLike):
         given = getattr(architecture, "name", None)
         return given if isinstance(given, str) and given else _snake_case(type(architecture))

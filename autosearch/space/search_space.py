@@ -18,7 +18,6 @@ from autosearch.space.domain import Space
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Scalar
 from autosearch.space.preprocessing import Preprocessing
-from autosearch.space.pretrained import Pretrained
 from autosearch.space.quantization import Quantization
 from autosearch.space.sources import Architectures
 from autosearch.space.training import Training
@@ -32,9 +31,8 @@ class SearchSpace(Space):
 
     Attributes:
         preprocessing: what the network sees.
-        architecture: a :class:`CNN`, a :class:`Pretrained`, a function
-            ``build(hp) -> keras.Model``, a ``keras_tuner.HyperModel``, or a list of those, from
-            which one is sampled per trial.
+        architecture: a :class:`CNN`, a function ``build(hp) -> keras.Model``, a
+            ``keras_tuner.HyperModel``, or a list of those, from which one is sampled per trial.
         augmentation: how training images are varied.
         weighting: how much each class counts.
         training: how a network is trained.
@@ -64,7 +62,7 @@ class SearchSpace(Space):
     @property
     def is_declarative(self) -> bool:
         """Whether the definition says it all: no function of the user's is part of the space."""
-        return all(isinstance(one, CNN | Pretrained) for one in self.architectures)
+        return all(isinstance(architecture, CNN) for architecture in self.architectures)
 
     def definition(self) -> dict[str, Any]:
         """Return the space as JSON-friendly values.
@@ -101,7 +99,7 @@ class SearchSpace(Space):
             hp = HyperParameters(RandomTrial(trial_seeds.getrandbits(32)))
             self.preprocessing.sample(hp)
             name, architecture = choose_architecture(hp, self.architectures)
-            if isinstance(architecture, CNN | Pretrained):
+            if isinstance(architecture, CNN):
                 with architecture_scope(hp, self.architectures, name):
                     architecture.sample(hp)
             self.augmentation.sample(hp)
