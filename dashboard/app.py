@@ -6,7 +6,7 @@ import streamlit as st
 
 from autosearch.errors import AutosearchError
 from dashboard.links import PAGES_KEY
-from dashboard.views import studies, trade_off
+from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
 
 st.set_page_config(page_title="autosearch", page_icon=":material/scatter_plot:", layout="wide")
 st.html(
@@ -22,9 +22,17 @@ st.html(
 
 pages = {
     "studies": st.Page(studies.show, title="Studies", icon=":material/list:", default=True),
-    "trade-off": st.Page(
-        trade_off.show, title="Trade-off", icon=":material/scatter_plot:", url_path="trade-off"
-    ),
+    **{
+        name: st.Page(show, title=title, icon=f":material/{icon}:", url_path=name)
+        for name, show, title, icon in (
+            ("trade-off", trade_off.show, "Trade-off", "scatter_plot"),
+            ("compare", compare.show, "Compare", "compare_arrows"),
+            ("candidate", candidate.show, "Candidate", "target"),
+            ("search", search.show, "Search", "travel_explore"),
+            ("data", data.show, "Data", "image"),
+            ("registry", registry.show, "Registry", "verified"),
+        )
+    },
 }
 st.session_state[PAGES_KEY] = pages
 page = st.navigation(list(pages.values()), position="top")

@@ -72,7 +72,7 @@ export default function (component) {
   const root = parentElement.querySelector(".linked-charts");
   let state = states.get(root);
   if (!state) {
-    state = { nodes: [], selected: [], seen: null, drawn: [], send: null };
+    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], send: null };
     states.set(root, state);
   }
   state.send = setStateValue;
@@ -94,6 +94,12 @@ export default function (component) {
       const isNew = state.drawn[i] === undefined;
       state.drawn[i] = key;
       const layout = themed(figures[i].layout, parentElement);
+      const zoom = state.zooms[i] || {};
+      for (const axis of ["xaxis", "yaxis"]) {
+        // Plotly keeps a zoom only as long as the figure's own range stays the same.
+        if (zoom[axis]) layout[axis] = { ...layout[axis], range: zoom[axis], autorange: false };
+        if (zoom[axis] === null) layout[axis] = { ...layout[axis], range: undefined, autorange: true };
+      }
       const config = {
         responsive: true,
         displaylogo: false,
@@ -102,6 +108,14 @@ export default function (component) {
       };
       await Plotly.react(node, figures[i].data, layout, config);
       if (isNew) {
+        node.on("plotly_relayout", (event) => {
+          const kept = state.zooms[i] || (state.zooms[i] = {});
+          for (const axis of ["xaxis", "yaxis"]) {
+            if (`${axis}.range[0]` in event || `${axis}.range` in event) {
+              kept[axis] = [...node.layout[axis].range];
+            } else if (event[`${axis}.autorange`]) kept[axis] = null;
+          }
+        });
         node.on("plotly_click", (event) => {
           const name = candidateOf(event.points[0]);
           if (name === null) return;

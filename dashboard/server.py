@@ -11,7 +11,9 @@ from pathlib import Path
 
 from autosearch.errors import DefinitionError
 
-__all__ = ["LOOPBACK", "free_port", "serve"]
+__all__ = ["LOOPBACK", "PROMOTE_VARIABLE", "free_port", "serve"]
+
+PROMOTE_VARIABLE = "AUTOSEARCH_DASHBOARD_PROMOTE"
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -55,6 +57,7 @@ def serve(
     # Read when Streamlit is imported.
     os.environ.setdefault("STREAMLIT_SERVER_HEADLESS", "true")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
+    os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")
     import plotly
     import uvicorn
     from starlette.middleware import Middleware

@@ -15,9 +15,9 @@ from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, promotions
 from autosearch.store.view import StudyView
+from dashboard.server import PROMOTE_VARIABLE
 
 __all__ = [
-    "PROMOTE_VARIABLE",
     "all_promotions",
     "artifact",
     "artifacts_root",
@@ -35,7 +35,6 @@ __all__ = [
     "workers",
 ]
 
-PROMOTE_VARIABLE = "AUTOSEARCH_DASHBOARD_PROMOTE"
 _FRESH_S = 2.0
 
 

@@ -48,8 +48,7 @@ def dashboard(
     from autosearch.cli.output import say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
-    from dashboard.server import LOOPBACK, free_port, serve
-    from dashboard.source import PROMOTE_VARIABLE
+    from dashboard.server import LOOPBACK, PROMOTE_VARIABLE, free_port, serve
 
     database = Database.open_to_read(storage)
     os.environ["AUTOSEARCH_STORAGE"] = database.url

@@ -138,7 +138,8 @@ def base_figure(*, height: int = 420) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": GREY},
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"size": 12}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
         uirevision="kept",
         colorway=list(PALETTE),
     )

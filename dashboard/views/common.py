@@ -13,7 +13,7 @@ from autosearch.values import Constraint
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
 
-__all__ = ["ago", "bound_text", "candidate_columns", "chosen_study", "default_candidate"]
+__all__ = ["ago", "bound_text", "candidate_columns", "chosen_candidate", "chosen_study"]
 
 _STUDY_KEY = "autosearch_study"
 
@@ -47,17 +47,26 @@ def chosen_study(title: str) -> StudyView | None:
     return source.view(chosen)
 
 
-def default_candidate(study: StudyView) -> str | None:
-    """The candidate of the address, if the study has it, else the most accurate feasible one."""
+def chosen_candidate(study: StudyView) -> str:
+    """Shows a picker; the candidate of the address, else the most accurate feasible one.
+
+    The study must have a candidate.
+    """
     frame = source.candidates(study)
-    if frame.empty:
-        return None
+    names = frame["candidate"].tolist()
     asked = st.query_params.get("candidate")
-    if asked in set(frame["candidate"]):
-        return asked
     feasible = frame[frame["feasible"].astype(bool)]
     ranked = (feasible if len(feasible) else frame).sort_values("accuracy", ascending=False)
-    return str(ranked["candidate"].iloc[0])
+    key, seen = f"candidate_of_{study.id}", f"candidate_asked_of_{study.id}"
+    if asked is not None and asked not in set(names):
+        st.warning("This study has no candidate of the name in the address; showing another one.")
+    elif asked is not None and st.session_state.get(seen) != asked:
+        st.session_state[key] = asked
+    if st.session_state.get(key) not in set(names):
+        st.session_state[key] = str(ranked["candidate"].iloc[0])
+    chosen: str = st.selectbox("Candidate", names, key=key)
+    st.query_params["candidate"] = st.session_state[seen] = chosen
+    return chosen
 
 
 def bound_text(constraint: Constraint) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -280,11 +279,9 @@ def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> Non
         if selected and st.button("Clear selection", type="tertiary"):
             st.session_state[_SELECTED] = []
             st.rerun(scope="fragment")
-        if "candidate" in _pages() and st.button(
-            "Open", disabled=len(selected) != 1, help="Select one candidate"
-        ):
+        if st.button("Open", disabled=len(selected) != 1, help="Select one candidate"):
             go("candidate", study=study.name, candidate=selected[0])
-        if "compare" in _pages() and st.button(
+        if st.button(
             "Compare", disabled=not 2 <= len(selected) <= 4, help="Select two to four candidates"
         ):
             go("compare", study=study.name, candidates=",".join(selected))
@@ -296,13 +293,6 @@ def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> Non
             on_click="ignore",
             icon=":material/download:",
         )
-
-
-def _pages() -> dict[str, Any]:
-    from dashboard.links import PAGES_KEY
-
-    pages: dict[str, Any] = st.session_state.get(PAGES_KEY, {})
-    return pages
 
 
 def _csv(remain: pd.DataFrame) -> bytes:
