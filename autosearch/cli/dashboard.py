@@ -1,8 +1,9 @@
-"""``dashboard``: the pages in a browser."""
+"""``dashboard`` and ``report``: the pages in a browser, and one page to send."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,8 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    app.command("dashboard")(dashboard)
+    for command in (dashboard, report):
+        app.command(command.__name__)(command)
 
 
 def dashboard(
@@ -59,3 +61,35 @@ def dashboard(
     if host not in LOOPBACK:
         say(f"Whoever reaches {host} can read every study: there is no password.", style="yellow")
     serve(bound, host=host, open_browser=not no_browser, say=say)
+
+
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="The HTML file to write.")
+    ] = Path("report.html"),
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+) -> None:
+    """Write a study's charts as one HTML file to send.
+
+    Example: autosearch report digits --output report.html
+    """
+    from autosearch.cli.output import say
+    from autosearch.errors import DefinitionError
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.database import Database
+    from autosearch.store.view import StudyView
+    from autosearch.visualization.report import report_page
+
+    database = Database.open_to_read(storage)
+    page = report_page(
+        database, StudyView(database, ArtifactStore.beside(database, artifacts), study)
+    )
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(
+            f'"{output}" cannot be written ({error.strerror}); name another with --output'
+        ) from error
+    say(f"Wrote {output}. It needs no server: open it in a browser.")

@@ -92,7 +92,7 @@ def hypervolume_frame(
         low, high = _least(column), _most(column) if worst is None else worst
         values[:, place] = (column - low) / (high - low) if high > low else column * 0
     known = np.isfinite(values).all(axis=1)
-    values, feasible = values[known], feasible[known]
+    values, feasible = values[known], pd.DataFrame(feasible[known])
     if not len(values):
         return pd.DataFrame(columns=columns)
     numbers = feasible["trial"].to_numpy()
@@ -129,7 +129,7 @@ def plot_hypervolume(
     known = {name: frame for name, frame in frames.items() if len(frame)}
     if not known:
         return not_yet("The hypervolume needs a feasible candidate", height=height)
-    figure = base_figure(height=height)
+    figure = base_figure(height=height, legend_rows=int(len(known) > 1))
     for index, (name, frame) in enumerate(known.items()):
         across: Any = frame["trial"].to_numpy()
         if by == "time":
@@ -145,7 +145,6 @@ def plot_hypervolume(
         )
     figure.update_xaxes(title={"text": "trial" if by == "trial" else "minutes"})
     figure.update_yaxes(title={"text": "hypervolume (share of the box)"}, rangemode="tozero")
-    figure.update_layout(showlegend=len(known) > 1)
     return figure
 
 
@@ -175,24 +174,26 @@ def plot_parallel_coordinates(
     for metric in map(str, metrics):
         values = metrics.loc[shared, metric].to_numpy(dtype=float)
         is_log = metric in LOGARITHMIC and bool((values > 0).all())
-        dimension = {"label": metric_label(metric), "values": values}
+        dimension = {"label": axis_title(metric), "values": values}
         if is_log:
-            dimension["values"] = np.log10(values)
-            ticks = log_ticks(values.tolist(), is_bytes="bytes" in metric)
-            dimension["tickvals"] = np.log10(ticks["tickvals"])
-            dimension["ticktext"] = list(ticks["ticktext"])
-            dimension["label"] = axis_title(metric)
+            dimension |= _logarithmic(values, is_bytes="bytes" in metric)
+        elif "bytes" in metric:
+            dimension["values"] = values / 1000
         dimensions.append(dimension)
     figure = base_figure(height=height)
     figure.add_parcoords(
         dimensions=dimensions,
         line={
-            "color": metrics.loc[shared].iloc[:, 0].to_numpy(dtype=float),
-            "colorscale": "Cividis",
+            # By rank: one network at chance must not leave all others in one colour.
+            "color": metrics.loc[shared].iloc[:, 0].rank(pct=True).to_numpy(dtype=float),
+            "colorscale": [[0, "#c9c9c9"], [0.5, "#56B4E9"], [1, "#0072B2"]],
             "showscale": False,
         },
         labelangle=-20,
         labelside="top",
+        labelfont={"color": GREY, "size": 12, "shadow": "none"},
+        tickfont={"color": GREY, "size": 11, "shadow": "none"},
+        rangefont={"color": "rgba(0,0,0,0)", "size": 1},
         unselected={"line": {"opacity": 0.05}},
     )
     figure.update_layout(margin={"l": 70, "r": 50, "t": 110, "b": 24})
@@ -234,7 +235,7 @@ def plot_importance(importance: pd.DataFrame, *, height: int | None = None) -> g
     if importance.empty:
         return not_yet(f"Importance needs at least {_MIN_TRIALS} finished trials that differ")
     order = importance.mean(axis=1).sort_values(ascending=False).index[:10]
-    figure = base_figure(height=height or 120 + 34 * len(order))
+    figure = base_figure(height=height or 140 + 34 * len(order), legend_rows=1)
     for index, metric in enumerate(map(str, importance)):
         figure.add_bar(
             y=[escaped(str(name)) for name in order],
@@ -246,7 +247,7 @@ def plot_importance(importance: pd.DataFrame, *, height: int | None = None) -> g
         )
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(title={"text": "share of what the parameters explain"}, tickformat=".0%")
-    figure.update_layout(barmode="group", showlegend=True)
+    figure.update_layout(barmode="group")
     return figure
 
 
@@ -292,7 +293,7 @@ def plot_timeline(trials: pd.DataFrame, *, now: Any = None, height: int | None =
     if started.empty:
         return not_yet("The timeline needs a started trial")
     workers = {w: i for i, w in enumerate(dict.fromkeys(started["worker"].fillna(-1)))}
-    figure = base_figure(height=height or 150 + 46 * len(workers))
+    figure = base_figure(height=height or 160 + 46 * len(workers), legend_rows=1)
     for state, rows in started.groupby("state", sort=False):
         begin = pd.to_datetime(rows["started_at"])
         end = pd.to_datetime(rows["finished_at"]).fillna(now if now is not None else begin.max())
@@ -304,7 +305,7 @@ def plot_timeline(trials: pd.DataFrame, *, now: Any = None, height: int | None =
             name=str(state),
             marker={
                 "color": _STATE_COLOURS.get(str(state), GREY),
-                "line": {"width": 0.5, "color": "white"},
+                "line": {"width": 0.5, "color": "rgba(128,128,128,0.6)"},
             },
             customdata=[
                 [number, f"{seconds:.1f}"]
@@ -317,7 +318,7 @@ def plot_timeline(trials: pd.DataFrame, *, now: Any = None, height: int | None =
     figure.update_xaxes(type="date", title={"text": "time (UTC)"})
     names = [f"worker {int(w)}" if w >= 0 else "unknown" for w in workers]
     figure.update_yaxes(tickvals=list(workers.values()), ticktext=names)
-    figure.update_layout(barmode="overlay", showlegend=True)
+    figure.update_layout(barmode="overlay")
     return figure
 
 
@@ -345,13 +346,17 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
         values = column.to_numpy(dtype=float)
         finite = values[np.isfinite(values)]
         if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 30:
-            ticks = log_ticks(finite.tolist())
-            logs = np.log10(np.where(np.isfinite(values), values, finite.min()))
             return {
                 "label": label,
-                "values": logs,
-                "tickvals": np.log10(ticks["tickvals"]),
-                "ticktext": list(ticks["ticktext"]),
+                **_logarithmic(np.where(np.isfinite(values), values, finite.min())),
+            }
+        distinct = sorted(set(finite.tolist()))
+        if len(distinct) <= 8:
+            return {
+                "label": label,
+                "values": _codes(column),
+                "tickvals": distinct,
+                "ticktext": [f"{value:g}" for value in distinct],
             }
         return {"label": label, "values": _codes(column)}
     words = column.map(lambda v: "–" if v is None or v != v else str(v))
@@ -362,6 +367,21 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
         "values": [places[word] for word in words],
         "tickvals": list(places.values()),
         "ticktext": [escaped(word) for word in categories],
+    }
+
+
+def _logarithmic(values: npt.NDArray[np.float64], *, is_bytes: bool = False) -> dict[str, Any]:
+    """Logarithms for an axis that knows none, with the ticks that lie between its ends."""
+    ticks = log_ticks(values.tolist(), is_bytes=is_bytes)
+    inside = [
+        (float(np.log10(place)), text)
+        for place, text in zip(ticks["tickvals"], ticks["ticktext"], strict=True)
+        if values.min() <= place <= values.max()
+    ]
+    return {
+        "values": np.log10(values),
+        "tickvals": [place for place, _ in inside],
+        "ticktext": [text for _, text in inside],
     }
 
 

@@ -127,18 +127,31 @@ def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str
     return {"tickvals": ticks, "ticktext": [f"{round(tick / scale, 12):,g}" for tick in ticks]}
 
 
-def base_figure(*, height: int = 420) -> go.Figure:
-    """An empty figure in the layout that all charts share, transparent on light and dark."""
+def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
+    """An empty figure in the layout that all charts share, transparent on light and dark.
+
+    Args:
+        height: Pixels.
+        legend_rows: Room to leave below for a legend.
+    """
     figure = go.Figure()
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 62, "r": 12, "t": 28, "b": 48},
+        margin={"l": 62, "r": 12, "t": 30, "b": 52 + 24 * legend_rows},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": GREY},
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font": {"size": 12}},
+        legend={
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 12},
+        },
+        showlegend=legend_rows > 0,
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
         uirevision="kept",
         colorway=list(PALETTE),

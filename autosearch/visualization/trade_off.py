@@ -79,7 +79,7 @@ def plot_trade_off(
     if x in LOGARITHMIC:
         known &= frame[x] > 0
     frame, role = frame[known], role[known]
-    figure = base_figure(height=height)
+    figure = base_figure(height=height, legend_rows=2)
     texts = pd.Series(_hover_texts(frame), index=frame.index, dtype=object)
     kind = go.Scattergl if len(frame) > _MANY else go.Scatter
     _add_greyed(figure, frame, role, texts, kind, x, y)
@@ -89,7 +89,7 @@ def plot_trade_off(
     _add_suggested(figure, frame, suggested, x, y)
     _add_limits(figure, x, y, constraints, bounds or {}, baselines or {})
     _set_axes(figure, frame, remain, x, y)
-    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event", showlegend=True)
+    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
 
 

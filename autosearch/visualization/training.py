@@ -33,7 +33,7 @@ def plot_learning_curves(
     """
     if epochs.empty or epochs["accuracy"].isna().all():
         return not_yet("Learning curves need a trained epoch", height=height)
-    figure = base_figure(height=height)
+    figure = base_figure(height=height, legend_rows=1)
     trials = list(dict.fromkeys(epochs["trial"]))
     for index, trial in enumerate(trials):
         rows = epochs[epochs["trial"] == trial]
@@ -61,7 +61,7 @@ def plot_learning_curves(
             )
     figure.update_xaxes(title={"text": "epoch"}, rangemode="tozero")
     figure.update_yaxes(title={"text": "accuracy"}, tickformat=".0%")
-    figure.update_layout(hovermode="closest", showlegend=True)
+    figure.update_layout(hovermode="closest")
     return figure
 
 
@@ -135,7 +135,10 @@ def plot_class_recall(
         for label in first
     }
     labels = sorted(first, key=lambda label: worst[label])[:40]
-    figure = base_figure(height=height or 110 + (14 + 10 * len(known)) * len(labels))
+    rows = int(len(known) > 1)
+    figure = base_figure(
+        height=height or 110 + 24 * rows + (14 + 10 * len(known)) * len(labels), legend_rows=rows
+    )
     places = list(range(len(labels)))
     for index, (name, classes) in enumerate(known.items()):
         figure.add_bar(
@@ -153,7 +156,7 @@ def plot_class_recall(
         tickvals=places, ticktext=[escaped(_short(x)) for x in labels], autorange="reversed"
     )
     figure.update_xaxes(title={"text": "recall"}, tickformat=".0%", range=[0, 1.01])
-    figure.update_layout(barmode="group", showlegend=len(known) > 1, bargap=0.25)
+    figure.update_layout(barmode="group", bargap=0.25)
     return figure
 
 

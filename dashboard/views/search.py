@@ -42,7 +42,7 @@ def show() -> None:
     )
     st.caption(
         "A line is a trial. Drag along an axis to keep only the lines through that stretch; "
-        "brighter is a higher "
+        "the bluer, the higher its "
         + (metric_label(str(metrics.columns[0])) if len(metrics.columns) else "figure")
         + "."
     )
@@ -64,7 +64,7 @@ def show() -> None:
     _failures(trials)
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
+@st.cache_data(show_spinner="Finding out what mattered …", max_entries=8)
 def _importance(
     study_id: int, num_trials: int, _parameters: pd.DataFrame, _metrics: pd.DataFrame
 ) -> pd.DataFrame:
