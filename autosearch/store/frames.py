@@ -1,0 +1,306 @@
+"""Frames for something that watches: only rows that are new are read, and only what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import func, select
+
+from autosearch.store.database import Database
+from autosearch.store.tables import (
+    CandidateRow,
+    EpochRow,
+    MeasurementRow,
+    StudyRow,
+    TargetRow,
+    TrialRow,
+    WorkerRow,
+)
+from autosearch.store.view import candidate_id
+from autosearch.values import TrialState
+
+__all__ = [
+    "LiveCandidates",
+    "candidate_details",
+    "epochs_of",
+    "on_target",
+    "studies_frame",
+    "trials_of",
+    "workers_frame",
+]
+
+_FIGURES = (
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "parameters",
+    "macs",
+)
+
+
+class LiveCandidates:
+    """The candidates of a study, kept in memory; a refresh reads what was added since.
+
+    A candidate is written once, when its trial ends, and never changed. One instance serves
+    several threads.
+
+    Args:
+        database: Opened to read or to write.
+        study_id: The study's row.
+    """
+
+    def __init__(self, database: Database, study_id: int) -> None:
+        self._database = database
+        self._study_id = study_id
+        self._last_id = 0
+        self._lock = Lock()
+        self._frame = self._read(0, 0)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a candidate and target, in the order in which they were written.
+
+        The columns of ``StudyView.candidates_frame()`` that can be filtered or drawn, and
+        ``candidate_key``, ``finished_at`` (UTC) and the further metrics. It must not be changed
+        in place: every caller is handed the same frame until there are new rows.
+        """
+        with self._lock:
+            with self._database.session() as session:
+                newest = session.scalar(
+                    select(func.max(CandidateRow.id)).where(CandidateRow.study_id == self._study_id)
+                )
+            if (newest or 0) > self._last_id:
+                added = self._read(self._last_id, newest or 0)
+                kept = [self._frame, added] if len(self._frame) else [added]
+                self._frame = pd.concat(kept, ignore_index=True)
+                self._last_id = newest or 0
+            return self._frame
+
+    def _read(self, after_id: int, up_to_id: int) -> pd.DataFrame:
+        statement = (
+            select(
+                CandidateRow.id.label("candidate_key"),
+                TrialRow.number.label("trial"),
+                CandidateRow.quantization,
+                CandidateRow.is_feasible.label("feasible"),
+                CandidateRow.is_representative.label("representative"),
+                CandidateRow.accuracy,
+                CandidateRow.accuracy_low,
+                CandidateRow.accuracy_high,
+                CandidateRow.size_bytes,
+                MeasurementRow.latency_ms,
+                MeasurementRow.latency_p90_ms,
+                MeasurementRow.memory_bytes,
+                CandidateRow.parameters,
+                CandidateRow.macs,
+                TargetRow.name.label("target"),
+                TargetRow.id.label("target_id"),
+                CandidateRow.artifact_sha256,
+                TrialRow.finished_at,
+                CandidateRow.metrics,
+            )
+            .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
+            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+            .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
+            .where(
+                CandidateRow.study_id == self._study_id,
+                CandidateRow.id > after_id,
+                CandidateRow.id <= up_to_id,
+            )
+            .order_by(CandidateRow.id)
+        )
+        with self._database.session() as session:
+            result = session.execute(statement)
+            frame = pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        frame = frame.astype(dict.fromkeys(_FIGURES, float))
+        frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
+        others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
+        frame = frame.drop(columns="metrics")
+        for name in others.columns:
+            # A user's function may answer what elsewhere is measured on a target; it may not
+            # take the place of a name, a key or a time.
+            if name in _FIGURES or name not in frame:
+                frame[name] = others[name]
+        return frame
+
+
+def on_target(frame: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
+    """The rows of one target: the named one, else the one with most measurements.
+
+    Figures of two targets never meet. A frame without targets comes back whole.
+    """
+    if target is not None:
+        frame = frame[frame["target"] == target]
+    ids = frame["target_id"].dropna()
+    if ids.empty:
+        return frame
+    one: pd.DataFrame = frame[frame["target_id"] == ids.mode().iloc[0]]
+    return one
+
+
+def studies_frame(database: Database) -> pd.DataFrame:
+    """One row a study, the newest first, in two queries however many there are.
+
+    Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
+    of counts for every ``TrialState``, ``num_candidates``, ``best_accuracy`` (feasible),
+    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until``.
+    """
+    with database.session() as session:
+        rows = session.execute(
+            select(
+                StudyRow.id,
+                StudyRow.name,
+                StudyRow.definition,
+                StudyRow.created_at,
+                StudyRow.run_seconds,
+            ).order_by(StudyRow.id.desc())
+        ).all()
+        counts: dict[int, dict[str, int]] = {}
+        activity: dict[int, datetime] = {}
+        for study_id, state, count, started, finished in session.execute(
+            select(
+                TrialRow.study_id,
+                TrialRow.state,
+                func.count(),
+                func.max(TrialRow.started_at),
+                func.max(TrialRow.finished_at),
+            ).group_by(TrialRow.study_id, TrialRow.state)
+        ).all():
+            counts.setdefault(study_id, {})[state] = count
+            for moment in (started, finished):
+                if moment is not None:
+                    activity[study_id] = max(moment, activity.get(study_id, moment))
+        best = dict(
+            session.execute(
+                select(CandidateRow.study_id, func.max(CandidateRow.accuracy))
+                .where(CandidateRow.is_feasible)
+                .group_by(CandidateRow.study_id)
+            ).all()
+        )
+        num_candidates = dict(
+            session.execute(
+                select(CandidateRow.study_id, func.count()).group_by(CandidateRow.study_id)
+            ).all()
+        )
+        workers = {
+            study_id: (count, lease)
+            for study_id, count, lease in session.execute(
+                select(WorkerRow.study_id, func.count(), func.max(WorkerRow.lease_until))
+                .where(WorkerRow.ended_at.is_(None))
+                .group_by(WorkerRow.study_id)
+            ).all()
+        }
+    records: list[dict[str, Any]] = []
+    for study_id, name, definition, created_at, run_seconds in rows:
+        found = counts.get(study_id, {})
+        num_workers, lease_until = workers.get(study_id, (0, None))
+        records.append(
+            {
+                "study": name,
+                "study_id": study_id,
+                "definition": definition,
+                "created_at": created_at,
+                "run_seconds": run_seconds,
+                **{str(state): found.get(str(state), 0) for state in TrialState},
+                "num_candidates": num_candidates.get(study_id, 0),
+                "best_accuracy": best.get(study_id),
+                "last_activity": activity.get(study_id),
+                "num_workers": num_workers,
+                "lease_until": lease_until,
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
+    """One row a worker process of a study: ``worker``, ``host``, ``pid`` and its times (UTC)."""
+    statement = (
+        select(
+            WorkerRow.id.label("worker"),
+            WorkerRow.host,
+            WorkerRow.pid,
+            WorkerRow.started_at,
+            WorkerRow.lease_until,
+            WorkerRow.ended_at,
+        )
+        .where(WorkerRow.study_id == study_id)
+        .order_by(WorkerRow.id)
+    )
+    return _frame(database, statement)
+
+
+def trials_of(
+    database: Database, study_id: int, numbers: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """One row a trial, with its worker, of all trials or of some.
+
+    Columns: ``number``, ``state``, ``config``, ``started_at``, ``finished_at``, ``duration_s``,
+    ``error``, ``stage_seconds``, ``facts``, ``worker``, ``violations``.
+    """
+    statement = (
+        select(
+            TrialRow.number,
+            TrialRow.state,
+            TrialRow.config,
+            TrialRow.started_at,
+            TrialRow.finished_at,
+            TrialRow.duration_s,
+            TrialRow.error,
+            TrialRow.stage_seconds,
+            TrialRow.facts,
+            TrialRow.worker_id.label("worker"),
+            TrialRow.violations,
+        )
+        .where(TrialRow.study_id == study_id)
+        .order_by(TrialRow.number)
+    )
+    if numbers is not None:
+        statement = statement.where(TrialRow.number.in_([int(number) for number in numbers]))
+    return _frame(database, statement)
+
+
+def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.DataFrame:
+    """The epochs of some trials: the columns of ``StudyView.epochs_frame()`` but ``metrics``."""
+    statement = (
+        select(
+            TrialRow.number.label("trial"),
+            EpochRow.epoch,
+            EpochRow.accuracy,
+            EpochRow.train_accuracy,
+            EpochRow.train_loss,
+            EpochRow.validation_loss,
+            EpochRow.learning_rate,
+            EpochRow.seconds,
+        )
+        .join(TrialRow, TrialRow.id == EpochRow.trial_id)
+        .where(TrialRow.study_id == study_id, TrialRow.number.in_([int(n) for n in numbers]))
+        .order_by(TrialRow.number, EpochRow.epoch)
+    )
+    return _frame(database, statement)
+
+
+def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
+    """How a candidate's figures were taken: ``conditions``, ``reasons``, ``target``."""
+    with database.session() as session:
+        row = session.execute(
+            select(CandidateRow.conditions, CandidateRow.reasons, TargetRow.description)
+            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+            .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
+            .where(CandidateRow.id == int(candidate_key))
+        ).first()
+    if row is None:
+        return {"conditions": {}, "reasons": {}, "target": None}
+    return {"conditions": row[0], "reasons": row[1], "target": row[2]}
+
+
+def _frame(database: Database, statement: Any) -> pd.DataFrame:
+    with database.session() as session:
+        result = session.execute(statement)
+        return pd.DataFrame(list(result.all()), columns=list(result.keys()))

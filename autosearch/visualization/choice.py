@@ -1,0 +1,204 @@
+"""Which candidates remain under bounds, and which of them to look at first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from autosearch import pareto
+from autosearch.values import Direction, Objective
+from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
+
+__all__ = ["Bound", "Role", "Suggestion", "minimized", "roles", "suggest"]
+
+
+class Role(StrEnum):
+    """What a candidate is in a choice."""
+
+    FRONT = "front"
+    DOMINATED = "dominated"
+    OUT_OF_BOUNDS = "out of bounds"
+    INFEASIBLE = "infeasible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a candidate's metric must keep, both ends included; None leaves an end open."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def keeps(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Mask of the values within; one that is not known keeps no bound."""
+        inside = np.isfinite(values) if self.is_set else np.ones(len(values), dtype=np.bool_)
+        if self.least is not None:
+            inside &= values >= self.least
+        if self.most is not None:
+            inside &= values <= self.most
+        return inside
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it bounds anything."""
+        return self.least is not None or self.most is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A candidate to look at first, and why."""
+
+    candidate: str
+    reason: str
+
+
+def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
+    """The objectives of a frame as an array (rows, objectives), lower is better, NaN unknown."""
+    columns = []
+    for objective in objectives:
+        values = _column(frame, objective.metric)
+        columns.append(-values if objective.direction is Direction.MAXIMIZE else values)
+    return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+
+
+def roles(
+    frame: pd.DataFrame,
+    objectives: Sequence[Objective],
+    *,
+    bounds: Mapping[str, Bound] | None = None,
+    quantizations: Sequence[str] | None = None,
+) -> pd.Series[str]:
+    """What every candidate is: on the front of those that remain, dominated, or out.
+
+    The front is taken anew among the candidates that keep the bounds: what a point outside of
+    them dominates is the best that can be had inside.
+
+    Args:
+        frame: Candidates of one target, as ``candidates_frame()`` gives them.
+        objectives: What ranks them.
+        bounds: Metric to bound.
+        quantizations: The schemes that remain; all by default.
+    """
+    result = np.full(len(frame), Role.DOMINATED.value, dtype=object)
+    inside = np.ones(len(frame), dtype=np.bool_)
+    for metric, bound in (bounds or {}).items():
+        inside &= bound.keeps(_column(frame, metric))
+    if quantizations is not None:
+        inside &= frame["quantization"].isin(list(quantizations)).to_numpy(dtype=bool)
+    feasible = frame["feasible"].astype(bool).to_numpy()
+    result[~inside] = Role.OUT_OF_BOUNDS.value
+    result[~feasible] = Role.INFEASIBLE.value
+    remain = np.flatnonzero(inside & feasible)
+    if len(remain) and objectives:
+        values = minimized(frame.iloc[remain], objectives)
+        result[remain[pareto.non_dominated(values)]] = Role.FRONT.value
+    return pd.Series(result, index=frame.index, dtype=str)
+
+
+def suggest(
+    frame: pd.DataFrame, objectives: Sequence[Objective], *, first: str | None = None
+) -> Suggestion | None:
+    """The candidate of a front to look at first.
+
+    Without ``first`` it is the front's knee: each objective is scaled to 0 (best on the front)
+    and 1 (worst), sizes and times by their logarithm, and the point nearest to the ideal one,
+    which is best in all, is taken.
+
+    Args:
+        frame: The candidates on the front.
+        objectives: What ranks them.
+        first: A metric to be best in, whatever the others are.
+
+    Returns:
+        None for an empty front.
+    """
+    if frame.empty or not objectives:
+        return None
+    chosen = [o for o in objectives if first is None or o.metric == first] or list(objectives)
+    values = minimized(frame, objectives)
+    if first is not None:
+        key = minimized(frame, chosen[:1])[:, 0]
+        # Among equals the one that is best elsewhere.
+        index = int(np.lexsort((np.linalg.norm(_scaled(frame, objectives), axis=1), key))[0])
+        return Suggestion(
+            candidate=str(frame["candidate"].iloc[index]),
+            reason=_best_reason(frame, index, chosen[0], objectives),
+        )
+    distances = np.linalg.norm(_scaled(frame, objectives), axis=1)
+    index = int(np.nanargmin(distances)) if np.isfinite(distances).any() else 0
+    name = str(frame["candidate"].iloc[index])
+    if len(frame) == 1:
+        return Suggestion(candidate=name, reason="Nothing else on the front keeps these bounds.")
+    lead = objectives[0]
+    best = int(np.nanargmin(values[:, 0]))
+    if best == index:
+        return Suggestion(
+            candidate=name,
+            reason=f"It has the best {metric_label(lead.metric)} of the {len(frame)} on the front "
+            "and comes nearest to being best in everything.",
+        )
+    return Suggestion(
+        candidate=name,
+        reason=f"The knee of the front of {len(frame)}: {_against(frame, index, best, objectives)}",
+    )
+
+
+def _scaled(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
+    columns = []
+    for objective in objectives:
+        values = _column(frame, objective.metric)
+        if objective.metric in LOGARITHMIC and np.nanmin(values, initial=math.inf) > 0:
+            values = np.log(values)
+        values = -values if objective.direction is Direction.MAXIMIZE else values
+        low, high = np.nanmin(values), np.nanmax(values)
+        columns.append((values - low) / (high - low) if high > low else np.zeros(len(values)))
+    return np.stack(columns, axis=1)
+
+
+def _best_reason(
+    frame: pd.DataFrame, index: int, best_in: Objective, objectives: Sequence[Objective]
+) -> str:
+    word = "highest" if best_in.direction is Direction.MAXIMIZE else "lowest"
+    value = figure_text(best_in.metric, float(frame[best_in.metric].iloc[index]))
+    others = [
+        f"{metric_label(o.metric)} {figure_text(o.metric, float(frame[o.metric].iloc[index]))}"
+        for o in objectives
+        if o is not best_in and o.metric in frame
+    ]
+    tail = f"; {', '.join(others)}" if others else ""
+    return f"The {word} {metric_label(best_in.metric)} that keeps these bounds: {value}{tail}."
+
+
+def _against(frame: pd.DataFrame, index: int, best: int, objectives: Sequence[Objective]) -> str:
+    """What it gives up and saves against the best in the first objective."""
+    lead, row, other = objectives[0], frame.iloc[index], frame.iloc[best]
+    given = abs(float(row[lead.metric]) - float(other[lead.metric]))
+    amount = (
+        f"{100 * given:.1f} points of {metric_label(lead.metric)}"
+        if lead.metric in ("accuracy", "balanced_accuracy")
+        else f"{given:.3g} of {metric_label(lead.metric)}"
+    )
+    saved = []
+    for objective in objectives[1:]:
+        ours, theirs = float(row[objective.metric]), float(other[objective.metric])
+        if objective.direction is Direction.MINIMIZE and theirs > 0 and ours < theirs:
+            saved.append(f"{1 - ours / theirs:.0%} of the {metric_label(objective.metric)}")
+    text = f"{amount} less than {other['candidate']}"
+    if lead.direction is Direction.MINIMIZE:
+        text = f"{amount} more than {other['candidate']}"
+    text += f", and it saves {' and '.join(saved)}." if saved else "."
+    high, low = row.get("accuracy_high"), other.get("accuracy")
+    if lead.metric == "accuracy" and pd.notna(high) and pd.notna(low) and high >= low:
+        text += " That difference is within the noise of the validation images (90 % interval)."
+    return text
+
+
+def _column(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
+    if metric not in frame:
+        return np.full(len(frame), np.nan)
+    return np.asarray(frame[metric], dtype=np.float64)

@@ -1,0 +1,190 @@
+"""What all charts share: colours that colour-blind people tell apart, units, digits, layout.
+
+The colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), and every scheme
+has a shape of its own besides, so that nothing hangs on colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+__all__ = [
+    "GREY",
+    "LOGARITHMIC",
+    "PALETTE",
+    "axis_title",
+    "base_figure",
+    "escaped",
+    "figure_text",
+    "log_ticks",
+    "metric_label",
+    "not_yet",
+    "scheme_colours",
+    "scheme_symbols",
+]
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999")
+GREY = "#8c8c8c"
+
+_SCHEMES = ("int8", "float32", "int16x8", "dynamic_int8", "float16")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "pentagon", "x")
+_LABELS = {
+    "accuracy": ("accuracy", ""),
+    "balanced_accuracy": ("balanced accuracy", ""),
+    "macro_f1": ("macro F1", ""),
+    "log_loss": ("log loss", "nats"),
+    "expected_calibration_error": ("calibration error", ""),
+    "worst_class_recall": ("worst class recall", ""),
+    "size_bytes": ("size", "kB"),
+    "latency_ms": ("latency p50", "ms"),
+    "latency_p90_ms": ("latency p90", "ms"),
+    "memory_bytes": ("arena", "kB"),
+    "parameters": ("parameters", ""),
+    "macs": ("multiply-accumulates", ""),
+}
+LOGARITHMIC = frozenset(
+    ("size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes", "parameters", "macs")
+)
+"""Metrics that span decades: drawn and compared on a logarithmic axis."""
+
+
+def metric_label(metric: str) -> str:
+    """The words for a metric, without its unit.
+
+    Example:
+        >>> metric_label("size_bytes"), metric_label("lines_of_code")
+        ('size', 'lines of code')
+    """
+    return _LABELS.get(metric, (metric.replace("_", " "), ""))[0]
+
+
+def axis_title(metric: str) -> str:
+    """The words for a metric with its unit, as an axis bears them.
+
+    Example:
+        >>> axis_title("latency_ms")
+        'latency p50 (ms)'
+    """
+    label, unit = _LABELS.get(metric, (escaped(metric.replace("_", " ")), ""))
+    return f"{label} ({unit})" if unit else label
+
+
+def figure_text(metric: str, value: Any) -> str:
+    """A figure with its unit and sensible digits; a dash where there is none.
+
+    Example:
+        >>> figure_text("size_bytes", 21_772.0), figure_text("latency_ms", 0.0089)
+        ('21.8 kB', '0.0089 ms')
+        >>> figure_text("accuracy", 0.96935), figure_text("accuracy", None)
+        ('96.9 %', '–')
+    """
+    if value is None or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "–"
+    if metric in ("size_bytes", "memory_bytes"):
+        return f"{value / 1000:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.2f} MB"
+    if metric in ("accuracy", "balanced_accuracy", "worst_class_recall"):
+        return f"{100 * value:.1f} %"
+    unit = _LABELS.get(metric, ("", ""))[1]
+    if metric in ("parameters", "macs"):
+        return f"{value:,.0f}"
+    return f"{value:.3g} {unit}".strip()
+
+
+def escaped(text: Any) -> str:
+    """Text that Plotly shows as it stands: it takes some HTML for markup."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def scheme_colours(schemes: Iterable[str]) -> dict[str, str]:
+    """A colour for every quantization scheme, the same in every chart of any study."""
+    return {name: PALETTE[i % len(PALETTE)] for name, i in _numbered(schemes).items()}
+
+
+def scheme_symbols(schemes: Iterable[str]) -> dict[str, str]:
+    """A marker for every quantization scheme."""
+    return {name: _SYMBOLS[i % len(_SYMBOLS)] for name, i in _numbered(schemes).items()}
+
+
+def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str, Any]:
+    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, written out in full.
+
+    Args:
+        values: What the axis shows; only positive figures count.
+        is_bytes: Write thousands, since the axis says kB.
+    """
+    shown = [value for value in values if value is not None and value > 0 and math.isfinite(value)]
+    if not shown:
+        return {}
+    low, high = math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))
+    steps = (1,) if high - low > 3 else (1, 2, 5)
+    ticks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    scale = 1000 if is_bytes else 1
+    return {"tickvals": ticks, "ticktext": [f"{round(tick / scale, 12):,g}" for tick in ticks]}
+
+
+def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
+    """An empty figure in the layout that all charts share, transparent on light and dark.
+
+    Args:
+        height: Pixels.
+        legend_rows: Room to leave below for a legend.
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 62, "r": 12, "t": 30, "b": 52 + 24 * legend_rows},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": GREY},
+        hoverlabel={"align": "left"},
+        legend={
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 12},
+        },
+        showlegend=legend_rows > 0,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
+        uirevision="kept",
+        colorway=list(PALETTE),
+    )
+    axis = {
+        "gridcolor": "rgba(128,128,128,0.18)",
+        "zeroline": False,
+        "linecolor": "rgba(128,128,128,0.5)",
+        "ticks": "outside",
+        "tickcolor": "rgba(128,128,128,0.5)",
+        "automargin": True,
+        "title": {"standoff": 8},
+    }
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)
+    return figure
+
+
+def not_yet(reason: str, *, height: int = 240) -> go.Figure:
+    """A figure that says what it waits for, in place of an empty pair of axes."""
+    figure = base_figure(height=height)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(
+        text=escaped(reason), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+    )
+    return figure
+
+
+def _numbered(schemes: Iterable[str]) -> dict[str, int]:
+    """Built-in schemes keep their number whatever else there is; others follow by name."""
+    names = sorted({str(name) for name in schemes if not pd.isna(name)})
+    others = [name for name in names if name not in _SCHEMES]
+    order = [*_SCHEMES, *others]
+    # A study without schemes has one nameless kind: it takes the first colour.
+    return {name: 0 if name == "" else order.index(name) for name in names}

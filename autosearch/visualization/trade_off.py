@@ -1,0 +1,337 @@
+"""Accuracy against what it costs: the chart in which a model is chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+
+from autosearch import pareto
+from autosearch.values import Constraint, Direction, Objective
+from autosearch.visualization.choice import Bound, Role, minimized, roles
+from autosearch.visualization.style import (
+    GREY,
+    LOGARITHMIC,
+    axis_title,
+    base_figure,
+    escaped,
+    figure_text,
+    log_ticks,
+    metric_label,
+    not_yet,
+    scheme_colours,
+    scheme_symbols,
+)
+
+__all__ = ["plot_trade_off"]
+
+_BYTES = ("size_bytes", "memory_bytes")
+_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall")
+# Above this many points the browser draws on a canvas: shapes of its own would take seconds.
+_MANY = 1500
+_OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
+
+
+def plot_trade_off(
+    frame: pd.DataFrame,
+    objectives: Sequence[Objective],
+    *,
+    x: str = "size_bytes",
+    y: str = "accuracy",
+    role: pd.Series[str] | None = None,
+    constraints: Sequence[Constraint] = (),
+    bounds: Mapping[str, Bound] | None = None,
+    suggested: str | None = None,
+    baselines: Mapping[str, float] | None = None,
+    height: int = 420,
+) -> go.Figure:
+    """Draws candidates as one metric against another, with the front as a line of steps.
+
+    Colour and shape tell the quantization scheme. Filled markers are on the front of all
+    objectives, hollow ones dominated, small grey ones infeasible or out of bounds. The line is
+    the front of the two metrics shown. Sizes and times have logarithmic axes.
+
+    Args:
+        frame: Candidates of one target, as ``candidates_frame()`` gives them.
+        objectives: What ranks them.
+        x: Metric across.
+        y: Metric upwards.
+        role: What ``roles`` says of each row; worked out if not given.
+        constraints: The study's own bounds, drawn dotted.
+        bounds: The reader's bounds, drawn dashed.
+        suggested: A candidate to ring.
+        baselines: Name to value of ``y``, drawn as horizontal lines.
+        height: Pixels.
+
+    Returns:
+        A figure whose points carry the candidate's id as first custom datum.
+    """
+    role = roles(frame, objectives, bounds=bounds) if role is None else role
+    missing = [metric for metric in (x, y) if metric not in frame or frame[metric].isna().all()]
+    if missing:
+        words = " and ".join(metric_label(metric) for metric in missing)
+        return not_yet(f"No candidate has a figure for {words} yet", height=height)
+    known = frame[[x, y]].notna().all(axis=1)
+    if x in LOGARITHMIC:
+        known &= frame[x] > 0
+    frame, role = frame[known], role[known]
+    figure = base_figure(height=height, legend_rows=2)
+    texts = pd.Series(_hover_texts(frame), index=frame.index, dtype=object)
+    kind = go.Scattergl if len(frame) > _MANY else go.Scatter
+    _add_greyed(figure, frame, role, texts, kind, x, y)
+    _add_schemes(figure, frame, role, texts, kind, x, y)
+    remain = frame[~role.isin(_OUT)]
+    _add_front_line(figure, remain, x, y, objectives)
+    _add_suggested(figure, frame, suggested, x, y)
+    _add_limits(figure, x, y, constraints, bounds or {}, baselines or {})
+    _set_axes(figure, frame, remain, x, y)
+    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
+    return figure
+
+
+def _add_greyed(
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    role: pd.Series[str],
+    texts: pd.Series[str],
+    kind: type,
+    x: str,
+    y: str,
+) -> None:
+    for name, symbol, opacity in (
+        (Role.INFEASIBLE.value, "x-thin", 0.6),
+        (Role.OUT_OF_BOUNDS.value, "circle", 0.25),
+    ):
+        rows = frame[role == name]
+        if rows.empty:
+            continue
+        figure.add_trace(
+            kind(
+                x=rows[x].to_numpy(),
+                y=rows[y].to_numpy(),
+                mode="markers",
+                name=name,
+                customdata=_custom(rows, texts),
+                hovertemplate=f"%{{customdata[1]}}<br><i>{name}</i><extra></extra>",
+                marker={
+                    "color": GREY,
+                    "size": 6,
+                    "opacity": opacity,
+                    "symbol": symbol,
+                    "line": {"width": 1.2, "color": GREY},
+                },
+            )
+        )
+
+
+def _add_schemes(
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    role: pd.Series[str],
+    texts: pd.Series[str],
+    kind: type,
+    x: str,
+    y: str,
+) -> None:
+    colours, symbols = scheme_colours(frame["quantization"]), scheme_symbols(frame["quantization"])
+    on_front = set(frame["quantization"][role == Role.FRONT.value])
+    for is_front in (False, True):
+        wanted = Role.FRONT.value if is_front else Role.DOMINATED.value
+        for scheme, colour in colours.items():
+            rows = frame[(role == wanted) & (frame["quantization"] == scheme)]
+            if rows.empty:
+                continue
+            symbol = symbols[scheme]
+            name = escaped(scheme or "candidates")
+            figure.add_trace(
+                kind(
+                    x=rows[x].to_numpy(),
+                    y=rows[y].to_numpy(),
+                    mode="markers",
+                    name=name,
+                    showlegend=is_front or scheme not in on_front,
+                    legendgroup=name,
+                    customdata=_custom(rows, texts),
+                    hovertemplate="%{customdata[1]}<extra></extra>",
+                    marker={
+                        "color": colour if is_front else "rgba(0,0,0,0)",
+                        "symbol": symbol,
+                        "size": 11 if is_front else 7,
+                        "opacity": 1.0 if is_front else 0.55,
+                        "line": {"width": 1 if is_front else 1.2, "color": colour},
+                    },
+                )
+            )
+
+
+def _add_front_line(
+    figure: go.Figure, remain: pd.DataFrame, x: str, y: str, objectives: Sequence[Objective]
+) -> None:
+    """The best ``y`` that can be had at every ``x``, as steps."""
+    shown = [o for name in (x, y) for o in objectives if o.metric == name]
+    if len(shown) != 2 or remain.empty:
+        return
+    front = remain[pareto.non_dominated(minimized(remain, shown))]
+    front = front.sort_values([x, y]).drop_duplicates([x, y])
+    if len(front) < 2:
+        return
+    ascending = shown[0].direction is Direction.MINIMIZE
+    figure.add_trace(
+        go.Scatter(
+            x=front[x].to_numpy(),
+            y=front[y].to_numpy(),
+            mode="lines",
+            name="front",
+            line={"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
+            hoverinfo="skip",
+        )
+    )
+
+
+def _add_suggested(
+    figure: go.Figure, frame: pd.DataFrame, suggested: str | None, x: str, y: str
+) -> None:
+    rows = frame[frame["candidate"] == suggested]
+    if suggested is None or rows.empty:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=rows[x].to_numpy(),
+            y=rows[y].to_numpy(),
+            mode="markers",
+            name="suggested",
+            hoverinfo="skip",
+            marker={
+                "size": 22,
+                "symbol": "circle-open",
+                "color": "#D55E00",
+                "line": {"width": 2.5, "color": "#D55E00"},
+            },
+        )
+    )
+
+
+def _add_limits(
+    figure: go.Figure,
+    x: str,
+    y: str,
+    constraints: Sequence[Constraint],
+    bounds: Mapping[str, Bound],
+    baselines: Mapping[str, float],
+) -> None:
+    lines = [(c.metric, c.bound, "dot", "study's bound") for c in constraints]
+    for metric, bound in bounds.items():
+        lines += [
+            (metric, value, "dash", "your bound")
+            for value in (bound.least, bound.most)
+            if value is not None
+        ]
+    for metric, value, dash, words in lines:
+        if metric not in (x, y) or (metric in LOGARITHMIC and value <= 0):
+            continue
+        text = f"{words} {figure_text(metric, value)}"
+        line = {"dash": dash, "width": 1.3, "color": GREY}
+        if metric == x:
+            figure.add_vline(value, line=line)
+            # Plotly places notes on a logarithmic axis by the logarithm.
+            place = math.log10(value) if metric in LOGARITHMIC else value
+            figure.add_annotation(
+                x=place,
+                y=0.5,
+                yref="paper",
+                text=text,
+                textangle=-90,
+                xanchor="right",
+                showarrow=False,
+                font={"size": 11},
+            )
+        else:
+            figure.add_hline(value, line=line)
+            figure.add_annotation(
+                x=1,
+                xref="paper",
+                y=value,
+                text=text,
+                xanchor="right",
+                yanchor="top",
+                showarrow=False,
+                font={"size": 11},
+            )
+    for name, value in baselines.items():
+        figure.add_hline(
+            value,
+            line={"dash": "longdash", "width": 1, "color": GREY},
+            annotation={"text": escaped(name), "font": {"size": 11}},
+            annotation_position="bottom right",
+        )
+
+
+def _set_axes(figure: go.Figure, frame: pd.DataFrame, remain: pd.DataFrame, x: str, y: str) -> None:
+    for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        values = frame[metric].to_numpy(dtype=float)
+        update(title={"text": axis_title(metric)})
+        if metric in LOGARITHMIC:
+            update(type="log", **log_ticks(values.tolist(), is_bytes=metric in _BYTES))
+            update(range=_padded(np.log10(values)))
+        elif metric in _SHARES:
+            update(tickformat=".1%" if np.ptp(values) < 0.05 else ".0%")
+    if y not in _SHARES or remain.empty:
+        return
+    # A handful of networks at chance must not press all others into one line.
+    values = remain[y].to_numpy(dtype=float)
+    best = float(values.max())
+    low = best - 4 * (best - float(np.median(values)))
+    if best > low > frame[y].min():
+        figure.update_yaxes(range=_padded(np.array([low, best])))
+        num_below = int((frame[y] < low).sum())
+        figure.add_annotation(
+            text=f"{num_below} below: double-click shows all",
+            x=1,
+            y=0,
+            xref="paper",
+            yref="paper",
+            xanchor="right",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 11},
+        )
+
+
+def _padded(values: npt.NDArray[np.float64]) -> list[float]:
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min()), float(finite.max())
+    room = (high - low) * 0.06 or 0.05
+    return [low - room, high + room]
+
+
+def _custom(rows: pd.DataFrame, texts: pd.Series[str]) -> npt.NDArray[np.object_]:
+    return np.stack(
+        [rows["candidate"].to_numpy(dtype=object), texts[rows.index].to_numpy(dtype=object)], axis=1
+    )
+
+
+def _hover_texts(frame: pd.DataFrame) -> list[str]:
+    shown = [
+        metric
+        for metric in ("size_bytes", "latency_ms", "memory_bytes")
+        if metric in frame and frame[metric].notna().any()
+    ]
+    lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
+    columns = {metric: frame[metric].tolist() for metric in shown}
+    accuracy = frame["accuracy"].tolist()
+    low, high = frame["accuracy_low"].tolist(), frame["accuracy_high"].tolist()
+    texts = []
+    for index, line in enumerate(lines):
+        interval = (
+            f" ({100 * low[index]:.1f}–{100 * high[index]:.1f})"
+            if math.isfinite(low[index])
+            else ""
+        )
+        parts = [line, f"accuracy {figure_text('accuracy', accuracy[index])}{interval}"]
+        parts += [f"{metric_label(m)} {figure_text(m, columns[m][index])}" for m in shown]
+        texts.append("<br>".join(parts))
+    return texts

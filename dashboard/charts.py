@@ -1,0 +1,68 @@
+"""How a page shows figures: linked charts that keep their zoom, and single ones that may fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+__all__ = ["chart", "linked_charts"]
+
+_logger = logging.getLogger(__name__)
+
+_HTML = '<div class="linked-charts"><div class="waiting">Drawing …</div></div>'
+_CSS = """
+.linked-charts { display: flex; flex-wrap: wrap; gap: 8px 16px; }
+.linked-chart { flex: 1 1 340px; min-width: 0; }
+.waiting { min-height: 420px; opacity: 0.6; }
+"""
+
+
+def linked_charts(
+    figures: Sequence[go.Figure],
+    *,
+    key: str,
+    selected: Sequence[str],
+    on_selected: Callable[[], None],
+) -> None:
+    """Shows figures side by side that share one selection of candidates.
+
+    ``st.plotly_chart`` mounts a changed figure anew and so loses zoom and selection. Here the
+    browser keeps the nodes, and a selection shows in all of them without a round trip.
+
+    Args:
+        figures: Their points' first custom datum is the candidate's id.
+        key: Of the widget; ``st.session_state[key]["selected"]`` is the selection.
+        selected: What is selected now.
+        on_selected: Called after the reader selected something.
+    """
+    mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
+    mount(
+        key=key,
+        data={"figures": [figure.to_json() for figure in figures], "selected": list(selected)},
+        default={"selected": []},
+        on_selected_change=on_selected,
+    )
+
+
+def chart(make: Callable[[], go.Figure], *, key: str, name: str) -> None:
+    """Shows one figure; where it cannot be made, the rest of the page stays."""
+    try:
+        figure = make()
+    except Exception:
+        _logger.exception("the chart %s failed", name)
+        st.caption(f"The chart of {name} could not be drawn; the log of the dashboard says why.")
+        return
+    config: dict[str, Any] = {"displaylogo": False}
+    st.plotly_chart(figure, key=key, config=config)
+
+
+@cache
+def _parts() -> dict[str, str]:
+    script = (Path(__file__).parent / "linked_charts.js").read_text(encoding="utf-8")
+    return {"html": _HTML, "css": _CSS, "js": script}

@@ -1,0 +1,145 @@
+// Charts that keep their zoom and share a selection: Plotly.react on nodes that stay in place.
+let plotly = null;
+const states = new WeakMap();
+
+function loadPlotly() {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  if (plotly === null) {
+    plotly = new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL("assets/plotly.min.js", document.baseURI.replace(/[^/]*([?#].*)?$/, "")).href;
+      // The application may be served below a path, so the address is tried from the root as well.
+      script.onerror = () => {
+        const second = document.createElement("script");
+        second.src = "/assets/plotly.min.js";
+        second.onload = () => resolve(window.Plotly);
+        second.onerror = () => { plotly = null; reject(new Error("Plotly's script is missing")); };
+        document.head.append(second);
+      };
+      script.onload = () => resolve(window.Plotly);
+      document.head.append(script);
+    });
+  }
+  return plotly;
+}
+
+function candidateOf(point) {
+  const custom = point.customdata;
+  return custom ? custom[0] : null;
+}
+
+// Custom data may come as rows or, inside a trace, as an array of them.
+function pointsOf(trace, wanted) {
+  const found = [];
+  (trace.customdata || []).forEach((custom, index) => {
+    if (wanted.has(custom[0])) found.push(index);
+  });
+  return found;
+}
+
+function themed(layout, parent) {
+  const style = getComputedStyle(parent);
+  const text = style.getPropertyValue("--st-text-color").trim() || style.color;
+  const back = style.getPropertyValue("--st-background-color").trim() || "#fff";
+  const font = { ...layout.font, color: text };
+  const hoverlabel = { ...layout.hoverlabel, bgcolor: back, font: { color: text, size: 13 }, bordercolor: "#888" };
+  return { ...layout, font, hoverlabel, autosize: true };
+}
+
+function mark(state) {
+  const wanted = new Set(state.selected);
+  for (const node of state.nodes) {
+    if (!node.data) continue;
+    const indices = [];
+    const selections = [];
+    node.data.forEach((trace, index) => {
+      if (!trace.customdata) return;
+      indices.push(index);
+      selections.push(wanted.size ? pointsOf(trace, wanted) : null);
+    });
+    if (indices.length) window.Plotly.restyle(node, { selectedpoints: selections }, indices);
+  }
+}
+
+function choose(state, names) {
+  state.selected = [...new Set(names.filter((name) => name !== null))];
+  mark(state);
+  state.send("selected", state.selected);
+}
+
+export default function (component) {
+  const { parentElement, data, setStateValue } = component;
+  const root = parentElement.querySelector(".linked-charts");
+  let state = states.get(root);
+  if (!state) {
+    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], send: null };
+    states.set(root, state);
+  }
+  state.send = setStateValue;
+  const figures = data.figures.map((text) => JSON.parse(text));
+  const incoming = JSON.stringify(data.selected);
+  loadPlotly().then(async (Plotly) => {
+    root.querySelector(".waiting")?.remove();
+    while (state.nodes.length < figures.length) {
+      const node = document.createElement("div");
+      node.className = "linked-chart";
+      root.append(node);
+      state.nodes.push(node);
+    }
+    for (let i = 0; i < figures.length; i += 1) {
+      const node = state.nodes[i];
+      const colours = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
+      const key = data.figures[i] + colours;
+      if (state.drawn[i] === key) continue;
+      const isNew = state.drawn[i] === undefined;
+      state.drawn[i] = key;
+      const layout = themed(figures[i].layout, parentElement);
+      const zoom = state.zooms[i] || {};
+      for (const axis of ["xaxis", "yaxis"]) {
+        // Plotly keeps a zoom only as long as the figure's own range stays the same.
+        if (zoom[axis]) layout[axis] = { ...layout[axis], range: zoom[axis], autorange: false };
+        if (zoom[axis] === null) layout[axis] = { ...layout[axis], range: undefined, autorange: true };
+      }
+      const config = {
+        responsive: true,
+        displaylogo: false,
+        displayModeBar: "hover",
+        modeBarButtonsToRemove: ["autoScale2d", "toImage"],
+      };
+      await Plotly.react(node, figures[i].data, layout, config);
+      if (isNew) {
+        node.on("plotly_relayout", (event) => {
+          const kept = state.zooms[i] || (state.zooms[i] = {});
+          for (const axis of ["xaxis", "yaxis"]) {
+            if (`${axis}.range[0]` in event || `${axis}.range` in event) {
+              kept[axis] = [...node.layout[axis].range];
+            } else if (event[`${axis}.autorange`]) kept[axis] = null;
+          }
+        });
+        node.on("plotly_click", (event) => {
+          const name = candidateOf(event.points[0]);
+          if (name === null) return;
+          const more = event.event && (event.event.shiftKey || event.event.ctrlKey || event.event.metaKey);
+          const others = more ? state.selected.filter((other) => other !== name) : [];
+          const wasAlone = state.selected.length === 1 && state.selected[0] === name;
+          choose(state, wasAlone ? [] : [...others, name]);
+        });
+        node.on("plotly_selected", (event) => {
+          if (!event) return;
+          const points = event.points || [];
+          choose(state, points.map(candidateOf));
+          Plotly.relayout(node, { selections: [] });
+        });
+        new ResizeObserver(() => Plotly.Plots.resize(node)).observe(node);
+      }
+    }
+    if (incoming !== state.seen) {
+      state.seen = incoming;
+      state.selected = data.selected;
+    }
+    mark(state);
+    root.dataset.ready = "true";
+  }).catch((error) => {
+    root.textContent = `The charts cannot be drawn: ${error.message}`;
+  });
+}

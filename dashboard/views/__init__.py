@@ -1,0 +1,1 @@
+"""The pages: each reads, filters and draws."""

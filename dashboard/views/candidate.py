@@ -1,0 +1,173 @@
+"""Everything about one candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.store.view import StudyView
+from autosearch.visualization.style import figure_text, metric_label
+from autosearch.visualization.training import (
+    plot_class_recall,
+    plot_confusion_matrix,
+    plot_learning_curves,
+)
+from dashboard import source
+from dashboard.charts import chart
+from dashboard.links import link, markdown_text
+from dashboard.views.common import candidate_columns, chosen_candidate, chosen_study
+from dashboard.views.promote import promote_button
+
+__all__ = ["show"]
+
+_FACTS = (
+    "accuracy",
+    "balanced_accuracy",
+    "worst_class_recall",
+    "expected_calibration_error",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "parameters",
+    "macs",
+)
+
+
+def show() -> None:
+    """Draws the page."""
+    study = chosen_study("Candidate")
+    if study is None:
+        return
+    frame = source.candidates(study)
+    if frame.empty:
+        st.info("No candidate yet: this page waits for the first finished trial.")
+        return
+    name = chosen_candidate(study)
+    row = frame[frame["candidate"] == name].iloc[0]
+    details = source.details(int(row["candidate_key"]))
+    trial = source.trials(study, (int(row["trial"]),)).iloc[0]
+    _figures(row, details)
+    _actions(study, name, row)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Learning curves")
+        epochs = source.epochs(study, (int(row["trial"]),))
+        chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
+        st.subheader("What quantization costs")
+        _siblings(frame, row)
+        st.subheader("How it was measured")
+        _conditions(row, details, trial)
+    with right:
+        st.subheader("Configuration")
+        _configuration(trial["config"])
+    per_class = details["conditions"].get("per_class")
+    if per_class:
+        left, right = st.columns(2, gap="large")
+        with left:
+            st.subheader("Recall by class")
+            chart(
+                lambda: plot_class_recall({name: per_class}), key="recall", name="recall by class"
+            )
+        with right:
+            st.subheader("Confusion")
+            matrix = details["conditions"].get("confusion")
+            chart(
+                lambda: plot_confusion_matrix(matrix, list(per_class)),
+                key="confusion",
+                name="confusion",
+            )
+    else:
+        st.caption("No figures of single classes were kept for this candidate.")
+
+
+def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
+    if not row["feasible"]:
+        st.warning("Infeasible: it breaks a bound of the study.", icon=":material/block:")
+    with st.container(horizontal=True, gap="medium"):
+        for metric in _FACTS:
+            if metric not in row:
+                continue
+            reason = details["reasons"].get(metric)
+            if pd.isna(row[metric]) and reason is None:
+                continue
+            value = figure_text(metric, None if pd.isna(row[metric]) else float(row[metric]))
+            with st.container(width="content"):
+                st.markdown(
+                    f":small[:gray[{metric_label(metric)}]]  \n**{markdown_text(value)}**",
+                    help=markdown_text(reason) if reason else None,
+                )
+    if pd.notna(row["accuracy_low"]):
+        st.caption(
+            f"The accuracy of {markdown_text(row['candidate'])} lies between "
+            f"{100 * row['accuracy_low']:.1f} and {100 * row['accuracy_high']:.1f} % "
+            "(90 % interval, validation images)."
+        )
+
+
+def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
+    sha256 = row["artifact_sha256"]
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if isinstance(sha256, str):
+            st.download_button(
+                "Download .tflite",
+                lambda: source.artifact(study, sha256) or b"",
+                file_name=f"{row['trial']}-{row['quantization'] or 'model'}.tflite",
+                mime="application/octet-stream",
+                on_click="ignore",
+                icon=":material/download:",
+                help=f"SHA-256 {sha256}",
+            )
+            promote_button(study, name, row)
+        else:
+            st.caption("It has no file: it comes from a function, or could not be converted.")
+        link("trade-off", "Back to the trade-off", study=study.name)
+
+
+def _siblings(frame: pd.DataFrame, row: pd.Series[Any]) -> None:
+    siblings = frame[frame["trial"] == row["trial"]]
+    if len(siblings) < 2:
+        st.caption("This trial has no other candidate to compare with.")
+        return
+    table, columns = candidate_columns(siblings)
+    table = table.drop(columns="parameters", errors="ignore")
+    floats = siblings[siblings["quantization"] == "float32"]["accuracy"]
+    if len(floats) and pd.notna(floats.iloc[0]):
+        table["loss"] = 100 * (siblings["accuracy"] - float(floats.iloc[0]))
+        columns["loss"] = st.column_config.NumberColumn("Δ points", format="%+.2f")
+    st.dataframe(table, hide_index=True, column_config=columns, placeholder="–")
+
+
+def _conditions(row: pd.Series[Any], details: Mapping[str, Any], trial: pd.Series[Any]) -> None:
+    facts: dict[str, Any] = {"target": row["target"], **(details["target"] or {})}
+    facts |= {
+        key: value
+        for key, value in details["conditions"].items()
+        if key not in ("per_class", "confusion") and not isinstance(value, (dict, list))
+    }
+    facts |= {f"{stage} (s)": round(s, 2) for stage, s in (trial["stage_seconds"] or {}).items()}
+    facts |= {f"no {metric_label(k)}": reason for k, reason in details["reasons"].items()}
+    facts["sha-256"] = row["artifact_sha256"]
+    _facts_table(facts)
+
+
+def _configuration(config: Mapping[str, Any]) -> None:
+    if not config:
+        st.caption("The trial has no parameters.")
+        return
+    _facts_table(config)
+
+
+def _facts_table(facts: Mapping[str, Any]) -> None:
+    known = {name: value for name, value in facts.items() if value is not None and value == value}
+    frame = pd.DataFrame(
+        {"what": list(map(str, known)), "value": [_shown(value) for value in known.values()]}
+    )
+    st.dataframe(frame, hide_index=True, height=min(720, 38 + 35 * max(1, len(frame))))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""What several pages share: the study's picker, words for figures, the table of candidates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.store.view import StudyView
+from autosearch.values import Constraint
+from autosearch.visualization.style import figure_text, metric_label
+from dashboard import source
+
+__all__ = ["ago", "bound_text", "candidate_columns", "chosen_candidate", "chosen_study"]
+
+_STUDY_KEY = "autosearch_study"
+
+
+def chosen_study(title: str) -> StudyView | None:
+    """Shows title and picker; the study of the address, else the last one seen, else the newest.
+
+    Returns:
+        None where the database holds no study; the page has then said so.
+    """
+    names = source.studies()["study"].tolist() if len(source.studies()) else []
+    if not names:
+        st.title(title)
+        st.info("No study yet. Start one with: `autosearch run STUDY_FILE`")
+        return None
+    asked = st.query_params.get("study")
+    if asked is not None and asked not in names:
+        st.warning(f"There is no study of the name in the address; showing {len(names)} others.")
+        asked = None
+    remembered = st.session_state.get(_STUDY_KEY)
+    current = asked or (remembered if remembered in names else names[0])
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left.title(title)
+    widget = f"study_of_{title}"
+    if st.session_state.get(widget) not in names or asked not in (None, remembered):
+        st.session_state[widget] = current
+    chosen: str = right.selectbox("Study", names, key=widget)
+    if chosen != st.query_params.get("study"):
+        st.query_params["study"] = chosen
+    st.session_state[_STUDY_KEY] = chosen
+    return source.view(chosen)
+
+
+def chosen_candidate(study: StudyView) -> str:
+    """Shows a picker; the candidate of the address, else the most accurate feasible one.
+
+    The study must have a candidate.
+    """
+    frame = source.candidates(study)
+    names = frame["candidate"].tolist()
+    asked = st.query_params.get("candidate")
+    feasible = frame[frame["feasible"].astype(bool)]
+    ranked = (feasible if len(feasible) else frame).sort_values("accuracy", ascending=False)
+    key, seen = f"candidate_of_{study.id}", f"candidate_asked_of_{study.id}"
+    if asked is not None and asked not in set(names):
+        st.warning("This study has no candidate of the name in the address; showing another one.")
+    elif asked is not None and st.session_state.get(seen) != asked:
+        st.session_state[key] = asked
+    if st.session_state.get(key) not in set(names):
+        st.session_state[key] = str(ranked["candidate"].iloc[0])
+    chosen: str = st.selectbox("Candidate", names, key=key)
+    st.query_params["candidate"] = st.session_state[seen] = chosen
+    return chosen
+
+
+def bound_text(constraint: Constraint) -> str:
+    """A constraint in words."""
+    return f"{metric_label(constraint.metric)} ≤ {figure_text(constraint.metric, constraint.bound)}"
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago a time of the database was."""
+    if moment is None or pd.isna(moment):
+        return "–"
+    seconds = max(0.0, (source.now() - moment).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def candidate_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The columns of a table of candidates that a person reads, and how they are shown."""
+    config = st.column_config
+    shown = pd.DataFrame({"candidate": frame["candidate"]})
+    columns: dict[str, Any] = {"candidate": config.TextColumn("candidate", pinned=True)}
+    if "role" in frame:
+        shown["role"] = frame["role"]
+        columns["role"] = config.TextColumn("role", width="small")
+    for metric, scale, label, form in (
+        ("accuracy", 100.0, "accuracy %", "%.1f"),
+        ("size_bytes", 1e-3, "size kB", "%.1f"),
+        ("latency_ms", 1.0, "p50 ms", "%.3g"),
+        ("memory_bytes", 1e-3, "arena kB", "%.1f"),
+        ("balanced_accuracy", 100.0, "balanced %", "%.1f"),
+        ("worst_class_recall", 100.0, "worst class %", "%.1f"),
+        ("parameters", 1.0, "parameters", "%d"),
+    ):
+        if metric in frame and frame[metric].notna().any():
+            shown[metric] = frame[metric] * scale
+            columns[metric] = config.NumberColumn(label, format=form)
+    return shown, columns

@@ -1,0 +1,143 @@
+"""Two to four candidates side by side."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.visualization.style import figure_text, metric_label
+from autosearch.visualization.training import (
+    plot_class_recall,
+    plot_confusion_matrix,
+    plot_learning_curves,
+)
+from dashboard import source
+from dashboard.charts import chart
+from dashboard.links import link, markdown_text
+from dashboard.views.common import chosen_study
+
+__all__ = ["show"]
+
+_FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "worst_class_recall",
+    "expected_calibration_error",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "parameters",
+    "macs",
+)
+
+
+def show() -> None:
+    """Draws the page."""
+    study = chosen_study("Compare")
+    if study is None:
+        return
+    frame = source.candidates(study)
+    if len(frame) < 2:
+        st.info("Comparing needs two candidates: this page waits for them.")
+        return
+    names = frame["candidate"].tolist()
+    known = set(names)
+    asked = [n for n in st.query_params.get("candidates", "").split(",") if n in known][:4]
+    ranked = frame[frame["feasible"].astype(bool)].sort_values("accuracy", ascending=False)
+    key = f"compared_of_{study.id}"
+    if asked and st.session_state.get(key) != asked and st.session_state.get("asked") != asked:
+        st.session_state[key] = asked
+        st.session_state["asked"] = asked
+    st.session_state.setdefault(key, ranked["candidate"].head(2).tolist())
+    chosen: list[str] = st.multiselect(
+        "Candidates", names, key=key, max_selections=4, placeholder="choose two to four"
+    )
+    st.query_params["candidates"] = ",".join(chosen)
+    if len(chosen) < 2:
+        st.info("Choose two to four candidates, here or on the Trade-off page.")
+        return
+    rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen]
+    trials = [int(row["trial"]) for row in rows]
+    details = [source.details(int(row["candidate_key"])) for row in rows]
+    _figures(rows)
+    with st.container(horizontal=True, gap="small"):
+        for name in chosen:
+            link("candidate", f"Open {name}", study=study.name, candidate=name)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("What differs in the configuration")
+        _differences(
+            chosen, [source.trials(study, (number,)).iloc[0]["config"] for number in trials]
+        )
+    with right:
+        st.subheader("Learning curves")
+        epochs = source.epochs(study, tuple(dict.fromkeys(trials)))
+        chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
+    per_class = {
+        name: found["conditions"].get("per_class") or {}
+        for name, found in zip(chosen, details, strict=True)
+    }
+    if not any(per_class.values()):
+        st.caption("No figures of single classes were kept for these candidates.")
+        return
+    st.subheader("Recall by class, the worst on top")
+    chart(lambda: plot_class_recall(per_class), key="recall", name="recall by class")
+    st.subheader("Confusion")
+    for column, name, found in zip(st.columns(len(chosen)), chosen, details, strict=True):
+        with column:
+            st.markdown(f"**{markdown_text(name)}**")
+            matrix, classes = found["conditions"].get("confusion"), list(per_class[name])
+            chart(
+                partial(plot_confusion_matrix, matrix, classes),
+                key=f"confusion {name}",
+                name="confusion",
+            )
+
+
+def _figures(rows: list[pd.Series[Any]]) -> None:
+    lines = []
+    for metric in _FIGURES:
+        values = [
+            float(row[metric]) if metric in row and pd.notna(row[metric]) else None for row in rows
+        ]
+        if all(value is None for value in values):
+            continue
+        line = {"figure": metric_label(metric)}
+        first = values[0]
+        for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+            text = figure_text(metric, value)
+            if place and value is not None and first:
+                text += (
+                    f"  ({100 * (value - first):+.1f})"
+                    if metric in ("accuracy", "balanced_accuracy", "worst_class_recall")
+                    else f"  ({value / first - 1:+.0%})"
+                )
+            line[str(row["candidate"])] = text
+        lines.append(line)
+    st.dataframe(pd.DataFrame(lines), hide_index=True)
+    st.caption("In brackets: against the first one, accuracy and recall in points.")
+
+
+def _differences(names: list[str], configs: list[dict[str, Any]]) -> None:
+    keys = dict.fromkeys(key for config in configs for key in config)
+    lines = []
+    for key in keys:
+        values = [config.get(key) for config in configs]
+        if any(value != values[0] for value in values):
+            line: dict[str, str] = {"parameter": key}
+            line |= {name: _shown(value) for name, value in zip(names, values, strict=True)}
+            lines.append(line)
+    if not lines:
+        st.caption("Nothing: they are files of one trained network, or of equal configurations.")
+        return
+    st.dataframe(pd.DataFrame(lines), hide_index=True)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,128 @@
+"""The confirmation of a promotion: what changes against the present champion, then the doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.store.promotions import Promotion
+from autosearch.store.view import StudyView
+from autosearch.visualization.style import figure_text, metric_label
+from dashboard import source
+from dashboard.links import link, markdown_text
+from dashboard.promotion import CommandError, promoted
+
+__all__ = ["promote_button", "run_promotion"]
+
+_COMPARED = ("accuracy", "size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes")
+_LESS_IS_BETTER = frozenset(_COMPARED[1:])
+
+
+def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> None:
+    """A button that opens the confirmation, or says why there is none."""
+    allowed = source.is_promotion_allowed()
+    is_pressed = st.button(
+        "Promote …",
+        type="primary",
+        icon=":material/verified:",
+        disabled=not allowed,
+        help=None if allowed else "This dashboard only reads: start it with --allow-promote.",
+    )
+    if is_pressed:
+        st.dialog("Promote a candidate", width="large")(_confirmation)(study, candidate, row)
+
+
+def run_promotion(*, study: str, candidate: str, model: str, alias: str, note: str) -> bool:
+    """Promotes with progress; whether it succeeded."""
+    with st.status("Measuring it on the test images …", expanded=True) as status:
+        try:
+            for line in promoted(
+                study=study, candidate=candidate, model=model, alias=alias, note=note
+            ):
+                st.text(line)
+        except CommandError as error:
+            status.update(label="It was not promoted.", state="error")
+            st.error(markdown_text(error))
+            return False
+        status.update(label="Promoted.", state="complete")
+    return True
+
+
+def _confirmation(study: StudyView, candidate: str, row: pd.Series[Any]) -> None:
+    if not source.is_promotion_allowed():
+        st.error("This dashboard only reads: start it with --allow-promote.")
+        return
+    st.markdown(f"**{markdown_text(candidate)}** of {markdown_text(study.name)}")
+    left, right = st.columns(2)
+    model = left.text_input("Model", value=study.name, max_chars=200, help="The line it joins.")
+    alias = right.text_input("Alias", value="champion", max_chars=200)
+    note = st.text_area("Note", placeholder="Why this one?", height=70)
+    present = _present(model.strip(), alias.strip())
+    if present is None:
+        st.info(
+            f"Nothing is {markdown_text(alias)} of {markdown_text(model)} yet: this is the first."
+        )
+    else:
+        st.markdown(
+            f"It takes the place of **{markdown_text(present.candidate)}** "
+            f"({markdown_text(present.record.get('study', ''))}, "
+            f"{present.promoted_at:%Y-%m-%d %H:%M} UTC):"
+        )
+    st.dataframe(_comparison(row, present), hide_index=True)
+    if present is not None and present.artifact_sha256 == row["artifact_sha256"]:
+        st.caption("It is the very file that the alias points to already.")
+    if not st.button("Promote it", type="primary", disabled=not model.strip() or not alias.strip()):
+        st.caption("The test images are read once, for this candidate alone.")
+        return
+    if run_promotion(
+        study=study.name,
+        candidate=candidate,
+        model=model.strip(),
+        alias=alias.strip(),
+        note=note.strip(),
+    ):
+        link("registry", "See it in the registry")
+
+
+def _present(model: str, alias: str) -> Promotion | None:
+    for promotion in source.all_promotions():
+        if promotion.model == model and promotion.alias == alias:
+            return promotion
+    return None
+
+
+def _comparison(row: pd.Series[Any], present: Promotion | None) -> pd.DataFrame:
+    """Validation figures of both, side by side, in words."""
+    before = dict(present.record.get("validation", {})) if present else {}
+    if present:
+        before["size_bytes"] = present.record.get("size_bytes")
+    lines = []
+    for metric in _COMPARED:
+        new = float(row[metric]) if metric in row and pd.notna(row[metric]) else None
+        old = before.get(metric)
+        if new is None and old is None:
+            continue
+        line = {"figure": metric_label(metric), "this one": figure_text(metric, new)}
+        if present:
+            line["present"] = figure_text(metric, old)
+            line["change"] = _change(metric, old, new)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _change(metric: str, old: float | None, new: float | None) -> str:
+    if old is None or new is None:
+        return "–"
+    if new == old:
+        return "the same"
+    is_better = (new < old) == (metric in _LESS_IS_BETTER)
+    amount = (
+        f"{100 * (new - old):+.1f} points"
+        if metric == "accuracy"
+        else f"{new / old - 1:+.0%}"
+        if old
+        else f"{new - old:+.4g}"
+    )
+    return f"{amount}, {'better' if is_better else 'worse'}"

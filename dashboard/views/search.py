@@ -1,0 +1,162 @@
+"""How the search went."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.store.view import StudyView
+from autosearch.visualization import search
+from autosearch.visualization.style import metric_label
+from dashboard import source
+from dashboard.charts import chart
+from dashboard.views.common import ago, chosen_study
+
+__all__ = ["show"]
+
+
+def show() -> None:
+    """Draws the page."""
+    study = chosen_study("Search")
+    if study is None:
+        return
+    overview = source.overview(study)
+    if source.is_running(overview):
+        st.fragment(_news, run_every=5)(study, int(overview["complete"]))
+    trials = source.trials(study)
+    if trials.empty:
+        st.info("No trial yet: this page waits for the first.")
+        return
+    frame = source.candidates(study)
+    parameters = search.parameters_frame(trials)
+    told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
+    metrics = told[[o.metric for o in study.objectives if o.metric in told]]
+    metrics = metrics.dropna(axis=1, how="all")
+    importance = _importance(study.id, len(metrics), parameters, metrics)
+    st.subheader("What was tried")
+    weights = {str(k): float(v) for k, v in importance.mean(axis=1).items()}
+    chart(
+        lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights),
+        key="parallel",
+        name="parallel coordinates",
+    )
+    st.caption(
+        "A line is a trial. Drag along an axis to keep only the lines through that stretch; "
+        "the bluer, the higher its "
+        + (metric_label(str(metrics.columns[0])) if len(metrics.columns) else "figure")
+        + "."
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("What mattered")
+        chart(lambda: search.plot_importance(importance), key="importance", name="importance")
+    with right:
+        st.subheader("One parameter")
+        _slice(parameters, metrics, weights)
+    st.subheader("How the front grew")
+    _hypervolume(study)
+    st.subheader("Who worked when")
+    chart(
+        lambda: search.plot_timeline(trials, now=source.now()), key="timeline", name="the timeline"
+    )
+    _workers(study)
+    st.subheader("What went wrong")
+    _failures(trials)
+
+
+@st.cache_data(show_spinner="Finding out what mattered …", max_entries=8)
+def _importance(
+    study_id: int, num_trials: int, _parameters: pd.DataFrame, _metrics: pd.DataFrame
+) -> pd.DataFrame:
+    # Trials are only ever added, so their number tells whether the forest must be grown anew.
+    return search.importance_frame(_parameters, _metrics)
+
+
+def _news(study: StudyView, num_shown: int) -> None:
+    new = int(source.overview(study)["complete"]) - num_shown
+    if new > 0 and st.button(f"{new} new: show", icon=":material/refresh:"):
+        st.rerun()
+    st.caption("The study is running; the charts below stay as they are until you ask.")
+
+
+def _slice(parameters: pd.DataFrame, metrics: pd.DataFrame, weights: dict[str, float]) -> None:
+    names = sorted(map(str, parameters), key=lambda name: -weights.get(name, 0.0))
+    if not names or not len(metrics.columns):
+        st.caption("A slice needs two finished trials that differ.")
+        return
+    left, right = st.columns(2)
+    parameter = left.selectbox("parameter", names)
+    metric = right.selectbox("figure", list(map(str, metrics)), format_func=metric_label)
+    chart(
+        lambda: search.plot_slice(parameters, metrics, parameter=parameter, metric=metric),
+        key="slice",
+        name="the slice",
+    )
+
+
+def _hypervolume(study: StudyView) -> None:
+    names = source.studies()["study"].tolist()
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    others = left.multiselect(
+        "beside other studies", [n for n in names if n != study.name], max_selections=5
+    )
+    by = right.segmented_control("over", ["trial", "time"], default="trial", required=True)
+    frames = {}
+    for name in (study.name, *others):
+        one = source.view(name)
+        frames[name] = search.hypervolume_frame(
+            source.candidates(one), one.objectives, constraints=one.constraints
+        )
+    chart(
+        lambda: search.plot_hypervolume(frames, by=by or "trial"),
+        key="hypervolume",
+        name="the hypervolume",
+    )
+    st.caption(
+        "Each study in a box of its own: 0 is nothing, 1 a candidate that is best in everything."
+    )
+
+
+def _workers(study: StudyView) -> None:
+    workers = source.workers(study)
+    if workers.empty:
+        st.caption("No worker has registered.")
+        return
+    table = pd.DataFrame(
+        {
+            "worker": workers["worker"],
+            "host": workers["host"],
+            "process": workers["pid"],
+            "state": [
+                "ended" if pd.notna(ended) else "alive" if lease >= source.now() else "gone"
+                for ended, lease in zip(workers["ended_at"], workers["lease_until"], strict=True)
+            ],
+            "started": [ago(moment) for moment in workers["started_at"]],
+        }
+    )
+    st.dataframe(table.tail(50), hide_index=True)
+
+
+def _failures(trials: pd.DataFrame) -> None:
+    failed = trials[trials["state"].isin(["failed", "infeasible"])]
+    if failed.empty:
+        st.caption("Nothing: no trial failed or was infeasible.")
+        return
+    table = pd.DataFrame(
+        {
+            "trial": failed["number"],
+            "state": failed["state"],
+            "reason": [
+                error if isinstance(error, str) and error else _broken(violations)
+                for error, violations in zip(failed["error"], failed["violations"], strict=True)
+            ],
+        }
+    )
+    st.dataframe(table.tail(200).iloc[::-1], hide_index=True, placeholder="–")
+
+
+def _broken(violations: object) -> str:
+    if not isinstance(violations, dict):
+        return "–"
+    over = {name: value for name, value in violations.items() if value and value > 0}
+    return "; ".join(f"{name}: {value:.0%} over its bound" for name, value in over.items()) or "–"

@@ -1,0 +1,312 @@
+"""The heart: candidates as accuracy against cost, bounds, and the one to look at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from autosearch.store.view import StudyView
+from autosearch.values import Direction, Objective
+from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
+from autosearch.visualization.style import figure_text, metric_label
+from autosearch.visualization.trade_off import plot_trade_off
+from dashboard import source
+from dashboard.charts import linked_charts
+from dashboard.links import go, markdown_text
+from dashboard.views.common import bound_text, candidate_columns, chosen_study
+
+__all__ = ["show"]
+
+_CHARTS, _TABLE, _SELECTED, _ROWS = "charts", "candidates_table", "selected", "table_rows"
+_MAX_ROWS = 2000
+_KNEE = "balanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Input:
+    """A bound that can be typed: metric, its words, and the scale that they speak in."""
+
+    key: str
+    metric: str
+    label: str
+    scale: float
+    is_least: bool
+    step: float
+    digits: str
+
+
+_INPUTS = (
+    _Input(
+        key="min_accuracy",
+        metric="accuracy",
+        label="accuracy ≥ (%)",
+        scale=0.01,
+        is_least=True,
+        step=1.0,
+        digits="%.1f",
+    ),
+    _Input(
+        key="max_size_kb",
+        metric="size_bytes",
+        label="size ≤ (kB)",
+        scale=1000.0,
+        is_least=False,
+        step=5.0,
+        digits="%.1f",
+    ),
+    _Input(
+        key="max_latency_ms",
+        metric="latency_ms",
+        label="latency ≤ (ms)",
+        scale=1.0,
+        is_least=False,
+        step=0.01,
+        digits="%g",
+    ),
+    _Input(
+        key="max_arena_kb",
+        metric="memory_bytes",
+        label="arena ≤ (kB)",
+        scale=1000.0,
+        is_least=False,
+        step=1.0,
+        digits="%.1f",
+    ),
+)
+
+
+def show() -> None:
+    """Draws the page."""
+    study = chosen_study("Trade-off")
+    if study is None:
+        return
+    if st.session_state.get("selection_of") != study.name:
+        st.session_state["selection_of"] = study.name
+        st.session_state[_SELECTED] = []
+    overview = source.overview(study)
+    every = 4 if source.is_running(overview) else None
+    st.fragment(_body, run_every=every)(study)
+
+
+def _body(study: StudyView) -> None:
+    frame = source.candidates(study)
+    if frame.empty:
+        _say_empty(study)
+        return
+    bounds, quantizations, first = _filters(study, frame)
+    role = roles(frame, study.objectives, bounds=bounds, quantizations=quantizations)
+    front = frame[role == Role.FRONT.value]
+    suggestion = suggest(front, study.objectives, first=first)
+    _pick(study, frame, front, suggestion)
+    figures = [
+        plot_trade_off(
+            frame,
+            study.objectives,
+            x=cost,
+            role=role,
+            constraints=study.constraints,
+            bounds=bounds,
+            suggested=suggestion.candidate if suggestion else None,
+            height=400,
+        )
+        for cost in _costs(study, frame)
+    ]
+    linked_charts(
+        figures,
+        key=_CHARTS,
+        selected=st.session_state.setdefault(_SELECTED, []),
+        on_selected=_take_from_charts,
+    )
+    st.caption(
+        "Filled: on the front of all objectives. Hollow: dominated. Grey: infeasible or out of "
+        "bounds. Click a point, or choose box select in the chart's bar; Shift-click adds one."
+    )
+    _table(study, frame.assign(role=role))
+
+
+def _say_empty(study: StudyView) -> None:
+    overview = source.overview(study)
+    if overview["failed"]:
+        st.info(
+            f"No candidate yet: {overview['failed']} trials failed. See why with: "
+            f"`autosearch trials {study.name}`"
+        )
+    elif overview["infeasible"]:
+        st.info(
+            f"No candidate: all {overview['infeasible']} trials were found infeasible before "
+            "they were trained. Widen the bounds, or search smaller networks."
+        )
+    else:
+        st.info("No candidate yet: the chart waits for the first finished trial.")
+
+
+def _costs(study: StudyView, frame: pd.DataFrame) -> list[str]:
+    """The two metrics that accuracy is drawn against."""
+    asked = [o.metric for o in study.objectives if o.metric != "accuracy"]
+    usual = ["size_bytes", "latency_ms", "memory_bytes"]
+    known = [
+        metric
+        for metric in dict.fromkeys([*asked, *usual])
+        if metric in frame and frame[metric].notna().any()
+    ]
+    return (known or usual)[:2]
+
+
+def _filters(
+    study: StudyView, frame: pd.DataFrame
+) -> tuple[dict[str, Bound], list[str] | None, str | None]:
+    bounds: dict[str, Bound] = {}
+    schemes = sorted(set(frame["quantization"]) - {""})
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        chosen = schemes
+        if len(schemes) > 1:
+            chosen = st.multiselect(
+                "quantization",
+                schemes,
+                key="quantization",
+                bind="query-params",
+                placeholder="all",
+                width=220,
+            )
+        for field in _INPUTS:
+            if field.metric not in frame or frame[field.metric].isna().all():
+                continue
+            value = st.number_input(
+                field.label,
+                min_value=0.0,
+                value=None,
+                step=field.step,
+                format=field.digits,
+                key=field.key,
+                bind="query-params",
+                placeholder="any",
+                width=130,
+            )
+            if value is not None:
+                number = value * field.scale
+                bounds[field.metric] = Bound(least=number) if field.is_least else Bound(most=number)
+        modes = {_KNEE: None} | {_mode(o): o.metric for o in study.objectives if o.metric in frame}
+        mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=180)
+    if study.constraints:
+        words = "; ".join(bound_text(c) for c in study.constraints)
+        st.caption(f"The study itself asks for {markdown_text(words)}.")
+    return bounds, list(chosen) or None, modes[mode]
+
+
+def _mode(objective: Objective) -> str:
+    if objective.metric == "accuracy":
+        return "most accurate"
+    if objective.metric == "size_bytes":
+        return "smallest"
+    if objective.metric == "latency_ms":
+        return "fastest"
+    word = "most" if objective.direction is Direction.MAXIMIZE else "least"
+    return f"{word} {metric_label(objective.metric)}"
+
+
+def _pick(
+    study: StudyView, frame: pd.DataFrame, front: pd.DataFrame, suggestion: Suggestion | None
+) -> None:
+    if suggestion is None:
+        closest = "Loosen a bound."
+        if not frame["feasible"].any():
+            closest = "None keeps the study's own bounds: the grey points show how far they are."
+        st.warning(f"None of the {len(frame):,} candidates remains. {closest}")
+        return
+    row = front.set_index("candidate").loc[suggestion.candidate]
+    if isinstance(row, pd.DataFrame):
+        row = row.iloc[0]
+    figures = " · ".join(
+        f"{metric_label(m)} **{markdown_text(figure_text(m, float(row[m])))}**"
+        for m in ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
+        if m in row and pd.notna(row[m])
+    )
+    with st.container(border=True, key="suggestion"):
+        st.markdown(
+            f"Suggested: **{markdown_text(suggestion.candidate)}** — {figures}  \n"
+            f":small[{markdown_text(suggestion.reason)}]"
+        )
+
+
+def _table(study: StudyView, frame: pd.DataFrame) -> None:
+    order = {name: place for place, name in enumerate(Role)}
+    remain = frame[~frame["role"].isin((Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value))]
+    remain = remain.assign(_order=remain["role"].map(order)).sort_values(
+        ["_order", "accuracy"], ascending=[True, False]
+    )
+    selected = st.session_state[_SELECTED]
+    gone = frame[frame["candidate"].isin(selected) & ~frame["candidate"].isin(remain["candidate"])]
+    shown = pd.concat([remain.head(_MAX_ROWS), gone]).drop(columns="_order")
+    shown = shown.reset_index(drop=True)
+    table, columns = candidate_columns(shown)
+    names = shown["candidate"].tolist()
+    st.session_state[_ROWS] = names
+    positions = {name: place for place, name in enumerate(names)}
+    st.session_state[_TABLE] = {
+        "selection": {
+            "rows": [positions[name] for name in selected if name in positions],
+            "columns": [],
+            "cells": [],
+        }
+    }
+    _actions(study, frame, remain)
+    st.dataframe(
+        table,
+        key=_TABLE,
+        hide_index=True,
+        column_config=columns,
+        on_select=_take_from_table,
+        selection_mode="multi-row",
+        placeholder="–",
+        height=min(420, 38 + 35 * max(1, len(table))),
+    )
+    if len(remain) > _MAX_ROWS:
+        st.caption(f"The first {_MAX_ROWS:,} of {len(remain):,}; the CSV file has them all.")
+
+
+def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> None:
+    selected: list[str] = st.session_state[_SELECTED]
+    num_front = int((remain["role"] == Role.FRONT.value).sum())
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.markdown(
+            f"**{len(remain):,}** of {len(frame):,} candidates remain, **{num_front}** on the front"
+            + (f", {len(selected)} selected" if selected else ""),
+            width="content",
+        )
+        st.space("stretch")
+        if selected and st.button("Clear selection", type="tertiary"):
+            st.session_state[_SELECTED] = []
+            st.rerun(scope="fragment")
+        if st.button("Open", disabled=len(selected) != 1, help="Select one candidate"):
+            go("candidate", study=study.name, candidate=selected[0])
+        if st.button(
+            "Compare", disabled=not 2 <= len(selected) <= 4, help="Select two to four candidates"
+        ):
+            go("compare", study=study.name, candidates=",".join(selected))
+        st.download_button(
+            "CSV",
+            lambda: _csv(remain),
+            file_name="candidates.csv",
+            mime="text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+
+
+def _csv(remain: pd.DataFrame) -> bytes:
+    hidden = ["_order", "candidate_key", "target_id"]
+    text: str = remain.drop(columns=[c for c in hidden if c in remain]).to_csv(index=False)
+    return text.encode()
+
+
+def _take_from_charts() -> None:
+    state = st.session_state.get(_CHARTS)
+    st.session_state[_SELECTED] = list(state["selected"]) if state else []
+
+
+def _take_from_table() -> None:
+    names: list[str] = st.session_state.get(_ROWS, [])
+    rows = st.session_state[_TABLE]["selection"]["rows"]
+    st.session_state[_SELECTED] = [names[row] for row in rows if row < len(names)]

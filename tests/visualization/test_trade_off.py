@@ -1,0 +1,86 @@
+"""The trade-off chart, on its data."""
+
+import numpy as np
+import pytest
+
+from autosearch.values import at_most, maximize, minimize
+from autosearch.visualization.choice import Bound
+from autosearch.visualization.trade_off import plot_trade_off
+
+OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
+
+
+def names_of(figure, name):
+    return [
+        point[0]
+        for trace in figure.data
+        if trace.name == name and trace.customdata is not None
+        for point in trace.customdata
+    ]
+
+
+def test_every_known_candidate_is_drawn_once(frame) -> None:
+    figure = plot_trade_off(frame, OBJECTIVES)
+    drawn = [p[0] for t in figure.data if t.customdata is not None for p in t.customdata]
+    assert sorted(drawn) == ["0-int8", "1-int8", "2-float32", "3-int8", "4-int8"]
+    assert names_of(figure, "infeasible") == ["4-int8"]
+
+
+def test_the_front_is_a_line_of_steps_through_the_feasible_points(frame) -> None:
+    (line,) = [t for t in plot_trade_off(frame, OBJECTIVES).data if t.name == "front"]
+    assert list(line.x) == [8_000, 10_000, 100_000]
+    assert list(line.y) == [0.80, 0.97, 0.99]
+    assert line.line.shape == "hv"
+
+
+def test_size_is_logarithmic_and_axes_bear_units(frame) -> None:
+    layout = plot_trade_off(frame, OBJECTIVES).layout
+    assert layout.xaxis.type == "log"
+    assert layout.xaxis.title.text == "size (kB)"
+    assert "10" in layout.xaxis.ticktext
+    low, high = layout.xaxis.range
+    assert low < np.log10(8_000) < np.log10(900_000) < high
+
+
+def test_bounds_are_drawn_with_their_unit_and_grey_what_is_out(frame) -> None:
+    figure = plot_trade_off(
+        frame,
+        OBJECTIVES,
+        bounds={"size_bytes": Bound(most=20_000)},
+        constraints=[at_most("size_bytes", 500_000)],
+    )
+    texts = [note.text for note in figure.layout.annotations]
+    assert any("your bound 20.0 kB" in text for text in texts)
+    assert any("study's bound 500.0 kB" in text for text in texts)
+    assert sorted(names_of(figure, "out of bounds")) == ["0-int8", "3-int8"]
+
+
+def test_the_suggested_candidate_is_ringed(frame) -> None:
+    figure = plot_trade_off(frame, OBJECTIVES, suggested="1-int8")
+    (ring,) = [t for t in figure.data if t.name == "suggested"]
+    assert list(ring.x) == [10_000]
+
+
+def test_a_name_cannot_carry_markup(make) -> None:
+    frame = make(("<script>alert(1)</script>", 0.9, 10.0, True))
+    (trace,) = [t for t in plot_trade_off(frame, OBJECTIVES).data if t.customdata is not None]
+    assert trace.customdata[0][1].startswith("<b>&lt;script&gt;alert(1)&lt;/script&gt;</b>")
+
+
+@pytest.mark.parametrize("metric", ["latency_ms", "size_bytes"])
+def test_a_metric_without_figures_is_waited_for(metric, frame) -> None:
+    frame = frame.assign(size_bytes=np.nan)
+    figure = plot_trade_off(frame, (maximize("accuracy"), minimize(metric)), x=metric)
+    assert len(figure.data) == 0
+    assert "No candidate has a figure" in figure.layout.annotations[0].text
+
+
+def test_infeasible_candidates_alone_make_a_chart_without_a_front(frame) -> None:
+    figure = plot_trade_off(frame.assign(feasible=False), OBJECTIVES)
+    assert [trace.name for trace in figure.data] == ["infeasible"]
+
+
+def test_many_points_are_drawn_on_a_canvas(make) -> None:
+    rows = [(f"{n}-int8", 0.5 + n / 1e4, 1e4 + n, True) for n in range(2000)]
+    kinds = {trace.type for trace in plot_trade_off(make(*rows), OBJECTIVES).data}
+    assert "scattergl" in kinds
