@@ -21,7 +21,7 @@ from autosearch.store.tables import (
     WorkerRow,
 )
 from autosearch.store.view import candidate_id
-from autosearch.values import TrialState
+from autosearch.values import Estimate, TrialState
 
 __all__ = [
     "LiveCandidates",
@@ -111,6 +111,8 @@ class LiveCandidates:
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(
                 CandidateRow.study_id == self._study_id,
+                # Finalists' figures are of another kind, and never drawn beside these.
+                CandidateRow.estimate == Estimate.VALIDATION,
                 CandidateRow.id > after_id,
                 CandidateRow.id <= up_to_id,
             )
