@@ -39,11 +39,11 @@ from autosearch.evaluation.training import EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
 from autosearch.models.pretrained import FineTuning, build_pretrained
 from autosearch.models.user import build_user_model, overrides_fit
-from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
+from autosearch.space.architecture import CNN, CNNConfig, architecture_scope, choose_architecture
 from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
-from autosearch.space.pretrained import Pretrained, PretrainedConfig
+from autosearch.space.pretrained import Pretrained
 from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import ClassWeightingConfig, oversampled
 from autosearch.study import Study
@@ -182,10 +182,10 @@ class KerasEvaluator:
                 "batch_norm_momentum": batch_norm_momentum(-(-num_images // training.batch_size)),
                 "seed": trial.seed,
             }
-            if isinstance(architecture, Pretrained) and isinstance(config, PretrainedConfig):
-                model, fine_tuning = build_pretrained(architecture, config, **words)
-            else:
+            if isinstance(config, CNNConfig):
                 model = build_cnn(config, **words)
+            elif isinstance(architecture, Pretrained):
+                model, fine_tuning = build_pretrained(architecture, config, **words)
         trial.describe(
             architecture=name,
             preprocessing=asdict(preprocessing),

@@ -115,8 +115,10 @@ def build_pretrained(
     image = keras.Input(input_shape, name="image")
     x = _as_backbone_takes(image, backbone.input_shape[-1], space)
     try:
-        # Not kept(x): the layers then stand in the new network one by one, at its image size.
-        x = kept.call(x)
+        # Not kept(x): the layers then stand in the new network one by one, at its image size. And
+        # not kept.call(x), which adds an operation that clashes with itself the next time.
+        x = kept._run_through_graph([x], operation_fn=lambda operation: operation)
+        x = x[0] if isinstance(x, list | tuple) else x
     except Exception as error:
         raise BuildError(
             f'"{space.source}" does not take images of {input_shape[0]} × {input_shape[1]} pixels '
