@@ -1,7 +1,7 @@
 """CIFAR-10: 60,000 small colour photos of ten kinds of things.
 
-Keras downloads the images once, 170 MB, into ``~/.keras/datasets``; without a network, put
-``cifar-10-batches-py.tar.gz`` there. Run it with ``autosearch run studies/cifar10.py``.
+Keras downloads the images once, 170 MB, into ``~/.keras``; where the network does not allow that,
+the study stops at once and says so. Run it with ``autosearch run studies/cifar10.py``.
 """
 
 from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize

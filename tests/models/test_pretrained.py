@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from autosearch.errors import BuildError, StudyError
+from autosearch.errors import BuildError, NotFoundError, StudyError
 from autosearch.models.cnn import build_cnn
 from autosearch.models.pretrained import block_ends, build_pretrained
 from autosearch.space import CNN, Pretrained
@@ -162,3 +162,11 @@ def test_a_lambda_in_a_file_is_not_run(tmp_path):
 def test_colours_that_a_file_does_not_take_are_said(keras_file):
     with pytest.raises(BuildError, match='write Preprocessing\\(color="greyscale"\\)'):
         build(Pretrained(keras_file), (12, 12, 3))
+
+
+def test_a_promoted_candidate_is_a_source(bundle):
+    space = Pretrained.from_model("reader", storage=bundle.storage, cut=0.5)
+    model, _ = build(space, (16, 16, 1), cut=0.5)
+    assert model.output_shape == (None, 3)
+    with pytest.raises(NotFoundError, match='no alias "challenger"'):
+        Pretrained.from_model("reader", alias="challenger", storage=bundle.storage)
