@@ -38,7 +38,9 @@ def load(tmp_path, text):
     return load_study_file(path)
 
 
-@pytest.mark.parametrize(("name", "is_declarative"), [("digits", True), ("table", False)])
+@pytest.mark.parametrize(
+    ("name", "is_declarative"), [("cifar10", True), ("digits", True), ("table", False)]
+)
 def test_the_studies_to_begin_with_load(name, is_declarative):
     path = STUDIES / f"{name}.py"
     study = load_study_file(path)

@@ -38,11 +38,13 @@ from autosearch.evaluation.metrics import (
 from autosearch.evaluation.quantization import is_fully_integer, quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
 from autosearch.models.cnn import batch_norm_momentum, build_cnn
+from autosearch.models.pretrained import FineTuning, build_pretrained
 from autosearch.models.user import build_user_model, overrides_fit
-from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
+from autosearch.space.architecture import CNN, CNNConfig, architecture_scope, choose_architecture
 from autosearch.space.augmentation import AugmentationConfig
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import PreprocessingConfig
+from autosearch.space.pretrained import Pretrained
 from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import ClassWeightingConfig, oversampled
 from autosearch.store.predictions import Predictions
@@ -77,6 +79,7 @@ class Plan:
         training: How it is trained.
         quantization: The scheme that was sampled.
         hp: What it was sampled with.
+        fine_tuning: What of the network was trained before; None if nothing was.
     """
 
     model: Any
@@ -89,6 +92,7 @@ class Plan:
     training: TrainingConfig
     quantization: str
     hp: HyperParameters
+    fine_tuning: FineTuning | None = None
 
 
 def _wilson(seen: Predictions) -> tuple[float, float]:
@@ -181,9 +185,9 @@ class KerasEvaluator:
         hp.input_shape = preprocessing.input_shape
         hp.num_classes = len(self._dataset.classes)
         name, architecture = choose_architecture(hp, space.architectures)
-        config = model = None
+        config = model = fine_tuning = None
         with architecture_scope(hp, space.architectures, name):
-            if isinstance(architecture, CNN):
+            if isinstance(architecture, CNN | Pretrained):
                 config = architecture.sample(hp)
             else:
                 model = build_user_model(architecture, hp, seed=trial.seed)
@@ -194,13 +198,16 @@ class KerasEvaluator:
         quantization = space.quantization.sample(hp)
         if config is not None:
             num_images = len(self._split("train", preprocessing)[1])
-            model = build_cnn(
-                config,
-                input_shape=preprocessing.input_shape,
-                num_classes=len(self._dataset.classes),
-                batch_norm_momentum=batch_norm_momentum(-(-num_images // training.batch_size)),
-                seed=trial.seed,
-            )
+            words: dict[str, Any] = {
+                "input_shape": preprocessing.input_shape,
+                "num_classes": len(self._dataset.classes),
+                "batch_norm_momentum": batch_norm_momentum(-(-num_images // training.batch_size)),
+                "seed": trial.seed,
+            }
+            if isinstance(config, CNNConfig):
+                model = build_cnn(config, **words)
+            elif isinstance(architecture, Pretrained):
+                model, fine_tuning = build_pretrained(architecture, config, **words)
         trial.describe(
             architecture=name,
             preprocessing=asdict(preprocessing),
@@ -218,6 +225,7 @@ class KerasEvaluator:
             training=training,
             quantization=quantization,
             hp=hp,
+            fine_tuning=fine_tuning,
         )
 
     def schemes(self, plan: Plan) -> list[str]:
@@ -358,6 +366,7 @@ class KerasEvaluator:
             fit=users_fit if overrides_fit(plan.architecture) else None,
             user_compiled=plan.is_compiled,
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
+            fine_tuning=plan.fine_tuning,
         )
 
     def quantize(

@@ -16,6 +16,7 @@ import tensorflow as tf
 from autosearch.errors import TrainingError
 from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.fused import fused_batch_normalization
+from autosearch.models.pretrained import FineTuning
 from autosearch.models.statistics import BatchStatistics
 from autosearch.models.user import ends_the_trial
 
@@ -80,6 +81,7 @@ def train(
     fit: Callable[..., Any] | None = None,
     user_compiled: bool = False,
     train_arrays: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None,
+    fine_tuning: FineTuning | None = None,
 ) -> TrainingResult:
     """Trains a model and leaves it with the weights of its best validation epoch.
 
@@ -107,6 +109,7 @@ def train(
             augmented: it then gets ``x`` as float32 0–255 and ``y`` as arrays, as from
             ``keras_tuner.Tuner.search(x, y)``, and may choose a batch size. Otherwise ``x`` is
             ``train_batches`` and there is no ``y``.
+        fine_tuning: What of a network of ours was trained before, and learns more slowly.
 
     Raises:
         TrainingError: The loss is not finite, memory ran out, or the user's code failed.
@@ -115,7 +118,9 @@ def train(
     if one_hot is None:
         one_hot = wants_one_hot(model, config, user_compiled=user_compiled, terms=terms)
     if not user_compiled:
-        compile_model(model, config, steps_per_epoch, terms=terms, one_hot=one_hot)
+        compile_model(
+            model, config, steps_per_epoch, terms=terms, one_hot=one_hot, fine_tuning=fine_tuning
+        )
     elif not tf.config.list_physical_devices("GPU"):
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
@@ -149,22 +154,28 @@ def compile_model(
     *,
     terms: LossTerms = _PLAIN,
     one_hot: bool = False,
+    fine_tuning: FineTuning | None = None,
 ) -> None:
     """Compiles a model as the configuration says.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, arXiv:1711.05101) and
     leaves biases and normalisation alone. "adam" has none, since with it Keras's Adam is its
-    AdamW. "sgd" has Nesterov momentum of 0.9.
+    AdamW. "sgd" has Nesterov momentum of 0.9. What is fine-tuned learns at its share of the rate.
     """
     rate = _learning_rate(config, config.epochs * steps_per_epoch)
     decay = (config.weight_decay or None) if config.optimizer != "adam" else None
-    optimizer: Any
+    kind: Any
+    words: dict[str, Any]
     if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+        kind, words = keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}
+        words["weight_decay"] = decay
     elif config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
+        kind, words = keras.optimizers.AdamW, {"weight_decay": decay or 0.0}
     else:
-        optimizer = keras.optimizers.Adam(rate)
+        kind, words = keras.optimizers.Adam, {}
+    if fine_tuning is not None and fine_tuning.learning_rate_ratio != 1.0:
+        kind = _slowed(kind, fine_tuning)
+    optimizer = kind(rate, **words)
     if decay is not None:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     smoothing = config.label_smoothing or 0.0
@@ -204,6 +215,22 @@ def wants_one_hot(
         loss = keras.losses.get(loss)
     kind = loss if hasattr(loss, "__name__") else type(loss)
     return kind.__module__.startswith("keras.") and "sparse" not in kind.__name__.lower()
+
+
+def _slowed(kind: Any, fine_tuning: FineTuning) -> Any:
+    """An optimizer that takes smaller steps with some variables.
+
+    The step is scaled and not the gradient, to whose scale Adam is blind. Such an optimizer is
+    never saved: the ``.keras`` file holds the network alone.
+    """
+    slow = {id(variable.value) for variable in fine_tuning.variables}
+
+    class Slowed(kind):  # type: ignore[misc]  # Keras has no types
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            ratio = fine_tuning.learning_rate_ratio if id(variable) in slow else 1.0
+            super().update_step(gradient, variable, learning_rate * ratio)
+
+    return Slowed
 
 
 def _learning_rate(config: TrainingConfig, steps: int) -> Any:

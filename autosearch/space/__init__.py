@@ -5,6 +5,7 @@ from autosearch.space.augmentation import Augmentation
 from autosearch.space.domain import Range
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.preprocessing import Preprocessing
+from autosearch.space.pretrained import Pretrained
 from autosearch.space.quantization import Quantization
 from autosearch.space.search_space import SearchSpace
 from autosearch.space.training import Training
@@ -16,6 +17,7 @@ __all__ = [
     "ClassWeighting",
     "HyperParameters",
     "Preprocessing",
+    "Pretrained",
     "Quantization",
     "Range",
     "SearchSpace",

@@ -1,4 +1,4 @@
-"""Which network: a space of small convolutional ones, or a user's own ``build(hp)``."""
+"""Which network: small convolutional ones, one trained before, or a user's own ``build(hp)``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from autosearch.space.domain import (
     sample,
 )
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.pretrained import Pretrained
 
 __all__ = [
     "CNN",
@@ -150,8 +151,9 @@ class HyperModelLike(Protocol):
         ...
 
 
-ArchitectureLike: TypeAlias = CNN | Callable[[HyperParameters], Any] | HyperModelLike
-"""A :class:`CNN`, a function ``build(hp) -> keras.Model``, or a ``keras_tuner.HyperModel``."""
+ArchitectureLike: TypeAlias = CNN | Pretrained | Callable[[HyperParameters], Any] | HyperModelLike
+"""A :class:`CNN`, a :class:`Pretrained`, a function ``build(hp) -> keras.Model``, or a
+``keras_tuner.HyperModel``."""
 
 
 def check_architecture(value: Any) -> ArchitectureLike:
@@ -160,7 +162,7 @@ def check_architecture(value: Any) -> ArchitectureLike:
     Raises:
         DefinitionError: it is a class, a model that is built already, or something else.
     """
-    if isinstance(value, CNN):
+    if isinstance(value, CNN | Pretrained):
         return value
     if isinstance(value, type):
         raise DefinitionError(
@@ -175,12 +177,13 @@ def check_architecture(value: Any) -> ArchitectureLike:
         checked: ArchitectureLike = value
         return checked
     raise DefinitionError(
-        f"{value!r} is no architecture; write CNN(…), a function build(hp) or a HyperModel"
+        f"{value!r} is no architecture; write CNN(…), Pretrained(…), a function build(hp) or "
+        "a HyperModel"
     )
 
 
 def architecture_name(architecture: ArchitectureLike) -> str:
-    """A short name: "cnn", the name of a function, the name or class of a HyperModel.
+    """A short name: "cnn", a backbone's, a function's, or the name or class of a HyperModel.
 
     Example:
         >>> architecture_name(CNN())
@@ -188,6 +191,8 @@ def architecture_name(architecture: ArchitectureLike) -> str:
     """
     if isinstance(architecture, CNN):
         return "cnn"
+    if isinstance(architecture, Pretrained):
+        return "pretrained" if architecture.application is None else architecture.source.lower()
     if isinstance(architecture, HyperModelLike):
         given = getattr(architecture, "name", None)
         return given if isinstance(given, str) and given else _snake_case(type(architecture))

@@ -7,17 +7,21 @@ import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from pydantic import model_validator
+
 from autosearch.space.architecture import (
     CNN,
     ArchitectureLike,
+    architecture_name,
     architecture_scope,
     choose_architecture,
 )
 from autosearch.space.augmentation import Augmentation
-from autosearch.space.domain import Space
+from autosearch.space.domain import Options, Range, Space
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Scalar
 from autosearch.space.preprocessing import Preprocessing
+from autosearch.space.pretrained import Pretrained
 from autosearch.space.quantization import Quantization
 from autosearch.space.sources import Architectures
 from autosearch.space.training import Training
@@ -31,8 +35,9 @@ class SearchSpace(Space):
 
     Attributes:
         preprocessing: what the network sees.
-        architecture: a :class:`CNN`, a function ``build(hp) -> keras.Model``, a
-            ``keras_tuner.HyperModel``, or a list of those, from which one is sampled per trial.
+        architecture: a :class:`CNN`, a :class:`Pretrained`, a function ``build(hp) ->
+            keras.Model``, a ``keras_tuner.HyperModel``, or a list of those, from which one is
+            sampled per trial.
         augmentation: how training images are varied.
         weighting: how much each class counts.
         training: how a network is trained.
@@ -51,6 +56,21 @@ class SearchSpace(Space):
     training: Training = Training()
     quantization: Quantization = Quantization()
 
+    @model_validator(mode="after")
+    def _images_are_large_enough(self) -> SearchSpace:
+        size: Any = self.preprocessing.size
+        sizes = [size.low] if isinstance(size, Range) else size
+        smallest = min(sizes) if isinstance(sizes, list | Options) else sizes
+        for architecture in self.architectures:
+            known = architecture.application if isinstance(architecture, Pretrained) else None
+            if known is not None and smallest < known.least_size:
+                raise ValueError(
+                    f"{architecture_name(architecture)} takes images of at least "
+                    f"{known.least_size} pixels, not {smallest}; write Preprocessing(size="
+                    f"{known.least_size}) or more"
+                )
+        return self
+
     @property
     def architectures(self) -> tuple[ArchitectureLike, ...]:
         """The architectures, one or several."""
@@ -62,7 +82,7 @@ class SearchSpace(Space):
     @property
     def is_declarative(self) -> bool:
         """Whether the definition says it all: no function of the user's is part of the space."""
-        return all(isinstance(architecture, CNN) for architecture in self.architectures)
+        return all(isinstance(one, CNN | Pretrained) for one in self.architectures)
 
     def definition(self) -> dict[str, Any]:
         """Return the space as JSON-friendly values.
@@ -99,7 +119,7 @@ class SearchSpace(Space):
             hp = HyperParameters(RandomTrial(trial_seeds.getrandbits(32)))
             self.preprocessing.sample(hp)
             name, architecture = choose_architecture(hp, self.architectures)
-            if isinstance(architecture, CNN):
+            if isinstance(architecture, CNN | Pretrained):
                 with architecture_scope(hp, self.architectures, name):
                     architecture.sample(hp)
             self.augmentation.sample(hp)

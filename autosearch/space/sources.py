@@ -13,6 +13,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from autosearch.space.architecture import CNN, ArchitectureLike, check_architecture
+from autosearch.space.pretrained import Pretrained
 
 __all__ = ["Architectures", "syntax_hash"]
 
@@ -78,13 +79,13 @@ def _read_architecture(written: Any) -> ArchitectureLike:
             f"{written['callable']} is a function of the study file and cannot be read back "
             "from its definition; load the study file"
         )
-    return CNN(**written)
+    return Pretrained(**written) if "source" in written else CNN(**written)
 
 
 def _write_architectures(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_write_architectures(one) for one in value]
-    if isinstance(value, CNN):
+    if isinstance(value, CNN | Pretrained):
         return value.model_dump(mode="json")
     plain = _plain_callable(value)
     written: dict[str, Any] = {

@@ -11,13 +11,15 @@ import pytest
 import autosearch
 from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
 from autosearch.data import Dataset
-from autosearch.errors import DefinitionError, NothingTrainedError
+from autosearch.errors import DefinitionError, NothingTrainedError, StudyError
 from autosearch.evaluation.pipeline import KerasEvaluator, significant
+from autosearch.search.check import check_study
 from autosearch.space import (
     CNN,
     Augmentation,
     ClassWeighting,
     Preprocessing,
+    Pretrained,
     Quantization,
     Training,
 )
@@ -332,3 +334,35 @@ def test_both_heads_of_the_worked_study_can_be_built():
 
 def test_a_latency_keeps_two_digits():
     assert [significant(value) for value in (0.0123, 1.26, 96.4)] == [0.012, 1.3, 96.0]
+
+
+def test_a_trained_network_is_searched_beside_others(run, tmp_path):
+    hp = HyperParameters()
+    hp.input_shape, hp.num_classes = (12, 12, 1), 5
+    network(hp).save(tmp_path / "old.keras")
+    old = Pretrained(tmp_path / "old.keras", fine_tune_depth=0.5, rescaling="raw")
+    study = study_of(
+        [CNN(stages=1, width=4, block="plain"), old],
+        trials=2,
+        sampler=InTurn("architecture"),
+        quantization=Quantization("float32", "int8"),
+    )
+    frame = run(study).trials_frame()
+    assert list(frame["state"]) == ["complete", "complete"]
+    first, second = frame["config"]
+    assert (first["architecture"], second["architecture"]) == ("cnn", "pretrained")
+    assert any("learning_rate_ratio" in name for name in second)
+    ids = [row["candidate"] for row in run(study).candidates_frame().to_dict("records")]
+    assert {"1-float32", "1-int8"} <= set(ids)
+
+
+def test_weights_that_are_not_to_be_had_stop_the_study_at_its_first_trial(run, monkeypatch):
+    def unreachable(**words):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", unreachable)
+    study = study_of(Pretrained("MobileNetV2"), trials=3, preprocessing=Preprocessing(size=32))
+    with pytest.raises(StudyError, match="cannot be downloaded"):
+        run(study)
+    with pytest.raises(StudyError, match="name a local file"):
+        check_study(study)

@@ -9,6 +9,7 @@ from autosearch.data.pipeline import training_batches
 from autosearch.errors import TrainingError
 from autosearch.evaluation.losses import LossTerms
 from autosearch.evaluation.training import compile_model, train, wants_one_hot
+from autosearch.models.pretrained import FineTuning
 from autosearch.space.training import TrainingConfig
 
 IMAGES, LABELS = (part[:320] for part in Digits().load("train"))
@@ -334,3 +335,31 @@ def test_a_users_fit_cannot_swallow_the_end_of_the_trial():
 
     with pytest.raises(ValueError, match="pruned"):
         run(fit=fit, on_epoch=end)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_what_was_trained_before_takes_smaller_steps_and_the_head_does_not(optimizer):
+    def moved(ratio):
+        model = small_model()
+        body, head = model.layers[2].kernel, model.layers[-1].kernel
+        before = body.numpy(), head.numpy()
+        one_step = config(epochs=1, batch_size=320, optimizer=optimizer)
+        run(model, config=one_step, fine_tuning=FineTuning((body,), ratio))
+        return body.numpy() - before[0], head.numpy() - before[1]
+
+    whole, whole_head = moved(1.0)
+    tenth, tenth_head = moved(0.1)
+    np.testing.assert_allclose(tenth, whole / 10, atol=2e-6)
+    np.testing.assert_allclose(tenth_head, whole_head, atol=2e-6)
+    assert np.abs(whole).max() > 1e-4
+
+
+def test_what_is_frozen_stays_as_it_was_normalization_included():
+    model = small_model(norm=True)
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    before = model.get_weights()
+    run(model, fine_tuning=FineTuning((), 0.1))
+    for old, new in zip(before[:-2], model.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert not np.array_equal(before[-2], model.get_weights()[-2])
