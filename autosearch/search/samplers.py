@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from autosearch.errors import DefinitionError
+from autosearch.search.history import BoundedHistory
 
 __all__ = ["SAMPLERS", "make_sampler", "trial_seed"]
 
@@ -34,6 +35,9 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
     "gp": _gp,
 }
+
+# The others stay fast however many trials there are, and a genetic one needs its whole populations.
+_LOOK_AT_ALL = ("tpe", "gp")
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -69,7 +73,8 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
-    return _SeededByName(whole, own_seed)
+    seeded = _SeededByName(whole, own_seed)
+    return BoundedHistory(seeded) if sampler in _LOOK_AT_ALL else seeded
 
 
 class _SeededByName(optuna.samplers.BaseSampler):
