@@ -39,8 +39,8 @@ class Study(BaseModel):
         constraints: What a candidate must keep to be feasible.
         budget: What the study may spend.
         target: Where the model will run.
-        sampler: ``"tpe"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``, ``"gp"``, or any
-            ``optuna.samplers.BaseSampler``.
+        sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
+            ``"gp"``, or any ``optuna.samplers.BaseSampler``.
 
     Raises:
         DefinitionError: With every fault of the definition, a line each.

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution
 
 from autosearch.errors import DefinitionError
 from autosearch.search.history import BoundedHistory
+from autosearch.search.pareto_sampler import ParetoSampler
 
 __all__ = ["SAMPLERS", "make_sampler", "trial_seed"]
 
@@ -29,6 +30,7 @@ def _gp(seed: int) -> optuna.samplers.BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "pareto": lambda seed: ParetoSampler(seed=seed),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "nsga3": lambda seed: optuna.samplers.NSGAIIISampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
@@ -73,6 +75,8 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
+    if isinstance(whole, ParetoSampler):
+        return whole
     seeded = _SeededByName(whole, own_seed)
     return BoundedHistory(seeded) if sampler in _LOOK_AT_ALL else seeded
 
