@@ -1,9 +1,10 @@
 """The sampler "pareto": configurations near the front that promise most hypervolume.
 
-Every trial is one step of Bayesian optimization: a Gaussian process for each objective, and the
-configuration of the largest expected hypervolume improvement among mutations and crossings of the
-best ones. The best of a search for networks lie close together, which a model of all parameters
-jointly sees and the density of each parameter by itself does not.
+``make_sampler`` takes it in turn with TPE. Each of its trials is one step of Bayesian
+optimization: a Gaussian process for each objective, and the configuration of the largest expected
+hypervolume improvement among mutations and crossings of the best ones. The best of a search for
+networks lie close together, which a model of all parameters jointly sees and the density of each
+parameter by itself does not.
 """
 
 from __future__ import annotations
