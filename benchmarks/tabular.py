@@ -3,7 +3,7 @@
 The table has one row a cell of NAS-Bench-201: its six operations, the validation accuracy, the
 parameters and a measured latency. autosearch's samplers and Optuna's own, used plainly, search it
 in turn with the same seeds. Prints a JSON line for each sampler and scale with the median and the
-quartiles at each number of evaluations, then the ratio of evaluations that the default needs for
+quartiles at each number of evaluations, then the ratio of evaluations that the judged one needs for
 the median that the best plain peer reaches at each:
 
     python benchmarks/tabular.py nb201_cifar10.parquet --seeds 20
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--latency", default="lat_raspi4_ms")
     parser.add_argument("--evaluations", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--default", default="pareto", help="judged against the plain peers")
+    parser.add_argument("--judged", default="pareto", help="is judged against the plain peers")
     parser.add_argument("--samplers", nargs="*", default=["pareto", "tpe", *PEERS])
     words = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -129,16 +129,16 @@ def main() -> None:
                 },
             }), flush=True)  # fmt: skip
     peers = [sampler for sampler in words.samplers if sampler in PEERS]
-    if not peers or words.default not in words.samplers:
+    if not peers or words.judged not in words.samplers:
         return
     for scale in ("linear", "log"):
         for count in (c for c in _CHECKPOINTS if c <= words.evaluations):
             best = max(peers, key=lambda peer: medians[peer, scale][count - 1])
             needed = evaluations_to_reach(
-                medians[words.default, scale], medians[best, scale][count - 1]
+                medians[words.judged, scale], medians[best, scale][count - 1]
             )
             print(json.dumps({
-                "scale": scale, "best_peer": best, "evaluations": count, "default_needs": needed,
+                "scale": scale, "best_peer": best, "evaluations": count, "judged_needs": needed,
                 "ratio": None if needed is None else round(needed / count, 3),
             }), flush=True)  # fmt: skip
 
