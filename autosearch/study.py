@@ -50,8 +50,8 @@ class Study(BaseModel):
         constraints: What a candidate must keep to be feasible.
         budget: What the study may spend.
         target: Where the model will run.
-        sampler: ``"tpe"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``, ``"gp"``, or any
-            ``optuna.samplers.BaseSampler``.
+        sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
+            ``"gp"``, or any ``optuna.samplers.BaseSampler``.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 

@@ -12,6 +12,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from autosearch.errors import DefinitionError
+from autosearch.search.history import BoundedHistory
+from autosearch.search.pareto_sampler import ParetoSampler
 
 __all__ = ["SAMPLERS", "make_sampler", "trial_seed"]
 
@@ -28,12 +30,16 @@ def _gp(seed: int) -> optuna.samplers.BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "pareto": lambda seed: ParetoSampler(seed=seed),
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "nsga3": lambda seed: optuna.samplers.NSGAIIISampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
     "gp": _gp,
 }
+
+# The others stay fast however many trials there are, and a genetic one needs its whole populations.
+_LOOK_AT_ALL = ("tpe", "gp")
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -64,12 +70,19 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
             f"sampler {shown} is not known; expected one of: {', '.join(SAMPLERS)}, "
             "or an optuna.samplers.BaseSampler"
         )
+    if sampler == "pareto" and number % 2:
+        # In turn: what each finds, the other learns from, and the joint model alone takes longer
+        # to find the ends of the front.
+        sampler = "tpe"
     own_seed = trial_seed(seed, number)
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
-    return _SeededByName(whole, own_seed)
+    if isinstance(whole, ParetoSampler):
+        return whole
+    seeded = _SeededByName(whole, own_seed)
+    return BoundedHistory(seeded) if sampler in _LOOK_AT_ALL else seeded
 
 
 class _SeededByName(optuna.samplers.BaseSampler):

@@ -1,0 +1,214 @@
+"""Configurations as vectors: numbers from 0 to 1, choices by index, NaN for what is absent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial
+
+__all__ = ["Vectors"]
+
+_Array = NDArray[np.float64]
+
+_MOST_LEVELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One parameter: its distribution, and the positions it can take if they are few."""
+
+    distribution: BaseDistribution
+    levels: int | None
+
+    @classmethod
+    def of(cls, distribution: BaseDistribution) -> _Axis:
+        if isinstance(distribution, CategoricalDistribution):
+            return cls(distribution, len(distribution.choices))
+        assert isinstance(distribution, (FloatDistribution, IntDistribution))
+        if distribution.step is None or distribution.log:
+            whole = isinstance(distribution, IntDistribution)
+            levels = int(distribution.high - distribution.low) + 1 if whole else None
+        else:
+            levels = round((distribution.high - distribution.low) / distribution.step) + 1
+        return cls(distribution, levels)
+
+    @property
+    def is_choice(self) -> bool:
+        return isinstance(self.distribution, CategoricalDistribution)
+
+    def encode(self, internal: float) -> float:
+        if self.is_choice:
+            return internal
+        low, high = self._ends()
+        assert isinstance(self.distribution, (FloatDistribution, IntDistribution))
+        value = math.log(internal) if self.distribution.log else internal
+        return (value - low) / (high - low) if high > low else 0.0
+
+    def decode(self, position: float) -> Any:
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return d.choices[round(position)]
+        assert isinstance(d, (FloatDistribution, IntDistribution))
+        low, high = self._ends()
+        value = low + position * (high - low)
+        value = math.exp(value) if d.log else value
+        if d.step is not None and not (d.log and isinstance(d, FloatDistribution)):
+            value = d.low + round((value - d.low) / d.step) * d.step
+        value = min(max(value, d.low), d.high)
+        return round(value) if isinstance(d, IntDistribution) else float(value)
+
+    def snap(self, position: float) -> float:
+        """The nearest position that a value has."""
+        if self.is_choice or self.levels is None:
+            return position
+        return self.encode(self.decode(position))
+
+    def draw(self, rng: np.random.Generator) -> float:
+        if isinstance(self.distribution, CategoricalDistribution):
+            return float(rng.integers(len(self.distribution.choices)))
+        return self.snap(float(rng.random()))
+
+    def near(self, position: float, rng: np.random.Generator) -> float:
+        """Another value, of a number more likely a close one."""
+        if self.levels == 1 or math.isnan(position):
+            return position if self.levels == 1 else self.draw(rng)
+        if self.is_choice:
+            assert self.levels is not None
+            return float((round(position) + rng.integers(1, self.levels)) % self.levels)
+        for _ in range(8):
+            moved = position + rng.normal() * (0.05, 0.15, 0.4)[rng.integers(3)]
+            if self.levels is not None and self.levels <= 8 and rng.random() < 0.5:
+                moved = rng.random()
+            snapped = self.snap(min(max(moved, 0.0), 1.0))
+            if snapped != position:
+                return snapped
+        return self.draw(rng)
+
+    def _ends(self) -> tuple[float, float]:
+        d = self.distribution
+        assert isinstance(d, (FloatDistribution, IntDistribution))
+        return (math.log(d.low), math.log(d.high)) if d.log else (float(d.low), float(d.high))
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """Which positions of another parameter make this one present."""
+
+    parent: int
+    positions: frozenset[float]
+
+
+class Vectors:
+    """How configurations of a study are written as vectors.
+
+    A parameter that only some trials have is taken to hang on the one parameter whose values
+    tell those trials from the others; if no single one does, it is kept as its parent had it.
+
+    Attributes:
+        space: Name to distribution, of every parameter that was sampled so far.
+        is_choice: Which of them are choices, shape ``(d,)``.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], points: _Array | None) -> None:
+        self.space = dict(space)
+        self._axes = [_Axis.of(distribution) for distribution in space.values()]
+        self.is_choice = np.array([axis.is_choice for axis in self._axes], dtype=np.bool_)
+        self._conditions: dict[int, _Condition] = {}
+        if points is not None:
+            self._conditions = _conditions(points, self._axes)
+        self._depths = sorted(range(len(self._axes)), key=self._depth)
+
+    @classmethod
+    def of(cls, trials: Sequence[FrozenTrial]) -> Vectors:
+        """The vectors of what these trials sampled; the newest distribution of a name counts."""
+        space: dict[str, BaseDistribution] = {}
+        for trial in trials:
+            space.update(trial.distributions)
+        flat = cls(space, None)
+        return cls(space, flat.encode(trials))
+
+    def encode(self, trials: Sequence[FrozenTrial]) -> _Array:
+        """Trials as rows, shape ``(n, d)``; a value out of today's range counts as absent."""
+        rows = np.full((len(trials), len(self._axes)), np.nan)
+        for row, trial in zip(rows, trials, strict=True):
+            for column, (name, axis) in enumerate(zip(self.space, self._axes, strict=True)):
+                if name not in trial.params:
+                    continue
+                distribution = axis.distribution
+                try:
+                    internal = distribution.to_internal_repr(trial.params[name])
+                except ValueError:
+                    continue
+                if distribution._contains(internal):
+                    row[column] = axis.encode(internal)
+        return rows
+
+    def decode(self, row: _Array) -> dict[str, Any]:
+        """Name to value, of what is present."""
+        return {
+            name: axis.decode(position)
+            for name, axis, position in zip(self.space, self._axes, row.tolist(), strict=True)
+            if not math.isnan(position)
+        }
+
+    def vary(self, parents: _Array, rng: np.random.Generator, *, random_share: float) -> _Array:
+        """A new configuration: at random, or from one or two others with a few changes."""
+        row = parents[rng.integers(len(parents))].copy()
+        if rng.random() < random_share:
+            row = np.array([axis.draw(rng) for axis in self._axes])
+        else:
+            if rng.random() < 0.3:
+                other = parents[rng.integers(len(parents))]
+                row = np.where(rng.random(len(row)) < 0.5, row, other)
+            present = np.flatnonzero(~np.isnan(row))
+            changes = min(int(rng.geometric(0.6)), len(present))
+            for column in rng.choice(present, size=changes, replace=False):
+                row[column] = self._axes[column].near(row[column], rng)
+        return self._complete(row, rng)
+
+    def _complete(self, row: _Array, rng: np.random.Generator) -> _Array:
+        """Adds what the row's choices bring in, and takes out what they leave out."""
+        for column in self._depths:
+            condition = self._conditions.get(column)
+            if condition is None:
+                continue
+            if row[condition.parent] not in condition.positions:
+                row[column] = np.nan
+            elif math.isnan(row[column]):
+                row[column] = self._axes[column].draw(rng)
+        return row
+
+    def _depth(self, column: int) -> int:
+        depth = 0
+        while column in self._conditions and depth <= len(self._axes):
+            column, depth = self._conditions[column].parent, depth + 1
+        return depth
+
+
+def _conditions(points: _Array, axes: Sequence[_Axis]) -> dict[int, _Condition]:
+    present = ~np.isnan(points)
+    found: dict[int, _Condition] = {}
+    few = [c for c, axis in enumerate(axes) if (axis.levels or _MOST_LEVELS + 1) <= _MOST_LEVELS]
+    share = present.mean(axis=0)
+    for column in np.flatnonzero(share < 1.0).tolist():
+        is_there = present[:, column]
+        # The nearest first: of two that tell, the one that is itself seldom present.
+        for parent in sorted(few, key=lambda c: share[c]):
+            if share[parent] <= share[column] or not present[is_there, parent].all():
+                continue
+            positions = set(points[is_there, parent].tolist())
+            if positions.isdisjoint(points[~is_there, parent].tolist()):
+                found[column] = _Condition(parent, frozenset(positions))
+                break
+    return found

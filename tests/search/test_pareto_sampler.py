@@ -1,0 +1,123 @@
+"""The sampler that looks for hypervolume, and the parts it is made of."""
+
+import numpy as np
+import optuna
+import pytest
+
+from autosearch import pareto
+from autosearch.search.gaussian import GaussianProcess, differences, fit_hyperparameters
+from autosearch.search.improvement import expected_improvement
+from autosearch.search.samplers import make_sampler
+from autosearch.search.vectors import Vectors
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def search(objective, directions, *, trials, seed=0, sampler="pareto"):
+    study = optuna.create_study(directions=directions)
+    for number in range(trials):
+        study.sampler = make_sampler(sampler, seed=seed, number=number)
+        trial = study.ask()
+        study.tell(trial, objective(trial))
+    return study
+
+
+def conditional(trial):
+    kind = trial.suggest_categorical("kind", ["dense", "convolution"])
+    rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+    loss = abs(np.log10(rate) + 3)
+    if kind == "dense":
+        return loss + 1, trial.suggest_int("units", 8, 64, step=8) / 64
+    layers = trial.suggest_int("layers", 1, 3)
+    widths = [trial.suggest_int(f"width{i}", 4, 64, log=True) for i in range(layers)]
+    return loss + 1 / sum(widths), sum(widths) / 192
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_expected_improvement_is_what_samples_improve_on_average(objectives):
+    rng = np.random.default_rng(objectives)
+    points = rng.random((12, objectives))
+    front, reference = points[pareto.non_dominated(points)], np.full(objectives, 1.1)
+    mean, sd = rng.random((3, objectives)), np.full((3, objectives), 0.2)
+    before = pareto.hypervolume(front, reference)
+    for expected, center in zip(
+        expected_improvement(front, reference, mean, sd), mean, strict=True
+    ):
+        drawn = center + 0.2 * rng.normal(size=(1000, objectives))
+        gains = [pareto.hypervolume([*front, d], reference) - before for d in drawn]
+        assert expected == pytest.approx(np.mean(gains), abs=5 * np.std(gains) / 1000**0.5 + 1e-4)
+
+
+def test_a_process_knows_what_it_was_shown_and_which_parameter_matters():
+    rng = np.random.default_rng(0)
+    is_choice = np.array([False, True, False])
+    points = np.stack([rng.random(60), rng.integers(3, size=60), rng.random(60)], axis=1)
+    points[::7, 2] = np.nan
+    targets = np.sin(4 * points[:, 0]) + points[:, 1]
+    normed = (targets - targets.mean()) / targets.std()
+    found = fit_hyperparameters(differences(points, points, is_choice), normed)
+    assert found.inverse_lengths[2] < 0.3 * found.inverse_lengths[:2].min()
+    half = GaussianProcess(points[:40], targets[:40], is_choice, found)
+    mean, sd = half.predict(differences(points[:40], points[40:], is_choice))
+    assert np.abs(mean - targets[40:]).max() < 0.3
+    assert sd.min() > 0
+
+
+def test_a_parameter_of_one_branch_is_absent_in_the_other():
+    study = search(conditional, ["minimize", "minimize"], trials=40, sampler="random")
+    vectors = Vectors.of(study.trials)
+    rng, parents = np.random.default_rng(0), vectors.encode(study.trials)
+    for _ in range(300):
+        values = vectors.decode(vectors.vary(parents, rng, random_share=0.3))
+        assert ("units" in values) == (values["kind"] == "dense")
+        assert ("width1" in values) == (values.get("layers", 1) > 1)
+        for name, value in values.items():
+            distribution = vectors.space[name]
+            assert distribution._contains(distribution.to_internal_repr(value)), (name, value)
+
+
+def test_the_same_seed_searches_alike_and_never_the_same_configuration_twice():
+    study, again = (search(conditional, ["minimize"] * 2, trials=22, seed=3) for _ in range(2))
+    configurations = [tuple(sorted(t.params.items())) for t in study.trials]
+    assert configurations == [tuple(sorted(t.params.items())) for t in again.trials]
+    assert len(set(configurations[10:])) == 12
+
+
+def test_it_finds_more_than_random_search():
+    def volume(sampler, seed):
+        study = search(conditional, ["minimize"] * 2, trials=30, seed=seed, sampler=sampler)
+        return pareto.hypervolume([t.values for t in study.trials], [2.0, 1.0])
+
+    ours, random = ([volume(s, seed) for seed in range(2)] for s in ("pareto", "random"))
+    assert np.mean(ours) > np.mean(random)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_one_objective_or_four_are_searched_too(count):
+    def objective(trial):
+        x = [trial.suggest_float(f"x{i}", 0, 1) for i in range(3)]
+        return [abs(x[i % 3] - 0.2 * (i + 1)) for i in range(count)]
+
+    study = search(objective, ["minimize"] * count, trials=30)
+    late = [sum(t.values) for t in study.trials[15:]]
+    assert np.mean(late) < np.mean([sum(t.values) for t in study.trials[:10]])
+
+
+def test_it_learns_from_infeasible_trials_of_which_there_is_nothing_else():
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    is_infeasible = []
+    for number in range(30):
+        study.sampler = make_sampler("pareto", seed=1, number=number)
+        trial = study.ask()
+        size = 100 * trial.suggest_int("width", 1, 64) * trial.suggest_int("depth", 1, 8)
+        trial.set_constraint("size", size / 1500 - 1)
+        is_infeasible.append(size > 1500)
+        if size > 1500:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, [1 - 1 / size, size])
+    assert np.mean(is_infeasible[:10]) > 0.6
+    assert np.mean(is_infeasible[15:]) < 0.6
