@@ -18,6 +18,11 @@ _STYLE = """<style>
 h1 { font-size: 1.6rem !important; padding: 0.2rem 0 !important; }
 h3 { font-size: 1.15rem !important; }
 </style>"""
+# Drawn here: a named icon would be fetched from elsewhere.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+    '<path d="M3 21V14h6V8h6V3h6" fill="none" stroke="#0072B2" stroke-width="3"/></svg>'
+)
 _PAGES = (
     ("studies", studies.show, "Studies", "list"),
     ("trade-off", trade_off.show, "Trade-off", "scatter_plot"),
@@ -35,7 +40,7 @@ def run(first: str = "studies") -> None:
     Args:
         first: The one at ``/``.
     """
-    st.set_page_config(page_title="autosearch", page_icon=":material/scatter_plot:", layout="wide")
+    st.set_page_config(page_title="autosearch", page_icon=_ICON, layout="wide")
     st.html(_STYLE)
     pages = {
         name: st.Page(

@@ -103,8 +103,9 @@ def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
     if metric not in frame:
         return np.zeros(len(frame), dtype=np.bool_)
     values = frame[metric].to_numpy(dtype=float)
-    usable = np.isfinite(values)
-    return usable & (values > 0) if metric in LOGARITHMIC else usable
+    least = 0.0 if metric in LOGARITHMIC else -np.inf
+    usable: npt.NDArray[np.bool_] = np.isfinite(values) & (values > least)
+    return usable
 
 
 def _thinned(
