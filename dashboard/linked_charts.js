@@ -72,7 +72,7 @@ export default function (component) {
   const root = parentElement.querySelector(".linked-charts");
   let state = states.get(root);
   if (!state) {
-    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], send: null };
+    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], observers: [], send: null };
     states.set(root, state);
   }
   state.send = setStateValue;
@@ -101,7 +101,6 @@ export default function (component) {
         if (zoom[axis] === null) layout[axis] = { ...layout[axis], range: undefined, autorange: true };
       }
       const config = {
-        responsive: true,
         displaylogo: false,
         displayModeBar: "hover",
         modeBarButtonsToRemove: ["autoScale2d", "toImage"],
@@ -130,7 +129,12 @@ export default function (component) {
           choose(state, points.map(candidateOf));
           Plotly.relayout(node, { selections: [] });
         });
-        new ResizeObserver(() => Plotly.Plots.resize(node)).observe(node);
+        const observer = new ResizeObserver(() => {
+          // A page that was left has no size, which Plotly refuses.
+          if (node.isConnected && node.offsetWidth > 0) Plotly.Plots.resize(node);
+        });
+        observer.observe(node);
+        state.observers.push(observer);
       }
     }
     if (incoming !== state.seen) {
@@ -142,4 +146,9 @@ export default function (component) {
   }).catch((error) => {
     root.textContent = `The charts cannot be drawn: ${error.message}`;
   });
+  return () => {
+    for (const observer of state.observers) observer.disconnect();
+    for (const node of state.nodes) window.Plotly?.purge(node);
+    states.delete(root);
+  };
 }

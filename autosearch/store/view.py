@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,9 @@ from autosearch.store.tables import (
     WorkerRow,
 )
 from autosearch.values import Constraint, Estimate, Objective, TrialState
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 __all__ = [
     "CANDIDATE_COLUMNS",
@@ -472,6 +475,30 @@ class StudyView:
                 values = np.full(len(frame), np.nan)
             columns.append(-values if objective.direction == "maximize" else values)
         return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+
+    def plot_trade_off(
+        self, x: str = "size_bytes", y: str = "accuracy", *, target: str | None = None
+    ) -> Figure:
+        """Draws the candidates as one metric against another, with the front and the bounds.
+
+        Args:
+            x: Metric across, such as ``latency_ms``.
+            y: Metric upwards.
+            target: Whose figures are drawn; by default the one on which most were measured.
+
+        Returns:
+            A Plotly figure: ``.show()`` opens it, ``.write_html(path)`` keeps it.
+
+        Raises:
+            NotFoundError: No candidate was measured on that target.
+        """
+        # Charts stand above the store; only who asks for one loads Plotly.
+        from autosearch.visualization.trade_off import plot_trade_off
+
+        frame = self._on_one_target(self.candidates_frame(), target)
+        return plot_trade_off(
+            frame.reset_index(drop=True), self.objectives, x=x, y=y, constraints=self.constraints
+        )
 
     def candidate(self, name: str) -> dict[str, Any]:
         """Everything about one candidate: its row with ``config``, ``epochs`` and ``stages``.

@@ -201,4 +201,5 @@ def _against(frame: pd.DataFrame, index: int, best: int, objectives: Sequence[Ob
 def _column(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
     if metric not in frame:
         return np.full(len(frame), np.nan)
-    return np.asarray(frame[metric], dtype=np.float64)
+    values = np.asarray(frame[metric], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)

@@ -33,6 +33,7 @@ _BYTES = ("size_bytes", "memory_bytes")
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall")
 # Above this many points the browser draws on a canvas: shapes of its own would take seconds.
 _MANY = 1500
+_GRID = (160, 100)  # cells of about three pixels, half a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -71,26 +72,62 @@ def plot_trade_off(
         A figure whose points carry the candidate's id as first custom datum.
     """
     role = roles(frame, objectives, bounds=bounds) if role is None else role
-    missing = [metric for metric in (x, y) if metric not in frame or frame[metric].isna().all()]
+    usable = {metric: _is_usable(frame, metric) for metric in (x, y)}
+    missing = [metric for metric in (x, y) if not usable[metric].any()]
     if missing:
         words = " and ".join(metric_label(metric) for metric in missing)
         return not_yet(f"No candidate has a figure for {words} yet", height=height)
-    known = frame[[x, y]].notna().all(axis=1)
-    if x in LOGARITHMIC:
-        known &= frame[x] > 0
+    known = usable[x] & usable[y]
+    if not known.any():
+        return not_yet("No candidate has both figures yet", height=height)
     frame, role = frame[known], role[known]
     figure = base_figure(height=height, legend_rows=2)
+    # Before anything is thinned: line, axes and counts speak of all candidates.
+    remain = frame[~role.isin(_OUT)]
+    everything = frame
+    frame, role = _thinned(frame, role, x, y)
     texts = pd.Series(_hover_texts(frame), index=frame.index, dtype=object)
     kind = go.Scattergl if len(frame) > _MANY else go.Scatter
     _add_greyed(figure, frame, role, texts, kind, x, y)
     _add_schemes(figure, frame, role, texts, kind, x, y)
-    remain = frame[~role.isin(_OUT)]
     _add_front_line(figure, remain, x, y, objectives)
     _add_suggested(figure, frame, suggested, x, y)
     _add_limits(figure, x, y, constraints, bounds or {}, baselines or {})
-    _set_axes(figure, frame, remain, x, y)
+    _set_axes(figure, everything, remain, x, y)
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
+
+
+def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
+    """Which rows have a figure that the metric's axis can show."""
+    if metric not in frame:
+        return np.zeros(len(frame), dtype=np.bool_)
+    values = frame[metric].to_numpy(dtype=float)
+    least = 0.0 if metric in LOGARITHMIC else -np.inf
+    usable: npt.NDArray[np.bool_] = np.isfinite(values) & (values > least)
+    return usable
+
+
+def _thinned(
+    frame: pd.DataFrame, role: pd.Series[str], x: str, y: str
+) -> tuple[pd.DataFrame, pd.Series[str]]:
+    """Leaves out points that lie under another of their kind; never one on the front."""
+    if len(frame) <= _MANY:
+        return frame, role
+    columns, rows = _GRID
+    places = []
+    for metric, count in ((x, columns), (y, rows)):
+        values = frame[metric].to_numpy(dtype=float)
+        values = np.log(values) if metric in LOGARITHMIC else values
+        low, high = float(values.min()), float(values.max())
+        places.append(((values - low) / ((high - low) or 1.0) * count).astype(int))
+    keys = pd.DataFrame(
+        {"x": places[0], "y": places[1], "role": role, "kind": frame["quantization"]}
+    )
+    # What is out looks the same whatever its scheme.
+    keys.loc[role.isin(_OUT), "kind"] = ""
+    kept = (~keys.duplicated() | (role == Role.FRONT.value)).to_numpy()
+    return frame[kept], role[kept]
 
 
 def _add_greyed(
@@ -137,7 +174,8 @@ def _add_schemes(
     x: str,
     y: str,
 ) -> None:
-    colours, symbols = scheme_colours(frame["quantization"]), scheme_symbols(frame["quantization"])
+    schemes = frame["quantization"].unique().tolist()
+    colours, symbols = scheme_colours(schemes), scheme_symbols(schemes)
     on_front = set(frame["quantization"][role == Role.FRONT.value])
     for is_front in (False, True):
         wanted = Role.FRONT.value if is_front else Role.DOMINATED.value

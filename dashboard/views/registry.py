@@ -39,7 +39,7 @@ def _model(model: str, history: list[Promotion]) -> None:
         st.subheader(markdown_text(model))
         for alias in dict.fromkeys(promotion.alias for promotion in history):
             _alias(model, alias, [p for p in history if p.alias == alias])
-        with st.expander(f"History: {len(history)} promotions"):
+        with st.expander(f"History ({len(history)})"):
             st.dataframe(
                 pd.DataFrame([_line(promotion) for promotion in history]),
                 hide_index=True,

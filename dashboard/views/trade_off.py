@@ -279,7 +279,7 @@ def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> Non
         if selected and st.button("Clear selection", type="tertiary"):
             st.session_state[_SELECTED] = []
             st.rerun(scope="fragment")
-        if st.button("Open", disabled=len(selected) != 1, help="Select one candidate"):
+        if st.button("Open candidate", disabled=len(selected) != 1, help="Select one candidate"):
             go("candidate", study=study.name, candidate=selected[0])
         if st.button(
             "Compare", disabled=not 2 <= len(selected) <= 4, help="Select two to four candidates"

@@ -1,0 +1,60 @@
+"""Which page an address shows, and what a page says when the database cannot be read."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from autosearch.errors import AutosearchError
+from dashboard.links import PAGES_KEY, markdown_text
+from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
+
+__all__ = ["run"]
+
+_STYLE = """<style>
+.stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }
+}
+h1 { font-size: 1.6rem !important; padding: 0.2rem 0 !important; }
+h3 { font-size: 1.15rem !important; }
+</style>"""
+# Drawn here: a named icon would be fetched from elsewhere.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+    '<path d="M3 21V14h6V8h6V3h6" fill="none" stroke="#0072B2" stroke-width="3"/></svg>'
+)
+_PAGES = (
+    ("studies", studies.show, "Studies", "list"),
+    ("trade-off", trade_off.show, "Trade-off", "scatter_plot"),
+    ("compare", compare.show, "Compare", "compare_arrows"),
+    ("candidate", candidate.show, "Candidate", "target"),
+    ("search", search.show, "Search", "travel_explore"),
+    ("data", data.show, "Data", "image"),
+    ("registry", registry.show, "Registry", "verified"),
+)
+
+
+def run(first: str = "studies") -> None:
+    """Shows the page of the address.
+
+    Args:
+        first: The one at ``/``.
+    """
+    st.set_page_config(page_title="autosearch", page_icon=_ICON, layout="wide")
+    st.html(_STYLE)
+    pages = {
+        name: st.Page(
+            show,
+            title=title,
+            icon=f":material/{icon}:",
+            url_path=None if name == first else name,
+            default=name == first,
+        )
+        for name, show, title, icon in _PAGES
+    }
+    st.session_state[PAGES_KEY] = pages
+    page = st.navigation(list(pages.values()), position="top")
+    try:
+        page.run()
+    except AutosearchError as error:
+        st.error(markdown_text(" ".join(str(error).split())), icon=":material/error:")

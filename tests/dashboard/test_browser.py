@@ -1,0 +1,159 @@
+"""The whole way in a real browser: choose, compare, promote, export."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PICTURES = os.environ.get("AUTOSEARCH_PICTURES")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the path (on Debian: apt install chromium)"
+)
+
+POINT = """(name) => {
+  const node = document.querySelector(".linked-chart");
+  const trace = node.data.findIndex((t) => (t.customdata || []).some((c) => c[0] === name));
+  const index = node.data[trace].customdata.findIndex((c) => c[0] === name);
+  const full = node._fullData.find((t) => t.index === trace);
+  const { xaxis, yaxis } = node._fullLayout;
+  const box = node.getBoundingClientRect();
+  return [box.left + xaxis._offset + xaxis.d2p(full.x[index]),
+          box.top + yaxis._offset + yaxis.d2p(full.y[index])];
+}"""
+SELECTED = """() => [...document.querySelectorAll(".linked-chart")].map((node) =>
+  node.data.flatMap((t) => (t.selectedpoints || []).map((i) => t.customdata[i][0])))"""
+RANGE = '() => document.querySelector(".linked-chart")._fullLayout.yaxis.range'
+
+
+@pytest.fixture(scope="module")
+def address(searched, tmp_path_factory):
+    """A dashboard that may promote, on a copy of the searched study."""
+    home = tmp_path_factory.mktemp("dashboard") / "home"
+    shutil.copytree(searched.folder, home)
+    code = "import sys; from autosearch.cli.main import main; main()"
+    words = ["dashboard", "--storage", f"sqlite:///{home / 'tiny.db'}"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words, "--no-browser", "--allow-promote"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        told = process.stderr.readline()
+        found = told.partition(" at ")[2].split(" ")[0]
+        assert found.startswith("http://127.0.0.1:"), told
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{found}_stcore/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield found
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser):
+    opened = browser.new_page(viewport={"width": 1280, "height": 1400})
+    opened.set_default_timeout(30_000)
+    faults = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    yield opened
+    opened.close()
+    assert not faults
+
+
+def trade_off(tab, address):
+    tab.goto(f"{address}trade-off?study=tiny")
+    tab.wait_for_selector(".linked-charts[data-ready=true]")
+    tab.get_by_text("candidates remain").wait_for()
+
+
+def picture(tab, name):
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        tab.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+
+
+def click_point(tab, name, **how):
+    tab.mouse.click(*tab.evaluate(POINT, name))
+    tab.wait_for_function(f"() => ({SELECTED})()[0].includes({name!r})")
+
+
+def suggested(tab):
+    return tab.locator(".st-key-suggestion strong").first.inner_text()
+
+
+def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab, address):
+    trade_off(tab, address)
+    name = suggested(tab)
+    click_point(tab, name)
+    tab.get_by_text("1 selected").wait_for()
+    assert tab.evaluate(SELECTED) == [[name], [name]]
+    picture(tab, "trade-off")
+
+
+def test_a_zoom_outlives_a_filter(tab, address):
+    trade_off(tab, address)
+    drag = tab.locator(".linked-chart .nsewdrag").first.bounding_box()
+    tab.mouse.move(drag["x"] + 40, drag["y"] + 10)
+    tab.mouse.down()
+    tab.mouse.move(drag["x"] + 240, drag["y"] + 120, steps=6)
+    tab.mouse.up()
+    tab.wait_for_timeout(500)
+    zoomed = tab.evaluate(RANGE)
+    field = tab.get_by_label("size ≤ (kB)")
+    field.fill("25")
+    field.press("Enter")
+    tab.wait_for_url("**max_size_kb=25**")
+    tab.wait_for_timeout(1500)
+    assert tab.evaluate(RANGE) == zoomed
+
+
+def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
+    trade_off(tab, address)
+    click_point(tab, suggested(tab))
+    tab.get_by_role("button", name="Open candidate").click()
+    tab.get_by_role("button", name="Promote").click()
+    dialog = tab.get_by_role("dialog")
+    dialog.get_by_text("this is the first").wait_for()
+    picture(tab, "promote")
+    dialog.get_by_role("button", name="Promote it").click()
+    dialog.get_by_text("Promoted.").wait_for(timeout=60_000)
+    dialog.get_by_text("See it in the registry").click()
+    tab.get_by_role("button", name="Export").click()
+    button = tab.get_by_role("button", name="Download")
+    button.wait_for(timeout=60_000)
+    picture(tab, "registry")
+    with tab.expect_download() as download:
+        button.click()
+    path = tmp_path / "bundle.zip"
+    download.value.save_as(path)
+    assert {"model.tflite", "predict.py"} <= set(zipfile.ZipFile(path).namelist())
+
+
+def test_two_candidates_are_compared(tab, address):
+    trade_off(tab, address)
+    names = tab.evaluate(
+        """() => [...new Set(document.querySelector(".linked-chart").data
+           .flatMap((t) => (t.customdata || []).map((c) => c[0])))]"""
+    )[:2]
+    tab.goto(f"{address}compare?study=tiny&candidates={','.join(names)}")
+    tab.get_by_text("What differs in the configuration").wait_for()
+    tab.get_by_text(f"Open {names[1]}").wait_for()
+    picture(tab, "compare")

@@ -1,0 +1,147 @@
+"""The charts of training and search, on their data."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autosearch.values import at_most, maximize, minimize
+from autosearch.visualization import search, style, training
+
+OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
+START = datetime(2026, 1, 1)
+
+
+def trials(count):
+    generator = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "number": range(count),
+            "state": ["failed" if n == 1 else "complete" for n in range(count)],
+            "config": [
+                {
+                    "width": int(generator.integers(1, 99)),
+                    "noise": float(generator.uniform()),
+                    "k": 3,
+                }
+                for _ in range(count)
+            ],
+            "started_at": [START + timedelta(seconds=n) for n in range(count)],
+            "finished_at": [START + timedelta(seconds=n + 1) for n in range(count)],
+            "worker": [n % 2 for n in range(count)],
+        }
+    )
+
+
+def note_of(figure):
+    return figure.layout.annotations[0].text
+
+
+def test_parameters_that_never_varied_are_left_out() -> None:
+    assert list(search.parameters_frame(trials(5))) == ["width", "noise"]
+
+
+def test_the_parameter_that_decides_is_the_important_one() -> None:
+    parameters = search.parameters_frame(trials(60))
+    metrics = pd.DataFrame({"accuracy": parameters["width"] / 100})
+    importance = search.importance_frame(parameters, metrics)["accuracy"]
+    assert importance["width"] > 0.9
+    assert importance.sum() == pytest.approx(1)
+    figure = search.plot_importance(search.importance_frame(parameters, metrics))
+    assert figure.data[0].y[0] == "width"
+
+
+def test_importance_waits_for_ten_trials() -> None:
+    parameters = search.parameters_frame(trials(9))
+    frame = search.importance_frame(parameters, pd.DataFrame({"accuracy": parameters["width"]}))
+    assert "at least 10 finished trials" in note_of(search.plot_importance(frame))
+
+
+def test_the_hypervolume_never_shrinks_and_counts_the_bound(make) -> None:
+    rows = [(f"{n}-int8", 0.5 + n / 100, 1e4 * (1 + n), True) for n in range(30)]
+    frame = make(*rows).assign(trial=range(30))
+    found = search.hypervolume_frame(frame, OBJECTIVES)
+    assert (np.diff(found["hypervolume"]) >= -1e-12).all()
+    assert 0 < found["hypervolume"].iloc[-1] <= 1
+    bounded = search.hypervolume_frame(
+        frame, OBJECTIVES, constraints=[at_most("size_bytes", 1_000_000)]
+    )
+    assert bounded["hypervolume"].iloc[-1] > found["hypervolume"].iloc[-1]
+
+
+def test_the_hypervolume_waits_for_a_feasible_candidate(frame) -> None:
+    empty = search.hypervolume_frame(frame.assign(feasible=False, trial=0), OBJECTIVES)
+    assert "needs a feasible candidate" in note_of(search.plot_hypervolume({"a": empty}))
+
+
+def test_parallel_coordinates_draw_a_line_a_trial_with_units() -> None:
+    parameters = search.parameters_frame(trials(5))
+    metrics = pd.DataFrame({"accuracy": [0.1, 0.2, 0.3, 0.4, np.nan], "size_bytes": [1e3] * 5})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    assert [d.label for d in drawn.dimensions] == ["width", "noise", "accuracy", "size (kB)"]
+    assert {len(d["values"]) for d in drawn.dimensions} == {4}
+
+
+def test_parallel_coordinates_wait_for_two_trials() -> None:
+    none = pd.DataFrame({"accuracy": []}, dtype=float)
+    figure = search.plot_parallel_coordinates(search.parameters_frame(trials(1)), none)
+    assert "two finished trials" in note_of(figure)
+
+
+def test_the_timeline_has_a_row_for_every_worker() -> None:
+    figure = search.plot_timeline(trials(4))
+    assert list(figure.layout.yaxis.ticktext) == ["worker 0", "worker 1"]
+    assert {trace.name for trace in figure.data} == {"complete", "failed"}
+
+
+def test_a_running_trial_lasts_until_now() -> None:
+    running = trials(1).assign(finished_at=pd.NaT, state="running")
+    (bar,) = search.plot_timeline(running, now=START + timedelta(seconds=9)).data
+    assert list(bar.x) == [9000]
+
+
+def test_learning_curves_of_one_trial_show_training_too() -> None:
+    epochs = pd.DataFrame(
+        {
+            "trial": 3,
+            "epoch": [1, 2, 3],
+            "accuracy": [0.1, 0.2, 0.3],
+            "train_accuracy": [0.1, 0.3, 0.5],
+        }
+    )
+    names = [trace.name for trace in training.plot_learning_curves(epochs).data]
+    assert names == ["validation", "training"]
+    two = pd.concat([epochs, epochs.assign(trial=4)])
+    assert [t.name for t in training.plot_learning_curves(two).data] == ["trial 3", "trial 4"]
+    assert "need a trained epoch" in note_of(training.plot_learning_curves(epochs.iloc[:0]))
+
+
+def test_the_confusion_matrix_shows_shares_of_the_true_class() -> None:
+    (heat,) = training.plot_confusion_matrix([[3, 1], [0, 0]], ["<b>", "b"]).data
+    assert heat.z.tolist() == [[0.75, 0.25], [0, 0]]
+    assert heat.customdata[0][1].tolist() == ["1.0", "&lt;b&gt;", "b"]
+    assert "No confusion matrix" in note_of(training.plot_confusion_matrix(None, ["a"]))
+    assert "No confusion matrix" in note_of(training.plot_confusion_matrix([[1]], ["a", "b"]))
+
+
+def test_the_worst_class_stands_on_top_and_one_without_images_last() -> None:
+    figures = {
+        "good": {"recall": 0.9, "support": 5},
+        "none": {"recall": None, "support": 0},
+        "bad": {"recall": 0.1, "support": 5},
+    }
+    figure = training.plot_class_recall({"0-int8": figures})
+    assert list(figure.layout.yaxis.ticktext) == ["bad", "good", "none"]
+
+
+def test_ticks_of_a_logarithmic_axis_are_written_out() -> None:
+    ticks = style.log_ticks([1_500.0, 40_000.0], is_bytes=True)
+    assert ticks["ticktext"] == ["1", "2", "5", "10", "20", "50", "100", "200", "500"]
+    assert style.log_ticks([]) == {}
+
+
+def test_a_scheme_keeps_its_colour_whatever_else_there_is() -> None:
+    alone = style.scheme_colours(["int8"])["int8"]
+    assert style.scheme_colours(["float16", "int8", "mine"])["int8"] == alone
+    assert len(set(style.scheme_colours(["float16", "int8", "mine"]).values())) == 3
