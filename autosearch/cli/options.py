@@ -10,6 +10,7 @@ import typer
 
 __all__ = [
     "Artifacts",
+    "FigureKind",
     "Format",
     "OutputFormat",
     "ReportFormat",
@@ -24,6 +25,13 @@ class ReportFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class FigureKind(StrEnum):
+    """The kinds of ``autosearch.values.Estimate``, which would load pydantic for ``--help``."""
+
+    VALIDATION = "validation"
+    CROSS_VALIDATION = "cross_validation"
 
 
 class OutputFormat(StrEnum):

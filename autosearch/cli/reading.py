@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autosearch.cli.options import Artifacts, Format, OutputFormat, Storage
-from autosearch.values import Estimate
+from autosearch.cli.options import Artifacts, FigureKind, Format, OutputFormat, Storage
 
 if TYPE_CHECKING:
     from autosearch.store.view import StudyView
@@ -168,9 +167,9 @@ def front(
         typer.Option("--target", metavar="NAME", help="Rank the figures taken on this target."),
     ] = None,
     estimate: Annotated[
-        Estimate,
+        FigureKind,
         typer.Option("--estimate", help="The kind of figure to rank."),
-    ] = Estimate.VALIDATION,
+    ] = FigureKind.VALIDATION,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Print the candidates that no other candidate beats in everything.
@@ -188,7 +187,7 @@ def print_front(
     output_format: OutputFormat,
     *,
     target: str | None = None,
-    estimate: Estimate = Estimate.VALIDATION,
+    estimate: FigureKind = FigureKind.VALIDATION,
 ) -> bool:
     """Prints a front, or why there is none; answers whether there is one."""
     from autosearch.cli.output import emit, say
@@ -212,7 +211,7 @@ def print_front(
         title = f"Front of {view.name}: {len(rows)} {noun}\n{goals}"
         if rows and rows[0]["target"]:
             title += f"\nmeasured on {_place(rows[0])}"
-        if rows and rows[0]["estimate"] == Estimate.CROSS_VALIDATION:
+        if rows and rows[0]["estimate"] == FigureKind.CROSS_VALIDATION:
             title += f"\n{_cross_validated(rows[0]['conditions'])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if suggestion is not None:
@@ -375,7 +374,7 @@ def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:
 def _suggested(view: StudyView, suggestion: Suggestion) -> str:
     value = f"{suggestion.metric.replace('_', ' ')} {suggestion.value:.3f}"
     how = f"on {suggestion.num_images:,} validation images"
-    if suggestion.estimate == Estimate.CROSS_VALIDATION:
+    if suggestion.estimate == FigureKind.CROSS_VALIDATION:
         conditions = view.candidate(suggestion.candidate)["conditions"]
         how = (
             f"in {conditions['num_folds']}-fold cross-validation on {suggestion.num_images:,} "

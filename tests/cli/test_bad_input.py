@@ -100,7 +100,7 @@ def test_a_server_that_is_not_there(autosearch_here, url):
         (("front",), "missing argument 'STUDY'; see: autosearch front --help"),
         (("fronts", "tiny"), "no such command 'fronts'"),
         (("front", "tiny", "--format", "xml"), "'xml' is not one of 'table', 'json', 'csv'"),
-        (("front", "tiny", "--best"), "no such option: --best; see: autosearch front --help"),
+        (("front", "tiny", "--zenith"), "no such option: --zenith; see: autosearch front --help"),
         (("run", "study.py", "--trials", "0"), "greater than or equal to 1"),
         (("export", "tiny"), "missing option '--output'"),
     ],

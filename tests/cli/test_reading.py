@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from autosearch.cli.options import FigureKind
 from autosearch.data import Digits, prepare_all
+from autosearch.values import Estimate
 
 FRONT_KEYS = [
     "candidate", "trial", "quantization", "accuracy", "size_bytes", "accuracy_low",
@@ -156,3 +158,7 @@ def test_trials_as_a_table_says_why_a_trial_ended_early(listing, trials):
         assert ("breaks size_bytes ≤ 30000" in line) == (trial["state"] == "infeasible")
         if trial["epochs"]:
             assert f"{max(epoch['accuracy'] for epoch in trial['epochs']):.3f}" in line
+
+
+def test_the_kinds_of_figures_are_those_that_candidates_have():
+    assert [*FigureKind] == [*Estimate]
