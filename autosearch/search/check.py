@@ -207,7 +207,7 @@ def _whole_trial(study: Study, sketch: _Sketch) -> dict[str, float]:
     evaluator.evaluate(again)
     seconds = dict(again.stage_seconds)
     if study.space is not None and study.dataset is not None and again.epoch_seconds:
-        num_images = study.dataset.split_counts()["train"]
+        num_images = len(study.dataset.members("train"))
         # The first epoch builds graphs, and the machine may be busy in any other.
         quickest = min(again.epoch_seconds)
         epoch = quickest * max(1.0, num_images / _NUM_IMAGES)

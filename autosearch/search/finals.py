@@ -82,7 +82,7 @@ def plan_finals(study: Study) -> Finals | None:
     objective = study.quality_objective
     if rules is None or study.dataset is None or objective is None:
         return None
-    if study.dataset.split_counts()["validation"] >= rules.below:
+    if len(study.dataset.members("validation")) >= rules.below:
         return None
     return Finals(
         num_folds=rules.folds,
