@@ -65,6 +65,7 @@ def test_other_labels_in_the_test_split_change_nothing_in_a_search(tmp_path):
     assert fingerprints[0] != fingerprints[1]
     columns = ["candidate", "estimate", "accuracy", "log_loss", "artifact_sha256"]
     one, other = (view.candidates_frame()[columns].to_dict("records") for view in views)
-    assert len(one) == 2 and one == other
+    assert len(one) == 2
+    assert one == other
     configs = [view.trials_frame()["config"].tolist() for view in views]
     assert configs[0] == configs[1]
