@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from autosearch.store.database import Database
+from autosearch.store.study_frames import candidate_id, read_frame
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
@@ -20,7 +21,6 @@ from autosearch.store.tables import (
     TrialRow,
     WorkerRow,
 )
-from autosearch.store.view import candidate_id
 from autosearch.values import Estimate, TrialState
 
 __all__ = [
@@ -118,9 +118,7 @@ class LiveCandidates:
             )
             .order_by(CandidateRow.id)
         )
-        with self._database.session() as session:
-            result = session.execute(statement)
-            frame = pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        frame = read_frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
         frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
         others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
@@ -235,7 +233,7 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
         .where(WorkerRow.study_id == study_id)
         .order_by(WorkerRow.id)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def trials_of(
@@ -265,7 +263,7 @@ def trials_of(
     )
     if numbers is not None:
         statement = statement.where(TrialRow.number.in_([int(number) for number in numbers]))
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.DataFrame:
@@ -285,7 +283,7 @@ def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.D
         .where(TrialRow.study_id == study_id, TrialRow.number.in_([int(n) for n in numbers]))
         .order_by(TrialRow.number, EpochRow.epoch)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
@@ -300,9 +298,3 @@ def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
     if row is None:
         return {"conditions": {}, "reasons": {}, "target": None}
     return {"conditions": row[0], "reasons": row[1], "target": row[2]}
-
-
-def _frame(database: Database, statement: Any) -> pd.DataFrame:
-    with database.session() as session:
-        result = session.execute(statement)
-        return pd.DataFrame(list(result.all()), columns=list(result.keys()))
