@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
@@ -119,6 +120,9 @@ class Engine:
                 # loop, though the trial has been told by then.
                 if not self._is_finished(frozen_or_trial):
                     raise
+                self.is_exhausted = True
+            sampler = self._study.sampler
+            if isinstance(sampler, KerasTunerSampler) and sampler.is_exhausted:
                 self.is_exhausted = True
 
     def roll_back(self) -> None:
