@@ -107,6 +107,9 @@ class _Sketch:
             raise InfeasibleTrial
         return feasible
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Nothing was trained before."""
+
     def report(
         self, epoch: float | None = None, step: int | None = None, **metrics: float | None
     ) -> None:
