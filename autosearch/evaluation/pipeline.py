@@ -31,6 +31,7 @@ from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
 from autosearch.evaluation.measurement import measure_candidates, significant
+from autosearch.evaluation.metrics import CLASSIFICATION_METRICS, classification_metrics
 from autosearch.evaluation.plan import Plan, make_plan
 from autosearch.evaluation.quantization import quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
@@ -40,14 +41,16 @@ from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
-from autosearch.values import CandidateResult, Constraint, EvaluatorTrial
+from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner
 
 __all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
+_OF_EVERY_EPOCH = {"accuracy", "balanced_accuracy"}
 _BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
 _ANALYTIC = ("parameters", "macs")
-_FROM_FILE = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms")
+_TIMES = ("latency_ms", "latency_p90_ms")
+_FROM_FILE = ("size_bytes", "memory_bytes", *_TIMES)
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -78,6 +81,9 @@ class KerasEvaluator:
         rewards_balance = bool(metrics & _BALANCED) and "accuracy" not in metrics
         # What the study does not ask for must not decide which epoch's weights it gets.
         self._best_by: BestBy = "balanced_accuracy" if rewards_balance else "accuracy"
+        self._metrics = metrics
+        # A trial is compared by all objectives while it trains.
+        self._is_compared = isinstance(study.chosen_pruner, ParetoPruner)
         self._max_epochs = max_epochs
         self._max_images = max_images
         self._cache = ImageCache()
@@ -162,6 +168,8 @@ class KerasEvaluator:
     ) -> dict[str, dict[str, float | None]]:
         """For each scheme, whichever figures the constraints name, without training.
 
+        Of the sampled scheme also those that are objectives, if trials are compared by them.
+
         In order of price: arithmetic from the graph, a lower bound of the size from the weights,
         and only if neither settles it the untrained network's files.
 
@@ -170,7 +178,8 @@ class KerasEvaluator:
             seed: Of the random weights of the untrained network.
             files: The untrained files, if they are at hand.
         """
-        named = {constraint.metric for constraint in self._constraints}
+        constrained = {constraint.metric for constraint in self._constraints}
+        named = constrained | self._metrics if self._is_compared else constrained
         model, shape = plan.model, plan.preprocessing.input_shape
         analytic: dict[str, float | None] = {}
         if "parameters" in named:
@@ -189,12 +198,14 @@ class KerasEvaluator:
         usable = files if files is not None else self.untrained_files(plan, seed=seed)
         for scheme in schemes:
             costs[scheme]["size_bytes"] = len(usable[scheme]) if scheme in usable else None
-            if "memory_bytes" in named:
+        if "memory_bytes" in named:
+            for scheme in schemes if "memory_bytes" in constrained else schemes[:1]:
                 arena = measure_arena(usable[scheme]) if scheme in usable else None
                 costs[scheme]["memory_bytes"] = arena.memory_bytes if arena is not None else None
-        if named.intersection(("latency_ms", "latency_p90_ms")):
-            latencies = measure_latency(usable)
-            for scheme in schemes:
+        if named.intersection(_TIMES):
+            timed = schemes if constrained.intersection(_TIMES) else schemes[:1]
+            latencies = measure_latency({s: usable[s] for s in timed if s in usable})
+            for scheme in timed:
                 latency = latencies.get(scheme)
                 p50, p90 = (latency.p50_ms, latency.p90_ms) if latency else (None, None)
                 costs[scheme]["latency_ms"] = p50 if p50 is None else significant(p50)
@@ -260,7 +271,10 @@ class KerasEvaluator:
 
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
-            trial.report(figures.pop("epoch"), **figures)
+            further = figures.pop("further")
+            trial.report(figures.pop("epoch"), **figures, **further)
+
+        trial.describe(num_epochs=config.epochs)
 
         def users_fit(model: Any, **words: Any) -> Any:
             return plan.architecture.fit(plan.hp, model, **words)
@@ -272,6 +286,7 @@ class KerasEvaluator:
             config=config,
             steps_per_epoch=-(-len(labels) // config.batch_size),
             on_epoch=on_epoch,
+            further=self._further_figures if self._is_compared else None,
             seed=trial.seed,
             terms=terms,
             one_hot=one_hot,
@@ -281,6 +296,14 @@ class KerasEvaluator:
             train_arrays=(images, labels) if plan.augmentation.is_none else None,
             fine_tuning=plan.fine_tuning,
         )
+
+    def _further_figures(
+        self, labels: Labels, probabilities: npt.NDArray[np.floating]
+    ) -> dict[str, float]:
+        """The objectives of quality that no epoch has by itself, but for groups."""
+        wanted = self._metrics.intersection(CLASSIFICATION_METRICS) - _OF_EVERY_EPOCH
+        figures = classification_metrics(labels, probabilities) if wanted else {}
+        return {metric: figures[metric] for metric in wanted}
 
     def quantize(
         self, plan: Plan, float_file: bytes, train_images: Pixels | None = None
