@@ -30,7 +30,6 @@ __all__ = [
     "Evaluator",
     "EvaluatorTrial",
     "Objective",
-    "Target",
     "TrialState",
     "at_most",
     "maximize",
@@ -195,21 +194,6 @@ class CrossValidation(_Words):
     finalists: int = Field(default=2, ge=1, le=20)
     folds: int = Field(default=10, ge=2, le=20)
     below: int = Field(default=1000, ge=1)
-
-
-class Target(_Words):
-    """Where the model will run. ``Target("host")`` is the machine that searches."""
-
-    name: str = "host"
-
-    def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(**{"name": name, **words})
-
-    @model_validator(mode="after")
-    def _is_known(self) -> Target:
-        if self.name != "host":
-            raise ValueError(f'target "{self.name}" is not known; expected Target("host")')
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
