@@ -53,7 +53,8 @@ class Study(BaseModel):
         budget: What the study may spend.
         target: Where the model will run; a microcontroller's memory bounds file and arena.
         sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
-            ``"gp"``, or any ``optuna.samplers.BaseSampler``.
+            ``"gp"`` (with PyTorch installed), any ``optuna.samplers.BaseSampler``, or for one
+            objective ``"keras_tuner.random"``, ``"keras_tuner.bayesian"``, ``"keras_tuner.grid"``.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 

@@ -255,6 +255,13 @@ class EvaluatorTrial(Protocol):
         """The names whose figures keep all constraints; ends the trial if there are none."""
         ...
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Says what is going to be trained; ends the trial if an earlier one did the same.
+
+        The result of that one, its candidate of the sampled quantization, is then this one's too.
+        """
+        ...
+
     def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
         """Records the figures of an epoch (from 1), and ends the trial if it is pruned.
 

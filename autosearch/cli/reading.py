@@ -140,6 +140,8 @@ def trials(
         # A complete trial's figures are those of one scheme, and another one may be feasible.
         is_infeasible = row["state"] == TrialState.INFEASIBLE
         row["why"] = row["error"] or (_over(row["violations"]) if is_infeasible else None)
+        if "repeats" in row["facts"]:
+            row["why"] = f"the same as trial {row['facts']['repeats']['trial']}, not trained again"
     columns = {
         "number": "trial",
         "state": "state",

@@ -26,6 +26,7 @@ from autosearch.evaluation.arena import measure_arena, why_no_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
+from autosearch.evaluation.identity import training_identity
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
@@ -114,6 +115,10 @@ class KerasEvaluator:
         try:
             with trial.stage("build"):
                 plan = self.plan(trial)
+                identity = training_identity(plan)
+            if identity is not None:
+                # Ends here if an earlier trial has trained the same.
+                trial.identify(identity, quantization=plan.quantization)
             with trial.stage("cost"):
                 # Ends here if no scheme keeps the constraints.
                 trial.check_costs(self.costs(plan, seed=trial.seed))

@@ -69,7 +69,8 @@ class LiveCandidates:
 
         The columns of ``StudyView.candidates_frame()`` that can be filtered or drawn, and
         ``candidate_key``, ``finished_at`` (UTC) and the further metrics. It must not be changed
-        in place: every caller is handed the same frame until there are new rows.
+        in place: every caller is handed the same frame until there are new rows. Figures of two
+        kinds (``estimate``) are in it, which never meet in one front.
         """
         with self._lock:
             with self._database.session() as session:
@@ -91,6 +92,7 @@ class LiveCandidates:
                 CandidateRow.quantization,
                 CandidateRow.is_feasible.label("feasible"),
                 CandidateRow.is_representative.label("representative"),
+                CandidateRow.estimate,
                 CandidateRow.accuracy,
                 CandidateRow.accuracy_low,
                 CandidateRow.accuracy_high,
@@ -103,6 +105,7 @@ class LiveCandidates:
                 TargetRow.name.label("target"),
                 TargetRow.id.label("target_id"),
                 CandidateRow.artifact_sha256,
+                CandidateRow.predictions_sha256,
                 TrialRow.finished_at,
                 CandidateRow.metrics,
             )
@@ -111,8 +114,6 @@ class LiveCandidates:
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(
                 CandidateRow.study_id == self._study_id,
-                # Finalists' figures are of another kind, and never drawn beside these.
-                CandidateRow.estimate == Estimate.VALIDATION,
                 CandidateRow.id > after_id,
                 CandidateRow.id <= up_to_id,
             )
@@ -120,7 +121,8 @@ class LiveCandidates:
         )
         frame = read_frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
-        frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
+        names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
+        frame.insert(0, "candidate", list(names))
         others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
         frame = frame.drop(columns="metrics")
         for name in others.columns:
@@ -180,7 +182,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
         best = dict(
             session.execute(
                 select(CandidateRow.study_id, func.max(CandidateRow.accuracy))
-                .where(CandidateRow.is_feasible)
+                .where(CandidateRow.is_feasible, CandidateRow.estimate == Estimate.VALIDATION)
                 .group_by(CandidateRow.study_id)
             ).all()
         )

@@ -154,7 +154,7 @@ class Recorder:
             row.worker_id = worker_id
             row.started_at = utc_now()
             row.finished_at = row.duration_s = row.error = row.traceback = None
-            row.parameters = row.macs = row.violations = None
+            row.parameters = row.macs = row.violations = row.identity = None
             row.config, row.stage_seconds, row.facts = {}, {}, {}
             session.flush()
             self._trial_ids[number] = row.id
@@ -200,6 +200,7 @@ class Recorder:
         feasible: Sequence[str] = (),
         target: Mapping[str, Any] | None = None,
         violations: Mapping[str, float] | None = None,
+        identity: str | None = None,
         error: str | None = None,
         traceback: str | None = None,
     ) -> None:
@@ -217,6 +218,7 @@ class Recorder:
             target: What latency and memory hold for; ``name``, ``key`` and the rest, with
                 ``is_measured`` False where they are an estimate.
             violations: Constraint to how far it was exceeded, relative to its bound.
+            identity: SHA-256 of what it did, by which a trial that would do the same finds it.
             error: Why it failed, in a sentence.
             traceback: The traceback, if it failed.
         """
@@ -230,7 +232,7 @@ class Recorder:
             row.facts = dict(facts)
             row.parameters, row.macs = facts.get("parameters"), facts.get("macs")
             row.violations = dict(violations) if violations is not None else None
-            row.error, row.traceback = error, traceback
+            row.identity, row.error, row.traceback = identity, error, traceback
             for candidate in candidates:
                 self._add_candidate(
                     session,
