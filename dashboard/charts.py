@@ -24,7 +24,7 @@ _CSS = """
 
 
 def linked_charts(
-    figures: Sequence[go.Figure],
+    figures: Sequence[str],
     *,
     key: str,
     selected: Sequence[str],
@@ -36,7 +36,7 @@ def linked_charts(
     browser keeps the nodes, and a selection shows in all of them without a round trip.
 
     Args:
-        figures: Their points' first custom datum is the candidate's id.
+        figures: As JSON; their points' first custom datum is the candidate's id.
         key: Of the widget; ``st.session_state[key]["selected"]`` is the selection.
         selected: What is selected now.
         on_selected: Called after the reader selected something.
@@ -44,7 +44,7 @@ def linked_charts(
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
-        data={"figures": [figure.to_json() for figure in figures], "selected": list(selected)},
+        data={"figures": list(figures), "selected": list(selected)},
         default={"selected": []},
         on_selected_change=on_selected,
     )

@@ -119,9 +119,7 @@ class LiveCandidates:
             )
             .order_by(CandidateRow.id)
         )
-        with self._database.session() as session:
-            result = session.execute(statement)
-            frame = pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        frame = _frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
         names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
         frame.insert(0, "candidate", list(names))
@@ -306,5 +304,10 @@ def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
 
 def _frame(database: Database, statement: Any) -> pd.DataFrame:
     with database.session() as session:
-        result = session.execute(statement)
-        return pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        # Plain rows, column by column: at 30,000 of them half of the time is objects in between.
+        result = session.connection().execute(statement)
+        names, rows = list(result.keys()), result.all()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame(
+        {name: list(column) for name, column in zip(names, columns, strict=True)}, columns=names
+    )
