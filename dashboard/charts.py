@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-__all__ = ["chart", "linked_charts"]
+__all__ = ["chart", "linked_charts", "picture"]
 
 _logger = logging.getLogger(__name__)
 
@@ -20,6 +20,11 @@ _CSS = """
 .linked-charts { display: flex; flex-wrap: wrap; gap: 8px 16px; }
 .linked-chart { flex: 1 1 340px; min-width: 0; }
 .waiting { min-height: 420px; opacity: 0.6; }
+"""
+_PICTURE_SCRIPT = """
+export default function ({ parentElement, data }) {
+  parentElement.querySelector(".picture").innerHTML = data.svg;
+}
 """
 
 
@@ -60,6 +65,14 @@ def chart(make: Callable[[], go.Figure], *, key: str, name: str) -> None:
         return
     config: dict[str, Any] = {"displaylogo": False}
     st.plotly_chart(figure, key=key, config=config)
+
+
+def picture(svg: str, *, key: str) -> None:
+    """Shows a drawing of ours, which ``st.html`` would leave out."""
+    mount = st.components.v2.component(
+        "autosearch_picture", html='<div class="picture"></div>', js=_PICTURE_SCRIPT
+    )
+    mount(key=key, data={"svg": svg})
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
-from autosearch.search.samplers import trial_seed
+from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.search_space import RandomTrial
@@ -107,6 +107,9 @@ class _Sketch:
             raise InfeasibleTrial
         return feasible
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Nothing was trained before."""
+
     def report(
         self, epoch: float | None = None, step: int | None = None, **metrics: float | None
     ) -> None:
@@ -145,6 +148,7 @@ def check_study(study: Study) -> CheckReport:
         DefinitionError: The study or its space makes no sense.
         TrialError: No configuration can be built, or the one that was tried to the end failed.
     """
+    check_sampler(study.sampler, num_objectives=len(study.objectives))
     if study.space is not None:
         study.space.dry_run()
     attempt = _try_function if study.evaluator is not None else _keras_attempt(study)

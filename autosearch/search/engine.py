@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
@@ -57,6 +58,7 @@ class Engine:
                 storage=self._storage,
                 directions=[objective.direction.value for objective in study.objectives],
                 sampler=make_sampler(study.sampler, seed=seed, number=0),
+                pruner=_optuna_pruner(study.chosen_pruner),
                 load_if_exists=True,
             )
             self._study.set_metric_names([objective.metric for objective in study.objectives])
@@ -120,6 +122,9 @@ class Engine:
                 if not self._is_finished(frozen_or_trial):
                     raise
                 self.is_exhausted = True
+            sampler = self._study.sampler
+            if isinstance(sampler, KerasTunerSampler) and sampler.is_exhausted:
+                self.is_exhausted = True
 
     def roll_back(self) -> None:
         """Ends what an interrupt left open in Optuna's storage, and so frees the database."""
@@ -159,11 +164,12 @@ class Engine:
             return
         orphaned = recorder.orphaned_trials()
         rows = view.trials_frame().set_index("number")
+        facts: Mapping[Any, dict[str, Any]] = rows["facts"].to_dict()
         for frozen in running:
             number = frozen.number
             state = TrialState(str(rows.at[number, "state"])) if number in rows.index else None
             if state is not None and state.is_finished:
-                self._tell_again(number, state, view)
+                self._tell_again(number, state, view, facts[number].get("repeats"))
             elif orphaned.get(number, 0) >= MAX_ATTEMPTS and not was_asked_to_end:
                 recorder.finish_trial(
                     number,
@@ -179,11 +185,22 @@ class Engine:
                 recorder.put_back_trial(number, counts=not was_asked_to_end)
                 self.put_back(number)
 
-    def _tell_again(self, number: int, state: TrialState, view: StudyView) -> None:
+    def _tell_again(
+        self,
+        number: int,
+        state: TrialState,
+        view: StudyView,
+        repeats: Mapping[str, Any] | None,
+    ) -> None:
         representative = None
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
-            told = frame[(frame["trial"] == number) & frame["representative"].astype(bool)].iloc[0]
+            if repeats is None:
+                is_told = (frame["trial"] == number) & frame["representative"].astype(bool)
+            else:
+                is_told = frame["trial"] == repeats["trial"]
+                is_told &= frame["quantization"] == repeats["quantization"]
+            told = frame[is_told].iloc[0]
             metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
             representative = CandidateResult(metrics=metrics)
         violations = view.violations(number)
@@ -220,6 +237,12 @@ def delete_optuna_study(database: Database, name: str) -> bool:
 def _optuna_storage(database: Database) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"timeout": 60}} if database.path is not None else {}
     return optuna.storages.RDBStorage(database.url, engine_kwargs=options)
+
+
+def _optuna_pruner(pruner: Any) -> optuna.pruners.BasePruner:
+    """Optuna's own, or one that keeps all: what else prunes knows nothing of Optuna."""
+    is_optunas = isinstance(pruner, optuna.pruners.BasePruner)
+    return pruner if is_optunas else optuna.pruners.NopPruner()
 
 
 def _or_none(value: float | None) -> float | None:

@@ -18,7 +18,8 @@ from autosearch.search.engine import Engine
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import plan_finals
 from autosearch.search.process import Order
-from autosearch.search.samplers import make_sampler
+from autosearch.search.pruning import check_pruner
+from autosearch.search.samplers import check_sampler
 from autosearch.search.supervisor import Supervisor
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
@@ -82,7 +83,8 @@ def run(
         raise DefinitionError(f"trials is {trials}; expected at least 1")
     if seed is not None and not 0 <= seed < 2**31:
         raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
-    make_sampler(study.sampler, seed=0, number=0)
+    check_sampler(study.sampler, num_objectives=len(study.objectives))
+    check_pruner(study)
     if study.space is not None:
         study.space.dry_run()
     database = Database.open_to_write(storage)

@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from autosearch.store.database import Database
+from autosearch.store.study_frames import candidate_id, read_frame
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
@@ -20,7 +21,6 @@ from autosearch.store.tables import (
     TrialRow,
     WorkerRow,
 )
-from autosearch.store.view import candidate_id
 from autosearch.values import Estimate, TrialState
 
 __all__ = [
@@ -119,7 +119,7 @@ class LiveCandidates:
             )
             .order_by(CandidateRow.id)
         )
-        frame = _frame(self._database, statement)
+        frame = read_frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
         names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
         frame.insert(0, "candidate", list(names))
@@ -235,7 +235,7 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
         .where(WorkerRow.study_id == study_id)
         .order_by(WorkerRow.id)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def trials_of(
@@ -265,7 +265,7 @@ def trials_of(
     )
     if numbers is not None:
         statement = statement.where(TrialRow.number.in_([int(number) for number in numbers]))
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.DataFrame:
@@ -285,7 +285,7 @@ def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.D
         .where(TrialRow.study_id == study_id, TrialRow.number.in_([int(n) for n in numbers]))
         .order_by(TrialRow.number, EpochRow.epoch)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
@@ -300,14 +300,3 @@ def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
     if row is None:
         return {"conditions": {}, "reasons": {}, "target": None}
     return {"conditions": row[0], "reasons": row[1], "target": row[2]}
-
-
-def _frame(database: Database, statement: Any) -> pd.DataFrame:
-    with database.session() as session:
-        # Plain rows, column by column: at 30,000 of them half of the time is objects in between.
-        result = session.connection().execute(statement)
-        names, rows = list(result.keys()), result.all()
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pd.DataFrame(
-        {name: list(column) for name, column in zip(names, columns, strict=True)}, columns=names
-    )

@@ -153,7 +153,7 @@ class Recorder:
             row.worker_id = worker_id
             row.started_at = utc_now()
             row.finished_at = row.duration_s = row.error = row.traceback = None
-            row.parameters = row.macs = row.violations = None
+            row.parameters = row.macs = row.violations = row.identity = None
             row.config, row.stage_seconds, row.facts = {}, {}, {}
             session.flush()
             self._trial_ids[number] = row.id
@@ -199,6 +199,7 @@ class Recorder:
         feasible: Sequence[str] = (),
         target: Mapping[str, Any] | None = None,
         violations: Mapping[str, float] | None = None,
+        identity: str | None = None,
         error: str | None = None,
         traceback: str | None = None,
     ) -> None:
@@ -215,6 +216,7 @@ class Recorder:
             feasible: The quantizations that keep every constraint.
             target: Where latency and memory were taken; ``name`` and ``key`` and the rest.
             violations: Constraint to how far it was exceeded, relative to its bound.
+            identity: SHA-256 of what it did, by which a trial that would do the same finds it.
             error: Why it failed, in a sentence.
             traceback: The traceback, if it failed.
         """
@@ -228,7 +230,7 @@ class Recorder:
             row.facts = dict(facts)
             row.parameters, row.macs = facts.get("parameters"), facts.get("macs")
             row.violations = dict(violations) if violations is not None else None
-            row.error, row.traceback = error, traceback
+            row.identity, row.error, row.traceback = identity, error, traceback
             target_id = _target_id(session, target) if target is not None else None
             for candidate in candidates:
                 self._add_candidate(

@@ -111,6 +111,8 @@ class TrialRow(Base):
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     macs: Mapped[int | None] = mapped_column(BigInteger)
     violations: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    # SHA-256 of what it did; a trial that took over an earlier one's result has none.
+    identity: Mapped[str | None] = mapped_column(_SHA256, index=True)
     facts: Mapped[dict[str, Any]] = mapped_column(_Json)
     error: Mapped[str | None] = mapped_column(Text)
     traceback: Mapped[str | None] = mapped_column(Text)

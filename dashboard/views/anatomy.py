@@ -21,7 +21,7 @@ from autosearch.visualization.architecture import (
 )
 from autosearch.visualization.mistakes import mistakes_frame, plot_reliability, validation_images
 from dashboard import source
-from dashboard.charts import chart
+from dashboard.charts import chart, picture
 from dashboard.links import markdown_text
 
 __all__ = ["show_calibration", "show_layers", "show_mistakes", "show_network"]
@@ -36,7 +36,7 @@ def show_network(layers: tuple[Layer, ...]) -> None:
         st.caption("It has no file to read a network from.")
         return
     with st.container(height=560 if len(layers) > 11 else "content", border=False):
-        st.html(architecture_svg(layers))
+        picture(architecture_svg(layers), key="network")
 
 
 def show_layers(study: StudyView, name: str, sha256: str, layers: tuple[Layer, ...]) -> None:

@@ -65,6 +65,7 @@ def show() -> None:
         chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
         st.subheader("What quantization costs")
         _siblings(study, frame, row)
+        show_calibration(name, predictions)
         st.subheader("How it was measured")
         _conditions(row, details, trial)
     with right:
@@ -91,11 +92,7 @@ def show() -> None:
             )
     else:
         st.caption("No figures of single classes were kept for this candidate.")
-    left, right = st.columns(2, gap="large")
-    with left:
-        show_mistakes(study, row, list(per_class or {}), predictions)
-    with right:
-        show_calibration(name, predictions)
+    show_mistakes(study, row, list(per_class or {}), predictions)
     show_notes(study, name)
 
 
@@ -213,7 +210,7 @@ def _facts_table(facts: Mapping[str, Any]) -> None:
     frame = pd.DataFrame(
         {"what": list(map(str, known)), "value": [_shown(value) for value in known.values()]}
     )
-    st.dataframe(frame, hide_index=True, height=min(720, 38 + 35 * max(1, len(frame))))
+    st.dataframe(frame, hide_index=True, height=min(420, 38 + 35 * max(1, len(frame))))
 
 
 def _shown(value: Any) -> str:
