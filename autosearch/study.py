@@ -13,7 +13,15 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
@@ -24,14 +32,22 @@ from autosearch.values import (
     Budget,
     Constraint,
     CrossValidation,
+    NoPruner,
     Objective,
+    ParetoPruner,
     Target,
 )
 
 __all__ = ["Study", "changes", "load_study_file"]
 
-_NO_IDENTITY = ("budget", "cross_validation")
-"""What may change between two runs of a study: no trial goes otherwise for it."""
+_NO_IDENTITY = ("budget", "cross_validation", "pruner")
+"""What may change between two runs of a study: no candidate's figures are otherwise for it."""
+
+
+_PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
+    NoPruner: "none",
+    ParetoPruner: "mo_asha",
+}
 
 
 class Study(BaseModel):
@@ -53,6 +69,10 @@ class Study(BaseModel):
         sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
             ``"gp"`` (with PyTorch installed), any ``optuna.samplers.BaseSampler``, or for one
             objective ``"keras_tuner.random"``, ``"keras_tuner.bayesian"``, ``"keras_tuner.grid"``.
+        pruner: Which trials end early: ``"mo_asha"``, a ``ParetoPruner``, ``NoPruner()``, or with a
+            single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
+            is one of minutes or epochs, so that what is saved is spent on further trials; none if
+            it counts trials alone.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 
@@ -85,6 +105,7 @@ class Study(BaseModel):
     budget: Budget = Budget(trials=100)
     target: Target = Target("host")
     sampler: Any = "tpe"
+    pruner: Any = None
     cross_validation: CrossValidation | None = CrossValidation()
 
     _source_file: Path | None = PrivateAttr(default=None)
@@ -95,6 +116,17 @@ class Study(BaseModel):
         except ValidationError as error:
             name = words.get("name")
             raise DefinitionError(_faults(f'study "{name}"', error)) from None
+
+    @field_validator("pruner")
+    @classmethod
+    def _named_pruner(cls, pruner: Any) -> Any:
+        if not isinstance(pruner, str):
+            return pruner
+        if pruner != "mo_asha":
+            raise ValueError(
+                f'"{pruner}" is not known; expected "mo_asha", ParetoPruner(...) or NoPruner()'
+            )
+        return ParetoPruner()
 
     @model_validator(mode="after")
     def _is_whole(self) -> Study:
@@ -156,6 +188,14 @@ class Study(BaseModel):
         return self.model_copy(update={"dataset": self.dataset.keeping_sides(sides)})
 
     @property
+    def chosen_pruner(self) -> Any:
+        """The pruner, and where none was named the default."""
+        if self.pruner is not None:
+            return self.pruner
+        counts_trials_alone = self.budget.minutes is None and self.budget.total_epochs is None
+        return NoPruner() if counts_trials_alone else ParetoPruner()
+
+    @property
     def quality_objective(self) -> Objective | None:
         """The first objective that tells how well a file classifies; None for a user's function."""
         if self.evaluator is not None:
@@ -175,6 +215,7 @@ class Study(BaseModel):
             and self.space is not None
             and self.space.is_declarative
             and isinstance(self.sampler, str)
+            and isinstance(self.chosen_pruner, ParetoPruner | NoPruner)
             and dataset_is_built_in(self.dataset)
         )
 
@@ -196,6 +237,7 @@ class Study(BaseModel):
             "sampler": self.sampler
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},
+            "pruner": _pruner_definition(self.pruner),
             "cross_validation": self.cross_validation.model_dump(mode="json")
             if self.cross_validation is not None
             else None,
@@ -211,7 +253,8 @@ class Study(BaseModel):
         Raises:
             DefinitionError: Part of it is code, which only its file holds.
         """
-        if definition["evaluator"] is not None or not isinstance(definition["sampler"], str):
+        is_code = definition["evaluator"] is not None or not isinstance(definition["sampler"], str)
+        if is_code or "class" in (definition.get("pruner") or {}):
             raise DefinitionError(
                 f'study "{definition["name"]}" has code of its own; '
                 "name its file: --study-file FILE"
@@ -225,7 +268,8 @@ class Study(BaseModel):
             budget=Budget.model_validate(definition["budget"]),
             target=Target.model_validate(definition["target"]),
             sampler=definition["sampler"],
-            # Studies of the first version have no word of it.
+            # Studies of the first version have no word of these.
+            pruner=_defined_pruner(definition.get("pruner")),
             cross_validation=definition.get("cross_validation", CrossValidation()),
         )
 
@@ -242,6 +286,22 @@ def dataset_is_built_in(dataset: Any) -> bool:
     except AutosearchError:
         return False
     return True
+
+
+def _pruner_definition(pruner: Any) -> dict[str, Any] | None:
+    if pruner is None:
+        return None
+    if isinstance(pruner, NoPruner | ParetoPruner):
+        return {"name": _PRUNER_NAMES[type(pruner)], **pruner.model_dump(mode="json")}
+    return {"class": type(pruner).__qualname__}
+
+
+def _defined_pruner(definition: Mapping[str, Any] | None) -> ParetoPruner | NoPruner | None:
+    if definition is None:
+        return None
+    words = {key: value for key, value in definition.items() if key != "name"}
+    kind = next(kind for kind, name in _PRUNER_NAMES.items() if name == definition["name"])
+    return kind.model_validate(words)
 
 
 def code_definition(code: Any) -> dict[str, str]:

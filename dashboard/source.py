@@ -15,9 +15,12 @@ from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, promotions
 from autosearch.store.view import StudyView
+from autosearch.suggestion import PairedTests
+from autosearch.values import Estimate
 from dashboard.server import PROMOTE_VARIABLE
 
 __all__ = [
+    "all_candidates",
     "all_promotions",
     "artifact",
     "artifacts_root",
@@ -27,8 +30,10 @@ __all__ = [
     "epochs",
     "is_promotion_allowed",
     "is_running",
+    "judged",
     "now",
     "overview",
+    "paired_tests",
     "studies",
     "trials",
     "view",
@@ -110,9 +115,31 @@ def _live(url: str, study_id: int) -> frames.LiveCandidates:
     return frames.LiveCandidates(database(), study_id)
 
 
-def candidates(study: StudyView) -> pd.DataFrame:
-    """The candidates of a study on its main target. Not to be changed in place."""
+def all_candidates(study: StudyView) -> pd.DataFrame:
+    """The candidates of a study on its main target, of both kinds of figure. Not to be changed."""
     return frames.on_target(_live(database().url, study.id).frame()).reset_index(drop=True)
+
+
+def candidates(study: StudyView) -> pd.DataFrame:
+    """Those with the search's own figures, from the validation images."""
+    frame = all_candidates(study)
+    return frame[frame["estimate"] == Estimate.VALIDATION].reset_index(drop=True)
+
+
+def judged(study: StudyView) -> pd.DataFrame:
+    """Those of finalists, which were fitted again and judged by cross-validation."""
+    frame = all_candidates(study)
+    return frame[frame["estimate"] == Estimate.CROSS_VALIDATION].reset_index(drop=True)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _tests(url: str, name: str) -> PairedTests:
+    return PairedTests(view(name).artifact)
+
+
+def paired_tests(study: StudyView) -> PairedTests:
+    """Tests between candidates of a study; those taken once are kept."""
+    return _tests(database().url, study.name)
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)

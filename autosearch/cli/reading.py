@@ -120,6 +120,7 @@ def trials(
     """
     from autosearch.cli.output import emit, say
     from autosearch.search.runner import open_study
+    from autosearch.store.rungs import why_pruned
     from autosearch.store.view import records
     from autosearch.values import TrialState
 
@@ -138,7 +139,8 @@ def trials(
         row["seconds"] = seconds if seconds is None else float(f"{seconds:.3g}")
         # A complete trial's figures are those of one scheme, and another one may be feasible.
         is_infeasible = row["state"] == TrialState.INFEASIBLE
-        row["why"] = row["error"] or (_over(row["violations"]) if is_infeasible else None)
+        over = _over(row["violations"]) if is_infeasible else None
+        row["why"] = row["error"] or over or why_pruned(row["facts"])
         if "repeats" in row["facts"]:
             row["why"] = f"the same as trial {row['facts']['repeats']['trial']}, not trained again"
     columns = {

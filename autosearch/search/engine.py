@@ -60,6 +60,7 @@ class Engine:
                 storage=self._storage,
                 directions=[objective.direction.value for objective in study.objectives],
                 sampler=make_sampler(study.sampler, seed=seed, number=0),
+                pruner=_optuna_pruner(study.chosen_pruner),
                 load_if_exists=True,
             )
             self._study.set_metric_names([objective.metric for objective in study.objectives])
@@ -266,6 +267,12 @@ def best_trials(database: Database, name: str) -> list[optuna.trial.FrozenTrial]
 def _optuna_storage(database: Database) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"timeout": 60}} if database.path is not None else {}
     return optuna.storages.RDBStorage(database.url, engine_kwargs=options)
+
+
+def _optuna_pruner(pruner: Any) -> optuna.pruners.BasePruner:
+    """Optuna's own, or one that keeps all: what else prunes knows nothing of Optuna."""
+    is_optunas = isinstance(pruner, optuna.pruners.BasePruner)
+    return pruner if is_optunas else optuna.pruners.NopPruner()
 
 
 def _or_none(value: float | None) -> float | None:

@@ -18,6 +18,7 @@ from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import plan_finals
 from autosearch.search.process import Order
+from autosearch.search.pruning import check_pruner
 from autosearch.search.samplers import check_sampler
 from autosearch.search.supervisor import Supervisor
 from autosearch.search.warm_start import WarmStart, plan_warm_start
@@ -91,6 +92,7 @@ def run(
     if seed is not None and not 0 <= seed < 2**31:
         raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
     check_sampler(study.sampler, num_objectives=len(study.objectives))
+    check_pruner(study)
     if study.space is not None:
         study.space.dry_run()
     database = Database.open_to_write(storage)

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from autosearch.search.pruning import Pruning
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.recorder import Recorder
@@ -68,8 +69,9 @@ class SearchTrial:
         stage_seconds: How long each stage took so far.
         facts: What the evaluator described.
         violations: Constraint to how far it was exceeded, once a cost was checked.
-        costs: The metrics that ``check_cost`` was told.
+        costs: The metrics that ``check_cost`` was told, or ``check_costs`` of the sampled one.
         identity: SHA-256 of what it does, once it was identified.
+        is_pruned: Whether a report ended the trial, even if the evaluator hid that.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SearchTrial:
         seed: int,
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
+        pruning: Pruning,
         recorder: Recorder,
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
@@ -90,6 +93,7 @@ class SearchTrial:
         self._common = dict(common or {})
         self._objectives = objectives
         self._constraints = constraints
+        self._pruning = pruning
         self._recorder = recorder
         self._artifacts = artifacts
         self._should_stop = should_stop
@@ -102,6 +106,7 @@ class SearchTrial:
         self.violations: dict[str, float] | None = None
         self.costs: dict[str, float | None] = {}
         self.identity: str | None = None
+        self.is_pruned = False
 
     @property
     def hp(self) -> HyperParameters:
@@ -147,6 +152,7 @@ class SearchTrial:
             InfeasibleTrial: None does; let it pass.
         """
         self._stop_if_asked()
+        self.costs.update(next(iter(costs.values())))
         violations = {name: self._violations(metrics) for name, metrics in costs.items()}
         feasible = [n for n, of in violations.items() if not any(v > 0 for v in of.values())]
         self.violations = next(iter(violations.values()))
@@ -195,8 +201,17 @@ class SearchTrial:
             epoch = step
         if epoch is None:
             raise TypeError("report needs the epoch; write trial.report(epoch, accuracy=…)")
-        self._recorder.add_epoch(self.number, int(epoch), metrics)
+        epoch = int(epoch)
+        figures = self._pruning.figures(epoch, metrics, self.costs)
+        self._recorder.add_epoch(self.number, epoch, figures)
         self._stop_if_asked()
+        if epoch == self.facts.get("num_epochs"):
+            return
+        why = self._pruning.why(self._trial, epoch, figures)
+        if why is not None:
+            self.is_pruned = True
+            self.describe(pruned=why)
+            raise optuna.TrialPruned
 
     def should_prune(self) -> bool:
         """Whether an Optuna objective should end: ``report`` itself ends a pruned trial."""

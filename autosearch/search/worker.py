@@ -20,6 +20,7 @@ from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.engine import Engine
 from autosearch.search.finals import Finals, run_finals
+from autosearch.search.pruning import make_pruning
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import (
     InfeasibleTrial,
@@ -127,6 +128,7 @@ class Worker:
         self._view = StudyView(database, artifacts, study.name)
         self._engine = Engine(study, database, seed=seed)
         self._repeats = Repeats(database, study_id)
+        self._pruning = make_pruning(study, database, study_id)
 
     def run(self) -> str:
         """Evaluates trials until a limit is reached.
@@ -191,6 +193,7 @@ class Worker:
             seed=trial_seed(self._seed, asked.number),
             objectives=self._study.objectives,
             constraints=self._study.constraints,
+            pruning=self._pruning,
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
@@ -228,6 +231,8 @@ class Worker:
             error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
         if trial.is_infeasible and state is not TrialState.FAILED:
             state, candidates = TrialState.INFEASIBLE, []
+        if trial.is_pruned and state is not TrialState.FAILED:
+            state, candidates = TrialState.PRUNED, []
         self._finish(trial, asked, state, candidates, error, trace, repeated)
         return state, error
 

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
+from autosearch.values import Estimate
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -42,7 +43,7 @@ def show() -> None:
     study = chosen_study("Candidate")
     if study is None:
         return
-    frame = source.candidates(study)
+    frame = source.all_candidates(study)
     if frame.empty:
         st.info("No candidate yet: this page waits for the first finished trial.")
         return
@@ -101,10 +102,17 @@ def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
                     help=markdown_text(reason) if reason else None,
                 )
     if pd.notna(row["accuracy_low"]):
+        conditions = details["conditions"]
+        how = "validation images"
+        if row["estimate"] == Estimate.CROSS_VALIDATION:
+            how = (
+                f"{conditions.get('num_folds')}-fold cross-validation; the file itself is fitted "
+                f"on the {conditions.get('fitted_on')}"
+            )
         st.caption(
             f"The accuracy of {markdown_text(row['candidate'])} lies between "
             f"{100 * row['accuracy_low']:.1f} and {100 * row['accuracy_high']:.1f} % "
-            "(90 % interval, validation images)."
+            f"(90 % interval, {markdown_text(how)})."
         )
 
 
@@ -128,7 +136,7 @@ def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
 
 
 def _siblings(frame: pd.DataFrame, row: pd.Series[Any]) -> None:
-    siblings = frame[frame["trial"] == row["trial"]]
+    siblings = frame[(frame["trial"] == row["trial"]) & (frame["estimate"] == row["estimate"])]
     if len(siblings) < 2:
         st.caption("This trial has no other candidate to compare with.")
         return
