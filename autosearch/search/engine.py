@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -17,13 +18,14 @@ import optuna
 from autosearch.errors import StorageError
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
+from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "delete_optuna_study"]
+__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "delete_optuna_study"]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
@@ -71,11 +73,28 @@ class Engine:
         with self._database.exclusive(), _quiet(), _explained(self._database):
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
-            self._study.sampler = make_sampler(
-                self._definition.sampler, seed=self._seed, number=trial.number
+            sampler = make_sampler(self._definition.sampler, seed=self._seed, number=trial.number)
+            start = trial.user_attrs.get(ORIGIN)
+            self._study.sampler = (
+                sampler if start is None else StartingSampler(start["params"], sampler)
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
+
+    def start_from(self, points: Sequence[StartingPoint]) -> int:
+        """Puts another study's configurations first, but for those that were before.
+
+        Returns:
+            How many were new.
+        """
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            trials = self._study.get_trials(deepcopy=False)
+            starts = [t.user_attrs[ORIGIN] for t in trials if ORIGIN in t.user_attrs]
+            known = {(start["study"], start["trial"]) for start in starts}
+            new = [point for point in points if (point.study, point.trial) not in known]
+            for point in new:
+                self._study.enqueue_trial({}, user_attrs={ORIGIN: asdict(point)})
+            return len(new)
 
     def params(self, number: int) -> dict[str, Any]:
         """What a trial was sampled as, by the names that Optuna knows it by."""
@@ -232,6 +251,17 @@ def delete_optuna_study(database: Database, name: str) -> bool:
         except KeyError:
             return False
     return True
+
+
+def best_trials(database: Database, name: str) -> list[optuna.trial.FrozenTrial]:
+    """The best trials of any Optuna study, autosearch's or not.
+
+    Raises:
+        NotFoundError: There is no study of that name, or it has no finished trial.
+        StorageError: The database has no tables of Optuna's.
+    """
+    with _quiet(), _explained(database):
+        return best_of(optuna.storages.RDBStorage(database.url, skip_table_creation=True), name)
 
 
 def _optuna_storage(database: Database) -> optuna.storages.RDBStorage:
