@@ -139,6 +139,22 @@ class Recorder:
             ).all()
             return {number: attempt for number, attempt, worker in rows if not _is_alive(worker)}
 
+    def trials_of_living_workers(self) -> set[int]:
+        """The trials that a worker which is alive has started, finished ones among them."""
+        with self._database.session() as session:
+            workers = session.scalars(
+                select(WorkerRow).where(
+                    WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
+                )
+            )
+            alive = [worker.id for worker in workers if _is_alive(worker)]
+            numbers = session.scalars(
+                select(TrialRow.number).where(
+                    TrialRow.study_id == self._study_id, TrialRow.worker_id.in_(alive)
+                )
+            )
+            return set(numbers)
+
     def start_trial(self, number: int, worker_id: int | None) -> None:
         """Records that the trial runs; what an interrupted attempt left is cleared."""
         with self._database.session() as session:
