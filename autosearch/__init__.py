@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from autosearch.space import SearchSpace
     from autosearch.store.view import StudyView
     from autosearch.study import Study, load_study_file
+    from autosearch.targets import Target
     from autosearch.values import (
         Budget,
         CandidateResult,
         Constraint,
         CrossValidation,
         Evaluator,
+        NoPruner,
         Objective,
-        Target,
+        ParetoPruner,
         TrialState,
         at_most,
         maximize,
@@ -37,7 +39,9 @@ __all__ = [
     "Constraint",
     "CrossValidation",
     "Evaluator",
+    "NoPruner",
     "Objective",
+    "ParetoPruner",
     "SearchSpace",
     "Study",
     "StudyView",
@@ -57,6 +61,7 @@ _HOMES = {
     "SearchSpace": "autosearch.space",
     "Study": "autosearch.study",
     "StudyView": "autosearch.store.view",
+    "Target": "autosearch.targets",
     "load_study_file": "autosearch.study",
     "open_study": "autosearch.search.runner",
     "run": "autosearch.search.runner",

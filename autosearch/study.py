@@ -13,25 +13,43 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
+from autosearch.targets import MICRO_SCHEMES, Target
 from autosearch.values import (
     MEASURED_METRICS,
     QUALITY_METRICS,
     Budget,
     Constraint,
     CrossValidation,
+    NoPruner,
     Objective,
-    Target,
+    ParetoPruner,
 )
 
 __all__ = ["Study", "changes", "load_study_file"]
 
-_NO_IDENTITY = ("budget", "cross_validation")
-"""What may change between two runs of a study: no trial goes otherwise for it."""
+_NO_IDENTITY = ("budget", "cross_validation", "pruner")
+"""What may change between two runs of a study: no candidate's figures are otherwise for it."""
+
+
+_PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
+    NoPruner: "none",
+    ParetoPruner: "mo_asha",
+}
+
+_TIMES = ("latency_ms", "latency_p90_ms")
 
 
 class Study(BaseModel):
@@ -47,11 +65,16 @@ class Study(BaseModel):
         evaluator: A function of the trial, or an object with ``evaluate(trial)``, in place of
             training.
         objectives: What is better, in order of importance for listings.
-        constraints: What a candidate must keep to be feasible.
+        constraints: What a candidate must keep to be feasible; those of the target are added.
         budget: What the study may spend.
-        target: Where the model will run.
+        target: Where the model will run; a microcontroller's memory bounds file and arena.
         sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
-            ``"gp"``, or any ``optuna.samplers.BaseSampler``.
+            ``"gp"`` (with PyTorch installed), any ``optuna.samplers.BaseSampler``, or for one
+            objective ``"keras_tuner.random"``, ``"keras_tuner.bayesian"``, ``"keras_tuner.grid"``.
+        pruner: Which trials end early: ``"mo_asha"``, a ``ParetoPruner``, ``NoPruner()``, or with a
+            single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
+            is one of minutes or epochs, so that what is saved is spent on further trials; none if
+            it counts trials alone.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 
@@ -84,6 +107,7 @@ class Study(BaseModel):
     budget: Budget = Budget(trials=100)
     target: Target = Target("host")
     sampler: Any = "tpe"
+    pruner: Any = None
     cross_validation: CrossValidation | None = CrossValidation()
 
     _source_file: Path | None = PrivateAttr(default=None)
@@ -95,9 +119,37 @@ class Study(BaseModel):
             name = words.get("name")
             raise DefinitionError(_faults(f'study "{name}"', error)) from None
 
+    @field_validator("pruner")
+    @classmethod
+    def _named_pruner(cls, pruner: Any) -> Any:
+        if not isinstance(pruner, str):
+            return pruner
+        if pruner != "mo_asha":
+            raise ValueError(
+                f'"{pruner}" is not known; expected "mo_asha", ParetoPruner(...) or NoPruner()'
+            )
+        return ParetoPruner()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_bounds_of_the_target(cls, words: Any) -> Any:
+        target = words.get("target")
+        if isinstance(target, Mapping):
+            target = Target.model_validate(target)
+        if not isinstance(target, Target):
+            return words
+        given = tuple(words.get("constraints", ()))
+        # A definition from the database has them already.
+        added = [constraint for constraint in target.constraints if constraint not in given]
+        return {**words, "target": target, "constraints": (*given, *added)}
+
     @model_validator(mode="after")
     def _is_whole(self) -> Study:
-        faults = [*self._faults_of_parts(), *self._faults_of_metrics()]
+        faults = [
+            *self._faults_of_parts(),
+            *self._faults_of_metrics(),
+            *self._faults_of_target(),
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -148,11 +200,44 @@ class Study(BaseModel):
                 ]
         return faults
 
+    def _faults_of_target(self) -> list[str]:
+        """What a microcontroller cannot give; a user's function may know better."""
+        if not self.target.is_microcontroller or self.evaluator is not None:
+            return []
+        place = f'the target is "{self.target.name}"'
+        faults = [
+            f'objective "{o.metric}" is the time on the machine that searches, and {place}; write '
+            'minimize("macs"), which stands in for it as an estimate'
+            for o in self.objectives
+            if o.metric in _TIMES
+        ]
+        faults += [
+            f'constraint "{c.metric}" is on the time of the machine that searches, and {place}; '
+            'write at_most("macs", …), which stands in for it as an estimate'
+            for c in self.constraints
+            if c.metric in _TIMES
+        ]
+        schemes = self.space.quantization.schemes if self.space is not None else ()
+        if schemes and not set(schemes).intersection(MICRO_SCHEMES):
+            faults.append(
+                f"quantization names {', '.join(schemes)}, which TensorFlow Lite Micro does not "
+                f"run, and {place}; add one or more of {', '.join(MICRO_SCHEMES)}"
+            )
+        return faults
+
     def keeping_sides(self, sides: Mapping[str, str] | None) -> Study:
         """The study with the images of an earlier run on the sides where they were then."""
         if sides is None or self.dataset is None:
             return self
         return self.model_copy(update={"dataset": self.dataset.keeping_sides(sides)})
+
+    @property
+    def chosen_pruner(self) -> Any:
+        """The pruner, and where none was named the default."""
+        if self.pruner is not None:
+            return self.pruner
+        counts_trials_alone = self.budget.minutes is None and self.budget.total_epochs is None
+        return NoPruner() if counts_trials_alone else ParetoPruner()
 
     @property
     def quality_objective(self) -> Objective | None:
@@ -174,6 +259,7 @@ class Study(BaseModel):
             and self.space is not None
             and self.space.is_declarative
             and isinstance(self.sampler, str)
+            and isinstance(self.chosen_pruner, ParetoPruner | NoPruner)
             and dataset_is_built_in(self.dataset)
         )
 
@@ -191,10 +277,11 @@ class Study(BaseModel):
             "objectives": [o.model_dump(mode="json") for o in self.objectives],
             "constraints": [c.model_dump(mode="json") for c in self.constraints],
             "budget": self.budget.model_dump(mode="json"),
-            "target": self.target.model_dump(mode="json"),
+            "target": self.target.model_dump(mode="json", exclude_none=True),
             "sampler": self.sampler
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},
+            "pruner": _pruner_definition(self.pruner),
             "cross_validation": self.cross_validation.model_dump(mode="json")
             if self.cross_validation is not None
             else None,
@@ -210,7 +297,8 @@ class Study(BaseModel):
         Raises:
             DefinitionError: Part of it is code, which only its file holds.
         """
-        if definition["evaluator"] is not None or not isinstance(definition["sampler"], str):
+        is_code = definition["evaluator"] is not None or not isinstance(definition["sampler"], str)
+        if is_code or "class" in (definition.get("pruner") or {}):
             raise DefinitionError(
                 f'study "{definition["name"]}" has code of its own; '
                 "name its file: --study-file FILE"
@@ -224,7 +312,8 @@ class Study(BaseModel):
             budget=Budget.model_validate(definition["budget"]),
             target=Target.model_validate(definition["target"]),
             sampler=definition["sampler"],
-            # Studies of the first version have no word of it.
+            # Studies of the first version have no word of these.
+            pruner=_defined_pruner(definition.get("pruner")),
             cross_validation=definition.get("cross_validation", CrossValidation()),
         )
 
@@ -241,6 +330,22 @@ def dataset_is_built_in(dataset: Any) -> bool:
     except AutosearchError:
         return False
     return True
+
+
+def _pruner_definition(pruner: Any) -> dict[str, Any] | None:
+    if pruner is None:
+        return None
+    if isinstance(pruner, NoPruner | ParetoPruner):
+        return {"name": _PRUNER_NAMES[type(pruner)], **pruner.model_dump(mode="json")}
+    return {"class": type(pruner).__qualname__}
+
+
+def _defined_pruner(definition: Mapping[str, Any] | None) -> ParetoPruner | NoPruner | None:
+    if definition is None:
+        return None
+    words = {key: value for key, value in definition.items() if key != "name"}
+    kind = next(kind for kind, name in _PRUNER_NAMES.items() if name == definition["name"])
+    return kind.model_validate(words)
 
 
 def code_definition(code: Any) -> dict[str, str]:

@@ -29,8 +29,9 @@ __all__ = [
     "Estimate",
     "Evaluator",
     "EvaluatorTrial",
+    "NoPruner",
     "Objective",
-    "Target",
+    "ParetoPruner",
     "TrialState",
     "at_most",
     "maximize",
@@ -197,19 +198,39 @@ class CrossValidation(_Words):
     below: int = Field(default=1000, ge=1)
 
 
-class Target(_Words):
-    """Where the model will run. ``Target("host")`` is the machine that searches."""
+class NoPruner(_Words):
+    """Every trial is trained to its end."""
 
-    name: str = "host"
 
-    def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(**{"name": name, **words})
+class ParetoPruner(_Words):
+    """Multi-objective asynchronous successive halving (MO-ASHA).
 
-    @model_validator(mode="after")
-    def _is_known(self) -> Target:
-        if self.name != "host":
-            raise ValueError(f'target "{self.name}" is not known; expected Target("host")')
-        return self
+    At a rung, after ``min_epochs``, ``min_epochs`` × ``eta``, ``min_epochs`` × ``eta``² and so on
+    epochs, a trial goes on if non-dominated sorting puts it among the best 1/``eta`` of all that
+    have come there, ties broken by spread; otherwise it is pruned. Nobody waits: a trial is
+    compared with those before it. (Schmucker et al., 2021, "Multi-objective Asynchronous
+    Successive Halving", arXiv:2106.12639; a trial that is compared once and then stopped instead
+    of paused is the stopping variant of Li et al., 2020, arXiv:1810.05934.)
+
+    Attributes:
+        eta: How many times as many epochs the next rung takes, and of how many trials one goes on.
+        min_epochs: The first rung.
+    """
+
+    eta: int = Field(default=3, ge=2, le=10, strict=True)
+    min_epochs: int = Field(default=1, ge=1, strict=True)
+
+    def is_rung(self, epoch: int) -> bool:
+        """Whether trials are compared after that epoch.
+
+        Example:
+            >>> [epoch for epoch in range(1, 30) if ParetoPruner().is_rung(epoch)]
+            [1, 3, 9, 27]
+        """
+        rung = self.min_epochs
+        while rung < epoch:
+            rung *= self.eta
+        return rung == epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +292,19 @@ class EvaluatorTrial(Protocol):
         """The names whose figures keep all constraints; ends the trial if there are none."""
         ...
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Says what is going to be trained; ends the trial if an earlier one did the same.
+
+        The result of that one, its candidate of the sampled quantization, is then this one's too.
+        """
+        ...
+
     def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
         """Records the figures of an epoch (from 1), and ends the trial if it is pruned.
+
+        MO-ASHA compares all objectives: give those that do not change with training to
+        ``check_cost``, or here. A trial that has described its length, as in
+        ``describe(num_epochs=30)``, is not pruned at its very end.
 
         Optuna's ``report(value, step)`` is taken as the first objective's figure.
         """

@@ -58,6 +58,23 @@ def run(
             help="Go on although images were added or removed; the others keep their split.",
         ),
     ] = False,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start",
+            metavar="STUDY",
+            help="Begin with the best configurations of another study, Optuna's own included.",
+        ),
+    ] = None,
+    warm_start_storage: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start-storage",
+            metavar="URL",
+            help="The database of that study.",
+            show_default="the one of --storage",
+        ),
+    ] = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Start a study, or go on with it; then print its front.
@@ -86,7 +103,10 @@ def run(
                 seed=seed,
                 accept_changes=accept_changes,
                 accept_data=accept_data,
+                warm_start=warm_start,
+                warm_start_storage=warm_start_storage,
                 on_progress=line.update,
+                on_message=say,
             )
     except KeyboardInterrupt:
         say(f"Stopped. Nothing is lost; go on with: autosearch run {study_file}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -28,6 +28,8 @@ __all__ = ["BestBy", "EpochResult", "TrainingResult", "compile_model", "train", 
 BestBy = Literal["accuracy", "balanced_accuracy", "last"]
 """Which epoch's weights are kept. "last" chooses nothing, so its figures are not flattered."""
 
+FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapping[str, float]]
+
 _VALIDATION_BATCH = 512
 _PLAIN = LossTerms()
 
@@ -46,6 +48,7 @@ class EpochResult:
         balanced_accuracy: The mean of that share over the classes that have images.
         learning_rate: At the end of the epoch; None without an optimizer.
         seconds: Wall-clock time, validation included.
+        further: Other figures of the validation images, by name.
     """
 
     epoch: int
@@ -56,6 +59,7 @@ class EpochResult:
     balanced_accuracy: float
     learning_rate: float | None
     seconds: float
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def train(
     steps_per_epoch: int,
     on_epoch: Callable[[EpochResult], None],
     seed: int,
+    further: FurtherFigures | None = None,
     terms: LossTerms = _PLAIN,
     one_hot: bool | None = None,
     best_by: BestBy = "accuracy",
@@ -95,6 +100,8 @@ def train(
         config: How to train; of a user-compiled model only ``epochs`` and ``batch_size`` count.
         steps_per_epoch: Batches an epoch.
         on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
+        further: Told the validation labels (n,) and the network's outputs (n, classes), answers
+            other figures of an epoch.
         seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
         terms: What counts more in the loss; of a user-compiled model only class weights can.
         one_hot: Whether the labels of ``train_batches`` are one-hot; None: as ``wants_one_hot``
@@ -125,7 +132,9 @@ def train(
         # Keras turns XLA on by itself; on a CPU it compiles for seconds and makes depthwise
         # convolutions 5 to 6 times slower.
         model.jit_compile = False
-    watcher = _Watcher(model, train_batches, validation, steps_per_epoch, on_epoch, best_by)
+    watcher = _Watcher(
+        model, train_batches, validation, steps_per_epoch, on_epoch, best_by, further
+    )
     arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
     if user_compiled and terms.class_weights is not None:
         arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
@@ -267,9 +276,11 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         steps_per_epoch: int,
         on_epoch: Callable[[EpochResult], None],
         best_by: BestBy,
+        further: FurtherFigures | None,
     ) -> None:
         super().__init__()
         self._best_by = best_by
+        self._further = further
         self.epochs: list[EpochResult] = []
         self.ended_by: tuple[BaseException, BaseException | None] | None = None
         self._trained = model
@@ -307,7 +318,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 f"the training loss is {train_loss} in epoch {number}; lower the learning rate"
             )
         self._refresh(number)
-        accuracy, balanced_accuracy, loss = self._validate(number)
+        accuracy, balanced_accuracy, loss, further = self._validate(number)
         now = time.perf_counter()
         result = EpochResult(
             epoch=number,
@@ -320,6 +331,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             balanced_accuracy=balanced_accuracy,
             learning_rate=_current_rate(self._trained),
             seconds=now - self._started,
+            further=further,
         )
         self._started = now
         if not self.epochs or self._rank(result) > max(map(self._rank, self.epochs)):
@@ -332,7 +344,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             return result.epoch, 0.0
         return getattr(result, self._best_by), -result.validation_loss
 
-    def _validate(self, number: int) -> tuple[float, float, float]:
+    def _validate(self, number: int) -> tuple[float, float, float, Mapping[str, float]]:
         outputs = [
             self._predict(tf.cast(self._images[start : start + _VALIDATION_BATCH], tf.float32))
             for start in range(0, len(self._images), _VALIDATION_BATCH)
@@ -347,7 +359,8 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         counts = np.bincount(self._labels)
         recalls = np.bincount(self._labels, weights=right)[counts > 0] / counts[counts > 0]
         loss = _cross_entropy(probabilities, self._labels)
-        return float(np.mean(right)), float(np.mean(recalls)), loss
+        further = self._further(self._labels, probabilities) if self._further is not None else {}
+        return float(np.mean(right)), float(np.mean(recalls)), loss, further
 
 
 def _number(logs: dict[str, Any], *names: str) -> float | None:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
+from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "delete_optuna_study"]
+__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "delete_optuna_study"]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
@@ -57,6 +60,7 @@ class Engine:
                 storage=self._storage,
                 directions=[objective.direction.value for objective in study.objectives],
                 sampler=make_sampler(study.sampler, seed=seed, number=0),
+                pruner=_optuna_pruner(study.chosen_pruner),
                 load_if_exists=True,
             )
             self._study.set_metric_names([objective.metric for objective in study.objectives])
@@ -83,11 +87,28 @@ class Engine:
                 return None
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
-            self._study.sampler = make_sampler(
-                self._definition.sampler, seed=self._seed, number=trial.number
+            sampler = make_sampler(self._definition.sampler, seed=self._seed, number=trial.number)
+            start = trial.user_attrs.get(ORIGIN)
+            self._study.sampler = (
+                sampler if start is None else StartingSampler(start["params"], sampler)
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
+
+    def start_from(self, points: Sequence[StartingPoint]) -> int:
+        """Puts another study's configurations first, but for those that were before.
+
+        Returns:
+            How many were new.
+        """
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            trials = self._study.get_trials(deepcopy=False)
+            starts = [t.user_attrs[ORIGIN] for t in trials if ORIGIN in t.user_attrs]
+            known = {(start["study"], start["trial"]) for start in starts}
+            new = [point for point in points if (point.study, point.trial) not in known]
+            for point in new:
+                self._study.enqueue_trial({}, user_attrs={ORIGIN: asdict(point)})
+            return len(new)
 
     def params(self, number: int) -> dict[str, Any]:
         """What a trial was sampled as, by the names that Optuna knows it by."""
@@ -134,6 +155,9 @@ class Engine:
                 if not self._is_finished(frozen_or_trial):
                     raise
                 self.is_exhausted = True
+            sampler = self._study.sampler
+            if isinstance(sampler, KerasTunerSampler) and sampler.is_exhausted:
+                self.is_exhausted = True
 
     def roll_back(self) -> None:
         """Ends what an interrupt left open in Optuna's storage, and so frees the database."""
@@ -173,13 +197,14 @@ class Engine:
             return
         orphaned, alive = recorder.orphaned_trials(), recorder.trials_of_living_workers()
         rows = view.trials_frame().set_index("number")
+        facts: Mapping[Any, dict[str, Any]] = rows["facts"].to_dict()
         for frozen in running:
             number = frozen.number
             state = TrialState(str(rows.at[number, "state"])) if number in rows.index else None
             if state is not None and state.is_finished:
                 # A worker that lives is about to tell by itself.
                 if number not in alive:
-                    self._tell_again(number, state, view)
+                    self._tell_again(number, state, view, facts[number].get("repeats"))
             elif orphaned.get(number, 0) >= MAX_ATTEMPTS and not was_asked_to_end:
                 recorder.finish_trial(
                     number,
@@ -202,11 +227,22 @@ class Engine:
                     trial._trial_id, state=optuna.trial.TrialState.WAITING
                 )
 
-    def _tell_again(self, number: int, state: TrialState, view: StudyView) -> None:
+    def _tell_again(
+        self,
+        number: int,
+        state: TrialState,
+        view: StudyView,
+        repeats: Mapping[str, Any] | None,
+    ) -> None:
         representative = None
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
-            told = frame[(frame["trial"] == number) & frame["representative"].astype(bool)].iloc[0]
+            if repeats is None:
+                is_told = (frame["trial"] == number) & frame["representative"].astype(bool)
+            else:
+                is_told = frame["trial"] == repeats["trial"]
+                is_told &= frame["quantization"] == repeats["quantization"]
+            told = frame[is_told].iloc[0]
             metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
             representative = CandidateResult(metrics=metrics)
         violations = view.violations(number)
@@ -240,9 +276,26 @@ def delete_optuna_study(database: Database, name: str) -> bool:
     return True
 
 
+def best_trials(database: Database, name: str) -> list[optuna.trial.FrozenTrial]:
+    """The best trials of any Optuna study, autosearch's or not.
+
+    Raises:
+        NotFoundError: There is no study of that name, or it has no finished trial.
+        StorageError: The database has no tables of Optuna's.
+    """
+    with _quiet(), _explained(database):
+        return best_of(optuna.storages.RDBStorage(database.url, skip_table_creation=True), name)
+
+
 def _optuna_storage(database: Database) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"timeout": 60}} if database.path is not None else {}
     return optuna.storages.RDBStorage(database.url, engine_kwargs=options)
+
+
+def _optuna_pruner(pruner: Any) -> optuna.pruners.BasePruner:
+    """Optuna's own, or one that keeps all: what else prunes knows nothing of Optuna."""
+    is_optunas = isinstance(pruner, optuna.pruners.BasePruner)
+    return pruner if is_optunas else optuna.pruners.NopPruner()
 
 
 def _or_none(value: float | None) -> float | None:

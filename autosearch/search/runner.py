@@ -15,12 +15,14 @@ from autosearch.data.files import describe_growth
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
 from autosearch.search.answers import is_feasible
 from autosearch.search.devices import worker_environments
-from autosearch.search.engine import Engine
+from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import plan_finals
 from autosearch.search.process import Order
-from autosearch.search.samplers import make_sampler
+from autosearch.search.pruning import check_pruner
+from autosearch.search.samplers import check_sampler
 from autosearch.search.supervisor import Supervisor
+from autosearch.search.warm_start import WarmStart, plan_warm_start
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
@@ -49,7 +51,10 @@ def run(
     accept_changes: bool = False,
     accept_data: bool = False,
     trial_timeout_s: float = DEFAULT_TRIAL_TIMEOUT_S,
+    warm_start: str | None = None,
+    warm_start_storage: str | None = None,
     on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> StudyView:
     """Runs a study, or goes on with it where it stopped.
 
@@ -70,7 +75,11 @@ def run(
         accept_data: Go on although images were added or removed. Those that were there stay on
             their side of the split, and earlier trials keep their figures.
         trial_timeout_s: How long a trial may run in a worker process.
+        warm_start: Begin with the best configurations of the study of that name, which may be one
+            of Optuna's alone; parameters that do not fit by name and range are sampled.
+        warm_start_storage: The database URL of that study; by default the same as ``storage``.
         on_progress: Called a few times a second with the view, its progress and the limits.
+        on_message: Called with a sentence of what is done besides, such as what was taken over.
 
     Returns:
         A read-only view of the study.
@@ -88,10 +97,12 @@ def run(
         raise DefinitionError(f"trials is {trials}; expected at least 1")
     if seed is not None and not 0 <= seed < 2**31:
         raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
-    make_sampler(study.sampler, seed=0, number=0)
+    check_sampler(study.sampler, num_objectives=len(study.objectives))
+    check_pruner(study)
     if study.space is not None:
         study.space.dry_run()
     database = Database.open_to_write(storage)
+    start = _plan_warm_start(study, database, warm_start, warm_start_storage)
     store = ArtifactStore.beside(database, artifacts)
     earlier = _earlier(database, store, study.name)
     before = earlier.data_sides() if earlier is not None else None
@@ -120,6 +131,10 @@ def run(
         )
     view = StudyView(database, store, study.name)
     engine = Engine(study, database, seed=seed)
+    if start is not None:
+        num_taken = engine.start_from(start.points)
+        if on_message is not None:
+            on_message(start.line(num_taken))
     limits = _limits(study, view.progress(), trials, workers)
     finals = plan_finals(study)
     started = time.monotonic()
@@ -212,6 +227,30 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "versions": versions,
     }
+
+
+def _plan_warm_start(
+    study: Study, database: Database, name: str | None, storage: str | None
+) -> WarmStart | None:
+    if name is None:
+        if storage is not None:
+            raise DefinitionError(
+                "a database to start from was named, and no study in it; add --warm-start STUDY"
+            )
+        return None
+    if storage is None and name == study.name:
+        raise DefinitionError(
+            f'study "{name}" cannot start from itself: it goes on where it stopped anyway'
+        )
+    other = database if storage is None else Database.open_foreign(storage)
+    best = best_trials(other, name)
+    return plan_warm_start(
+        name,
+        best,
+        space=study.space,
+        trials_in_budget=study.budget.trials,
+        is_front=len(best[0].values) > 1,
+    )
 
 
 def _earlier(database: Database, store: ArtifactStore, name: str) -> StudyView | None:

@@ -20,11 +20,18 @@ from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.engine import Engine
 from autosearch.search.finals import Finals, run_finals
+from autosearch.search.pruning import make_pruning
 from autosearch.search.samplers import trial_seed
-from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
+from autosearch.search.trial import (
+    InfeasibleTrial,
+    InterruptedTrial,
+    RepeatedTrial,
+    SearchTrial,
+)
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
+from autosearch.store.repeats import Repeats
 from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
@@ -136,6 +143,8 @@ class Worker:
         self._recorder = Recorder(database, study_id)
         self._view = StudyView(database, artifacts, study.name)
         self._engine = Engine(study, database, seed=seed)
+        self._repeats = Repeats(database, study_id)
+        self._pruning = make_pruning(study, database, study_id)
         self._progress = self._view.progress()
         self._next_recovery = 0.0
 
@@ -223,12 +232,18 @@ class Worker:
             seed=trial_seed(self._seed, asked.number),
             objectives=self._study.objectives,
             constraints=self._study.constraints,
+            pruning=self._pruning,
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
+            repeats=self._repeats,
+            common={
+                "data": self._view.data_fingerprint,
+                "evaluator": self._view.definition["evaluator"],
+            },
         )
         state, candidates = TrialState.COMPLETE, list[CandidateResult]()
-        error = trace = None
+        error = trace = repeated = None
         try:
             candidates = check_candidates(
                 evaluate(self._evaluator, trial, self._study.objectives),
@@ -241,6 +256,9 @@ class Worker:
             return None, None
         except InfeasibleTrial:
             state = TrialState.INFEASIBLE
+        except RepeatedTrial as earlier:
+            repeated = earlier.result
+            trial.describe(repeats={"trial": earlier.number, "quantization": repeated.quantization})
         except optuna.TrialPruned:
             state = TrialState.PRUNED
         except StudyError as fault:
@@ -251,7 +269,9 @@ class Worker:
             error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
         if trial.is_infeasible and state is not TrialState.FAILED:
             state, candidates = TrialState.INFEASIBLE, []
-        self._finish(trial, asked, state, candidates, error, trace)
+        if trial.is_pruned and state is not TrialState.FAILED:
+            state, candidates = TrialState.PRUNED, []
+        self._finish(trial, asked, state, candidates, error, trace, repeated)
         return state, error
 
     def _finish(
@@ -262,8 +282,9 @@ class Worker:
         candidates: list[CandidateResult],
         error: str | None,
         trace: str | None,
+        repeated: CandidateResult | None = None,
     ) -> None:
-        representative = next((c for c in candidates if c.is_representative), None)
+        representative = next((c for c in candidates if c.is_representative), repeated)
         violations = trial.violations
         if representative is not None:
             violations = self._violations(representative)
@@ -276,7 +297,7 @@ class Worker:
             stage_seconds=trial.stage_seconds,
             facts=facts,
             candidates=candidates,
-            representative=representative.quantization if representative is not None else None,
+            representative=next((c.quantization for c in candidates if c.is_representative), None),
             feasible=[
                 c.quantization
                 for c in candidates
@@ -284,6 +305,8 @@ class Worker:
             ],
             target=target,
             violations=violations,
+            # Of a repeated trial the result is the earlier one's: there it is looked for.
+            identity=trial.identity if repeated is None else None,
             error=error,
             traceback=trace,
         )

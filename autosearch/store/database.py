@@ -113,6 +113,20 @@ class Database:
             database._refuse_foreign_schema()
         return database
 
+    @classmethod
+    def open_foreign(cls, storage: str | None = None) -> Database:
+        """Opens a database of whose tables nothing is known, such as one of Optuna's alone.
+
+        Raises:
+            NotFoundError: There is no such file.
+            StorageError: There can be no such database.
+        """
+        url = make_url(storage_url(storage))
+        path = _sqlite_path(url)
+        if path is not None and not path.exists():
+            raise NotFoundError(f'there is no database "{path}"; name one that exists')
+        return cls(url, _make_engine(url, read_only=True))
+
     @property
     def path(self) -> Path | None:
         """The SQLite file, or None for a server."""

@@ -9,7 +9,16 @@ import optuna
 import pytest
 
 import autosearch
-from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
+from autosearch import (
+    Budget,
+    ParetoPruner,
+    SearchSpace,
+    Study,
+    Target,
+    at_most,
+    maximize,
+    minimize,
+)
 from autosearch.data import Dataset
 from autosearch.errors import DefinitionError, NothingTrainedError, StudyError
 from autosearch.evaluation.pipeline import KerasEvaluator, significant
@@ -25,6 +34,7 @@ from autosearch.space import (
 )
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.search_space import RandomTrial
+from autosearch.values import TrialState
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -79,9 +89,8 @@ def study_of(architecture, *, trials=1, epochs=1, **parts):
         name="own",
         dataset=Stripes(),
         space=SearchSpace(architecture=architecture, **words),
-        objectives=[maximize("accuracy"), minimize("size_bytes")],
         budget=Budget(trials=trials),
-        **parts,
+        **{"objectives": [maximize("accuracy"), minimize("size_bytes")], **parts},
     )
 
 
@@ -366,3 +375,40 @@ def test_weights_that_are_not_to_be_had_stop_the_study_at_its_first_trial(run, m
         run(study)
     with pytest.raises(StudyError, match="name a local file"):
         check_study(study)
+
+
+def test_trials_are_compared_by_costs_that_are_known_exactly_before_training(run):
+    def build(hp):
+        return network(hp, hp.Int("width", 2, 16))
+
+    study = study_of(
+        build,
+        trials=4,
+        epochs=2,
+        pruner=ParetoPruner(eta=2),
+        quantization=Quantization("float32", "int8"),
+        objectives=[maximize("macro_f1"), minimize("size_bytes"), minimize("latency_ms")],
+    )
+    view = run(study)
+    counts = view.progress().counts
+    assert counts[TrialState.PRUNED] >= 1
+    first = view.epochs_frame().query("epoch == 1").set_index("trial")["metrics"]
+    assert len(first) == 4
+    assert all({"macro_f1", "size_bytes", "latency_ms"} <= set(m) for m in first)
+    told = view.candidates_frame().query("representative").set_index("trial")["size_bytes"]
+    assert len(told) == counts[TrialState.COMPLETE]
+    assert all(first[number]["size_bytes"] == size for number, size in told.items())
+
+
+def test_for_a_microcontroller_only_what_its_runtime_runs_is_feasible_and_no_time_is_claimed(run):
+    target = Target("microcontroller", flash_bytes=50_000, ram_bytes=20_000)
+    study = study_of(network, quantization=Quantization("float16", "int8"), target=target)
+    frame = run(study).candidates_frame().set_index("quantization")
+    assert dict(frame["feasible"]) == {"float16": False, "int8": True}
+    assert "TensorFlow Lite Micro" in frame.loc["float16", "reasons"]["memory_bytes"]
+    assert 0 < frame.loc["int8", "memory_bytes"] <= 20_000
+    assert frame["latency_ms"].isna().all()
+    assert "macs stand in" in frame.loc["int8", "reasons"]["latency_ms"]
+    assert set(frame["target"]) == {"microcontroller"}
+    assert not frame["is_measured"].any()
+    assert frame["target_description"].iloc[0]["ram_bytes"] == 20_000
