@@ -29,6 +29,20 @@ def run(
         int | None,
         typer.Option("--trials", metavar="N", min=1, help="Run N trials more, whatever is left."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", metavar="N", min=1, help="Worker processes that share the work."),
+    ] = 1,
+    workers_per_gpu: Annotated[
+        int | None,
+        typer.Option(
+            "--workers-per-gpu",
+            metavar="K",
+            min=1,
+            help="Let at most K workers share a GPU.",
+            show_default="as many as must",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", min=0, help="Make a new study repeatable (default 0)."),
@@ -84,6 +98,8 @@ def run(
                 storage=storage,
                 artifacts=artifacts,
                 trials=trials,
+                workers=workers,
+                workers_per_gpu=workers_per_gpu,
                 seed=seed,
                 accept_changes=accept_changes,
                 accept_data=accept_data,

@@ -14,6 +14,7 @@ import psutil
 from autosearch.data.files import describe_growth
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
 from autosearch.search.answers import is_feasible
+from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import plan_finals
@@ -33,6 +34,7 @@ __all__ = ["environment", "open_study", "run"]
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _MAX_MEMORY_BYTES = 6_000_000_000
+_MIN_MEMORY_BYTES = 1_500_000_000
 
 ProgressCallback = Callable[[StudyView, Progress, Limits], None]
 
@@ -44,6 +46,7 @@ def run(
     artifacts: str | None = None,
     trials: int | None = None,
     workers: int = 1,
+    workers_per_gpu: int | None = None,
     seed: int | None = None,
     accept_changes: bool = False,
     accept_data: bool = False,
@@ -55,15 +58,18 @@ def run(
 ) -> StudyView:
     """Runs a study, or goes on with it where it stopped.
 
-    A study that its definition or its file can make again is evaluated in a worker process that
-    is replaced when it dies; one with functions typed elsewhere is evaluated in this process.
+    A study that its definition or its file can make again is evaluated in worker processes that
+    are replaced when they die; one with functions typed elsewhere is evaluated in this process.
 
     Args:
         study: What to search.
         storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
         artifacts: Where files go: a folder or fsspec URL; by default beside the database.
         trials: That many trials more; by default what is left of the study's budget.
-        workers: Worker processes; 1 for now.
+        workers: Worker processes, each of which samples, evaluates and records by itself; they
+            share out the cores, and the GPUs. Several need a study that its definition or its
+            file can make again.
+        workers_per_gpu: How many workers may share a GPU; by default as many as must.
         seed: Makes sampling and training repeatable; 0 for a new study, a resumed one keeps its.
         accept_changes: Go on although the definition differs from the one in the database.
         accept_data: Go on although images were added or removed. Those that were there stay on
@@ -85,8 +91,8 @@ def run(
         StorageError: The database or the artifact store cannot be used.
         KeyboardInterrupt: After what ran was put back, to be gone on with.
     """
-    if workers != 1:
-        raise DefinitionError(f"workers is {workers}; expected 1, several are not supported yet")
+    is_for_processes = study.is_declarative or study.source_file is not None
+    _check_workers(study, workers, workers_per_gpu, is_for_processes=is_for_processes)
     if trials is not None and trials < 1:
         raise DefinitionError(f"trials is {trials}; expected at least 1")
     if seed is not None and not 0 <= seed < 2**31:
@@ -129,7 +135,7 @@ def run(
         num_taken = engine.start_from(start.points)
         if on_message is not None:
             on_message(start.line(num_taken))
-    limits = _limits(study, view.progress(), trials)
+    limits = _limits(study, view.progress(), trials, workers)
     finals = plan_finals(study)
     started = time.monotonic()
 
@@ -138,7 +144,7 @@ def run(
             on_progress(view, view.progress(), limits)
 
     try:
-        if study.is_declarative or study.source_file is not None:
+        if is_for_processes:
             order = Order(
                 study_name=study.name,
                 study_file=None if study.is_declarative else str(study.source_file),
@@ -148,10 +154,12 @@ def run(
                 seed=seed,
                 limits=asdict(limits),
                 finals=asdict(finals) if finals is not None else None,
+                is_one_of_several=workers > 1,
                 report_file="",
             )
             Supervisor(
                 order,
+                environments=worker_environments(workers, workers_per_gpu),
                 engine=engine,
                 recorder=recorder,
                 view=view,
@@ -300,9 +308,26 @@ def _data_sides(study: Study) -> dict[str, Any] | None:
     return None if sides is None else {"classes": list(study.dataset.classes), "sides": sides}
 
 
-def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:
+def _check_workers(
+    study: Study, workers: int, workers_per_gpu: int | None, *, is_for_processes: bool
+) -> None:
+    if workers < 1:
+        raise DefinitionError(f"workers is {workers}; expected at least 1")
+    if workers_per_gpu is not None and workers_per_gpu < 1:
+        raise DefinitionError(f"workers_per_gpu is {workers_per_gpu}; expected at least 1")
+    if workers > 1 and not is_for_processes:
+        raise DefinitionError(
+            f'study "{study.name}" holds functions that only this process knows, and {workers} '
+            "workers are processes of their own; put it into a file and start that with: "
+            f"autosearch run STUDY_FILE --workers {workers}, or load it with load_study_file"
+        )
+
+
+def _limits(study: Study, progress: Progress, trials: int | None, workers: int) -> Limits:
     budget = study.budget
-    memory = min(_MAX_MEMORY_BYTES, psutil.virtual_memory().total // 2)
+    share = psutil.virtual_memory().total // (2 * workers)
+    # With less, TensorFlow itself would outgrow it before the first trial.
+    memory = max(_MIN_MEMORY_BYTES, min(_MAX_MEMORY_BYTES, share))
     if trials is not None:
         return Limits(counted_trials=progress.num_counted + trials, memory_bytes=memory)
     if budget.minutes is None:

@@ -197,8 +197,13 @@ def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore
 def read_frame(database: Database, statement: Executable) -> pd.DataFrame:
     """The rows of a query, with its columns even if there are none."""
     with database.session() as session:
-        result = session.execute(statement)
-        return pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        # Plain rows, column by column: at 30,000 of them half of the time is objects in between.
+        result = session.connection().execute(statement)
+        names, rows = list(result.keys()), result.all()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame(
+        {name: list(column) for name, column in zip(names, columns, strict=True)}, columns=names
+    )
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

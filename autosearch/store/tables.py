@@ -23,6 +23,7 @@ __all__ = [
     "FinalistRow",
     "MeasurementRow",
     "ModelRow",
+    "NoteRow",
     "PromotionRow",
     "ReadingRow",
     "StudyRow",
@@ -289,3 +290,18 @@ class ReadingRow(Base):
     read_at: Mapped[datetime]
     what: Mapped[str] = mapped_column(String(400))
     why: Mapped[str] = mapped_column(Text)
+
+
+class NoteRow(Base):
+    """What a person wrote of a candidate. Rows are only ever added."""
+
+    __tablename__ = "autosearch_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(
+        ForeignKey("autosearch_studies.id", ondelete="CASCADE"), index=True
+    )
+    candidate: Mapped[str] = mapped_column(String(400))
+    author: Mapped[str] = mapped_column(String(200))
+    written_at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Text)

@@ -28,14 +28,15 @@ from autosearch.visualization.style import (
     scheme_symbols,
 )
 
-__all__ = ["plot_trade_off"]
+__all__ = ["THINNED_ABOVE", "plot_trade_off"]
 
 _BYTES = ("size_bytes", "memory_bytes")
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall")
-# Above this many points the browser draws on a canvas: shapes of its own would take seconds. Of
-# the points off the front it is then told no more than place and name.
-_MANY = 1500
-_GRID = (110, 64)  # cells of about five pixels over what the axes show, less than a marker
+THINNED_ABOVE = 1500
+"""So many points are all drawn. Of more, those that would lie under another of their kind are not,
+and of those off the front the browser is told no more than place and name. A few thousand shapes
+then remain, which it draws sooner than it makes ready to draw with the graphics card."""
+_GRID = (72, 40)  # cells of about seven pixels over what the axes show: a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -91,10 +92,10 @@ def plot_trade_off(
     everything = frame
     least_y = _least_shown(frame, remain, y)
     frame, role = _thinned(frame, role, x, y, least_y)
-    is_many = len(frame) > _MANY
+    is_many = len(frame) > THINNED_ABOVE
     _add_greyed(figure, frame, role, x, y, is_many=is_many)
-    _add_schemes(figure, frame, role, x, y, is_many=is_many)
     _add_front_line(figure, remain, x, y, objectives)
+    _add_schemes(figure, frame, role, x, y, is_many=is_many)
     again = _drawable(judged, x, y)
     _add_judged(figure, again, x, y)
     _add_suggested(figure, pd.concat([frame, again]), suggested, x, y)
@@ -135,7 +136,7 @@ def _thinned(
     frame: pd.DataFrame, role: pd.Series[str], x: str, y: str, least_y: float | None
 ) -> tuple[pd.DataFrame, pd.Series[str]]:
     """Leaves out points that lie under another of their kind; never one on the front."""
-    if len(frame) <= _MANY:
+    if len(frame) <= THINNED_ABOVE:
         return frame, role
     # What is out looks the same whatever its scheme.
     kinds, _ = pd.factorize(role.where(role.isin(_OUT), role + "\n" + frame["quantization"]))
@@ -197,7 +198,6 @@ def _add_greyed(
     *,
     is_many: bool,
 ) -> None:
-    kind = go.Scattergl if is_many else go.Scatter
     for name, symbol, opacity in (
         (Role.INFEASIBLE.value, "x-thin", 0.6),
         (Role.OUT_OF_BOUNDS.value, "circle", 0.25),
@@ -206,7 +206,7 @@ def _add_greyed(
         if rows.empty:
             continue
         figure.add_trace(
-            kind(
+            go.Scatter(
                 **_marks(rows, x, y, is_many=is_many, note=f"<br><i>{name}</i>"),
                 mode="markers",
                 name=name,
@@ -230,7 +230,6 @@ def _add_schemes(
     *,
     is_many: bool,
 ) -> None:
-    kind = go.Scattergl if is_many else go.Scatter
     schemes = frame["quantization"].unique().tolist()
     colours, symbols = scheme_colours(schemes), scheme_symbols(schemes)
     on_front = set(frame["quantization"][role == Role.FRONT.value])
@@ -243,7 +242,7 @@ def _add_schemes(
             symbol = symbols[scheme]
             name = escaped(scheme or "candidates")
             figure.add_trace(
-                kind(
+                go.Scatter(
                     **_marks(rows, x, y, is_many=is_many and not is_front),
                     mode="markers",
                     name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,7 +12,7 @@ from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
 from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
 from autosearch.visualization.style import figure_text, metric_label
-from autosearch.visualization.trade_off import plot_trade_off
+from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
@@ -102,8 +103,8 @@ def _body(study: StudyView) -> None:
     front = frame[role == Role.FRONT.value]
     judged = source.judged(study)
     judged_role = roles(judged, study.objectives, bounds=bounds, quantizations=quantizations)
-    judged = judged[~judged_role.isin(_OUT)]
     judged_front = judged[judged_role == Role.FRONT.value]
+    judged = judged[~judged_role.isin(_OUT)]
     suggestion = suggest(
         judged_front if first is None and len(judged_front) else front,
         study.objectives,
@@ -111,20 +112,16 @@ def _body(study: StudyView) -> None:
         tests=source.paired_tests(study),
     )
     _pick(frame, pd.concat([front, judged_front]), suggestion)
-    figures = [
-        plot_trade_off(
-            frame,
-            study.objectives,
-            x=cost,
-            role=role,
-            constraints=study.constraints,
-            bounds=bounds,
-            suggested=suggestion.candidate if suggestion else None,
-            judged=judged,
-            height=400,
-        )
-        for cost in _costs(study, frame)
-    ]
+    shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
+    figures = _figures(
+        (*shown, repr(bounds)),
+        study,
+        frame,
+        role,
+        bounds,
+        suggestion.candidate if suggestion else None,
+        judged,
+    )
     linked_charts(
         figures,
         key=_CHARTS,
@@ -135,9 +132,38 @@ def _body(study: StudyView) -> None:
         "Filled: on the front of all objectives. Hollow: dominated. Grey: infeasible or out of "
         "bounds. "
         + ("Stars: finalists, fitted again and judged by cross-validation. " * bool(len(judged)))
+        + ("Of points that would cover each other one is drawn. " * (len(frame) > THINNED_ABOVE))
         + "Click a point, or choose box select in the chart's bar; Shift-click adds one."
     )
     _table(study, frame.assign(role=role), judged.assign(role=_JUDGED))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _figures(
+    shown: tuple[Any, ...],
+    _study: StudyView,
+    _frame: pd.DataFrame,
+    _role: pd.Series[str],
+    _bounds: dict[str, Bound],
+    _suggested: str | None,
+    _judged: pd.DataFrame,
+) -> list[str]:
+    """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
+    figures = (
+        plot_trade_off(
+            _frame,
+            _study.objectives,
+            x=cost,
+            role=_role,
+            constraints=_study.constraints,
+            bounds=_bounds,
+            suggested=_suggested,
+            judged=_judged,
+            height=400,
+        )
+        for cost in _costs(_study, _frame)
+    )
+    return [figure.to_json() for figure in figures]
 
 
 def _say_empty(study: StudyView) -> None:

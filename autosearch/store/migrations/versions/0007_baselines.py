@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0005"
 
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
