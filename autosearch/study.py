@@ -40,7 +40,7 @@ from autosearch.values import (
 
 __all__ = ["Study", "changes", "load_study_file"]
 
-_NO_IDENTITY = ("budget", "cross_validation", "pruner")
+_NO_IDENTITY = ("baselines", "budget", "cross_validation", "pruner")
 """What may change between two runs of a study: no candidate's figures are otherwise for it."""
 
 
@@ -78,6 +78,10 @@ class Study(BaseModel):
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 
+        baselines: Whether to judge the majority class, a logistic regression and a plain small
+            network before the search, at a tenth of its trainings or 3 % of its minutes at most.
+            With a budget below 10 trials or 2 minutes there are none.
+
     Raises:
         DefinitionError: With every fault of the definition, a line each.
 
@@ -109,6 +113,7 @@ class Study(BaseModel):
     sampler: Any = "tpe"
     pruner: Any = None
     cross_validation: CrossValidation | None = CrossValidation()
+    baselines: bool = True
 
     _source_file: Path | None = PrivateAttr(default=None)
 
@@ -281,6 +286,7 @@ class Study(BaseModel):
             "sampler": self.sampler
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},
+            "baselines": self.baselines,
             "pruner": _pruner_definition(self.pruner),
             "cross_validation": self.cross_validation.model_dump(mode="json")
             if self.cross_validation is not None
@@ -313,6 +319,7 @@ class Study(BaseModel):
             target=Target.model_validate(definition["target"]),
             sampler=definition["sampler"],
             # Studies of the first version have no word of these.
+            baselines=definition.get("baselines", True),
             pruner=_defined_pruner(definition.get("pruner")),
             cross_validation=definition.get("cross_validation", CrossValidation()),
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autosearch.cli.options import OutputFormat
 from autosearch.cli.output import emit, stdout
 
-__all__ = ["DETAIL_KEYS", "interval", "print_details"]
+if TYPE_CHECKING:
+    from autosearch.store.view import StudyView
+
+__all__ = ["DETAIL_KEYS", "baselines_line", "interval", "print_details"]
 
 DETAIL_KEYS = ("per_class", "confusion", "per_group", "worst_group", "num_groups_not_shown")
 """What ``print_details`` prints, among the conditions of a candidate or in a report."""
@@ -26,6 +29,25 @@ def interval(low: float | None, high: float | None) -> str | None:
         '0.900–0.950'
     """
     return f"{low:.3f}–{high:.3f}" if low is not None and high is not None else None
+
+
+def baselines_line(view: StudyView) -> str:
+    """What the study's images give without a search, in a sentence; empty if nothing is known."""
+    from autosearch.store.view import records
+    from autosearch.values import QUALITY_METRICS
+
+    asked = [objective.metric for objective in view.objectives]
+    metric = next((m for m in asked if m in QUALITY_METRICS), "accuracy")
+    parts = []
+    for row in records(view.baselines_frame()):
+        if row.get(metric) is None:
+            continue
+        size = row["size_bytes"]
+        at = f" at {size:,} bytes ({row['quantization']})" if size is not None else ""
+        parts.append(f"{row['baseline']} {row[metric]:.3f}{at}")
+    if not parts:
+        return ""
+    return f"{metric.replace('_', ' ').capitalize()} without a search: {', '.join(parts)}."
 
 
 def print_details(details: Mapping[str, Any]) -> None:

@@ -195,6 +195,7 @@ def print_front(
     estimate: FigureKind = FigureKind.VALIDATION,
 ) -> bool:
     """Prints a front, or why there is none; answers whether there is one."""
+    from autosearch.cli.figures import baselines_line
     from autosearch.cli.output import emit, say
     from autosearch.store.view import CANDIDATE_COLUMNS, records
     from autosearch.suggestion import suggest as suggest_candidate
@@ -224,6 +225,9 @@ def print_front(
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if suggestion is not None:
         say(_suggested(view, suggestion))
+    without_search = baselines_line(view)
+    if without_search:
+        say(without_search)
     if not rows:
         say(_why_no_front(view))
     return bool(rows)
@@ -272,7 +276,7 @@ def show(
 
     Example: autosearch show digits 12-int8
     """
-    from autosearch.cli.figures import print_details
+    from autosearch.cli.figures import baselines_line, print_details
     from autosearch.cli.output import emit
     from autosearch.search.runner import open_study
 
@@ -284,7 +288,14 @@ def show(
         emit([found], output_format, columns={})
     else:
         title = f"Candidate {candidate} of {study}"
-        emit(_lines(found), output_format, columns={"what": "", "value": ""}, title=title)
+        lines = _lines(found)
+        without_search = baselines_line(view)
+        if without_search:
+            lines += [
+                {"what": "", "value": ""},
+                {"what": "baselines", "value": without_search},
+            ]
+        emit(lines, output_format, columns={"what": "", "value": ""}, title=title)
         print_details(found["conditions"])
 
 

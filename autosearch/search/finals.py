@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autosearch.store.view import StudyView
     from autosearch.study import Study
 
-__all__ = ["Finals", "is_due", "plan_finals", "run_finals"]
+__all__ = ["Finals", "ReplayedTrial", "is_due", "plan_finals", "run_finals"]
 
 _MAX_ATTEMPTS = 3
 _MIN_TRIALS = 6
@@ -132,7 +132,7 @@ def run_finals(
     for number in _left(finals, view):
         attempt = recorder.start_finalist(number, **key)
         known = view.finalists(**key)[number].folds
-        trial = _ReplayedTrial(number, params(number), artifacts, should_stop)
+        trial = ReplayedTrial(number, params(number), artifacts, should_stop)
         candidates, error = list[CandidateResult](), None
         try:
             if attempt > _MAX_ATTEMPTS + len(known):
@@ -199,13 +199,19 @@ def _joined(folds: Mapping[int, Mapping[str, Predictions]]) -> dict[str, Predict
     return {scheme: Predictions.joined([fold[scheme] for fold in ordered]) for scheme in schemes}
 
 
-class _ReplayedTrial:
+class ReplayedTrial:
     """A finished trial's configuration as a trial that records nothing.
 
     Attributes:
         number: The trial's.
         seed: Of the next training.
         facts: What the evaluator described.
+
+    Args:
+        number: The trial's.
+        params: What Optuna knows its configuration by.
+        artifacts: Where files go.
+        should_stop: Asked after every epoch.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
+from autosearch.search.baselines import are_wanted, run_baselines
 from autosearch.search.engine import Engine
 from autosearch.search.finals import Finals, run_finals
 from autosearch.search.pruning import make_pruning
@@ -29,6 +30,7 @@ from autosearch.search.trial import (
     SearchTrial,
 )
 from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.repeats import Repeats
@@ -144,6 +146,7 @@ class Worker:
         self._view = StudyView(database, artifacts, study.name)
         self._engine = Engine(study, database, seed=seed)
         self._repeats = Repeats(database, study_id)
+        self._baselines = Baselines(database, study_id, self._view.data_fingerprint)
         self._pruning = make_pruning(study, database, study_id)
         self._progress = self._view.progress()
         self._next_recovery = 0.0
@@ -161,11 +164,23 @@ class Worker:
         """
         with self._lease() as worker_id:
             try:
-                outcome = self._run_trials(worker_id)
+                outcome = self._run_baselines(worker_id) or self._run_trials(worker_id)
                 return self._run_finals() if outcome == Outcome.DONE else outcome
             except KeyboardInterrupt:
                 self._engine.roll_back()
                 raise
+
+    def _run_baselines(self, worker_id: int) -> str | None:
+        if not are_wanted(self._study) or self._reason_to_end() is not None:
+            return None
+        came_to_their_end = run_baselines(
+            self._study,
+            self._baselines,
+            worker_id=worker_id,
+            artifacts=self._artifacts,
+            should_stop=self._should_stop,
+        )
+        return None if came_to_their_end else Outcome.INTERRUPTED
 
     def _run_trials(self, worker_id: int) -> str:
         failures_in_a_row = 0

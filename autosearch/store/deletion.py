@@ -7,7 +7,14 @@ from sqlalchemy.orm import Session
 
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.tables import CandidateRow, FinalistRow, PromotionRow, StudyRow, TrialRow
+from autosearch.store.tables import (
+    BaselineRow,
+    CandidateRow,
+    FinalistRow,
+    PromotionRow,
+    StudyRow,
+    TrialRow,
+)
 
 __all__ = ["delete_study_rows"]
 
@@ -37,16 +44,10 @@ def delete_study_rows(database: Database, artifacts: ArtifactStore, study_id: in
 
 
 def _files(session: Session, study_id: int, *, of_others: bool) -> set[str]:
-    if of_others:
-        candidate_filter, trial_filter = (
-            CandidateRow.study_id != study_id,
-            TrialRow.study_id != study_id,
-        )
-    else:
-        candidate_filter, trial_filter = (
-            CandidateRow.study_id == study_id,
-            TrialRow.study_id == study_id,
-        )
+    columns_of_study = (CandidateRow.study_id, TrialRow.study_id, BaselineRow.study_id)
+    candidate_filter, trial_filter, baseline_filter = (
+        column != study_id if of_others else column == study_id for column in columns_of_study
+    )
     columns = (
         CandidateRow.artifact_sha256,
         CandidateRow.keras_sha256,
@@ -63,6 +64,13 @@ def _files(session: Session, study_id: int, *, of_others: bool) -> set[str]:
         .where(trial_filter)
     )
     files.update(sha256 for of in folds for files_of in of.values() for sha256 in files_of.values())
+    of_baseline = (
+        BaselineRow.artifact_sha256,
+        BaselineRow.keras_sha256,
+        BaselineRow.predictions_sha256,
+    )
+    baselines = session.execute(select(*of_baseline).where(baseline_filter))
+    files.update(sha256 for row in baselines for sha256 in row)
     facts = session.scalars(select(TrialRow.facts).where(trial_filter))
     files.update(fact["keras_sha256"] for fact in facts if "keras_sha256" in fact)
     return {sha256 for sha256 in files if sha256 is not None}

@@ -26,7 +26,7 @@ from autosearch.store.tables import (
 )
 from autosearch.values import CandidateResult, Estimate, TrialState
 
-__all__ = ["Recorder", "utc_now"]
+__all__ = ["Recorder", "finite", "is_alive", "utc_now"]
 
 _MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
 _NOT_DESCRIBED = ("key", "name", "is_measured")
@@ -137,7 +137,7 @@ class Recorder:
                 .outerjoin(WorkerRow, WorkerRow.id == TrialRow.worker_id)
                 .where(TrialRow.study_id == self._study_id, TrialRow.state == TrialState.RUNNING)
             ).all()
-            return {number: attempt for number, attempt, worker in rows if not _is_alive(worker)}
+            return {number: attempt for number, attempt, worker in rows if not is_alive(worker)}
 
     def trials_of_living_workers(self) -> set[int]:
         """The trials that a worker which is alive has started, finished ones among them."""
@@ -147,7 +147,7 @@ class Recorder:
                     WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
                 )
             )
-            alive = [worker.id for worker in workers if _is_alive(worker)]
+            alive = [worker.id for worker in workers if is_alive(worker)]
             numbers = session.scalars(
                 select(TrialRow.number).where(
                     TrialRow.study_id == self._study_id, TrialRow.worker_id.in_(alive)
@@ -192,7 +192,7 @@ class Recorder:
 
     def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float | None]) -> None:
         """Records what the trial, which was started here, reported after an epoch."""
-        figures = {name: _finite(value) for name, value in metrics.items()}
+        figures = {name: finite(value) for name, value in metrics.items()}
         with self._database.session() as session:
             session.merge(
                 EpochRow(
@@ -375,7 +375,7 @@ class Recorder:
         is_feasible: bool,
         target: Mapping[str, Any] | None,
     ) -> None:
-        metrics = {name: _finite(value) for name, value in candidate.metrics.items()}
+        metrics = {name: finite(value) for name, value in candidate.metrics.items()}
         elsewhere = _CANDIDATE_COLUMNS + (_MEASURED if target is not None else ())
         row = CandidateRow(
             study_id=self._study_id,
@@ -410,7 +410,8 @@ class Recorder:
         )
 
 
-def _is_alive(worker: WorkerRow | None) -> bool:
+def is_alive(worker: WorkerRow | None) -> bool:
+    """Whether a worker still is at work, as far as can be told from here."""
     if worker is None or worker.ended_at is not None or worker.lease_until < utc_now():
         return False
     return worker.host != socket.gethostname() or psutil.pid_exists(worker.pid)
@@ -439,6 +440,6 @@ def _target_id(session: Session, target: Mapping[str, Any]) -> int:
     return row.id
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     """The value, or None where SQL and JSON have no word for it."""
     return None if value is None or not math.isfinite(value) else float(value)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 __all__ = [
     "TABLE_PREFIX",
     "Base",
+    "BaselineRow",
     "CandidateRow",
     "EpochRow",
     "FinalistRow",
@@ -187,6 +188,33 @@ class FinalistRow(Base):
     attempt: Mapped[int]
     is_done: Mapped[bool]
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class BaselineRow(Base):
+    """A reference trial: what the study's images give without a search."""
+
+    __tablename__ = "autosearch_baselines"
+
+    study_id: Mapped[int] = mapped_column(
+        ForeignKey("autosearch_studies.id", ondelete="CASCADE"), primary_key=True
+    )
+    data_fingerprint: Mapped[str] = mapped_column(_SHA256, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    worker_id: Mapped[int | None]
+    attempt: Mapped[int]
+    is_done: Mapped[bool]
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    accuracy_low: Mapped[float | None]
+    accuracy_high: Mapped[float | None]
+    quantization: Mapped[str | None] = mapped_column(String(200))
+    target: Mapped[str | None] = mapped_column(String(200))
+    artifact_sha256: Mapped[str | None] = mapped_column(_SHA256)
+    keras_sha256: Mapped[str | None] = mapped_column(_SHA256)
+    predictions_sha256: Mapped[str | None] = mapped_column(_SHA256)
+    metrics: Mapped[dict[str, Any]] = mapped_column(_Json)
+    conditions: Mapped[dict[str, Any]] = mapped_column(_Json)
 
 
 class TargetRow(Base):

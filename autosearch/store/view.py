@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from autosearch import pareto
 from autosearch.errors import NotFoundError
 from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
 from autosearch.store.study_frames import (
     CANDIDATE_COLUMNS,
@@ -25,6 +26,7 @@ from autosearch.store.study_frames import (
     trials_frame,
 )
 from autosearch.store.tables import (
+    BaselineRow,
     CandidateRow,
     EpochRow,
     FinalistRow,
@@ -170,7 +172,7 @@ class StudyView:
         )
 
     def num_attempts(self) -> int:
-        """How often a trial or a finalist was started and not only interrupted."""
+        """How often a trial, a finalist or a baseline was started and not only interrupted."""
         with self._database.session() as session:
             trials = select(func.sum(TrialRow.attempt)).where(TrialRow.study_id == self.id)
             finalists = (
@@ -178,7 +180,8 @@ class StudyView:
                 .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
                 .where(TrialRow.study_id == self.id)
             )
-            return (session.scalar(trials) or 0) + (session.scalar(finalists) or 0)
+            baselines = select(func.sum(BaselineRow.attempt)).where(BaselineRow.study_id == self.id)
+            return sum(session.scalar(count) or 0 for count in (trials, finalists, baselines))
 
     def longest_running(self, now: datetime, *, host: str, pid: int) -> timedelta | None:
         """How long the trial of that worker process runs by now (UTC), if one does."""
@@ -296,6 +299,10 @@ class StudyView:
             ascending=[ascending, True] if first.metric in front else [True],
             kind="stable",
         ).reset_index(drop=True)
+
+    def baselines_frame(self) -> pd.DataFrame:
+        """One row a reference trial; see ``store.baselines.Baselines.frame``."""
+        return Baselines(self._database, self.id, self.data_fingerprint).frame()
 
     def hypervolume(self, reference_point: Sequence[float] | Mapping[str, float]) -> float:
         """The volume between the front and a reference point, in the objectives' units.
