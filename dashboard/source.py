@@ -35,6 +35,7 @@ __all__ = [
     "database",
     "details",
     "epochs",
+    "epochs_reached",
     "is_promotion_allowed",
     "is_running",
     "judged",
@@ -194,6 +195,16 @@ def trials(study: StudyView, numbers: tuple[int, ...] | None = None) -> pd.DataF
 def epochs(study: StudyView, numbers: tuple[int, ...]) -> pd.DataFrame:
     """The epochs of some trials."""
     return frames.epochs_of(database(), study.id, numbers)
+
+
+@st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)
+def _epochs_reached(url: str, study_id: int) -> dict[int, int]:
+    return frames.epochs_reached(database(), study_id)
+
+
+def epochs_reached(study: StudyView) -> dict[int, int]:
+    """Trial to the last epoch that it reported."""
+    return _epochs_reached(database().url, study.id)
 
 
 def details(candidate_key: int) -> dict[str, Any]:
