@@ -32,7 +32,6 @@ __all__ = [
     "NoPruner",
     "Objective",
     "ParetoPruner",
-    "Target",
     "TrialState",
     "at_most",
     "maximize",
@@ -232,21 +231,6 @@ class ParetoPruner(_Words):
         while rung < epoch:
             rung *= self.eta
         return rung == epoch
-
-
-class Target(_Words):
-    """Where the model will run. ``Target("host")`` is the machine that searches."""
-
-    name: str = "host"
-
-    def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(**{"name": name, **words})
-
-    @model_validator(mode="after")
-    def _is_known(self) -> Target:
-        if self.name != "host":
-            raise ValueError(f'target "{self.name}" is not known; expected Target("host")')
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

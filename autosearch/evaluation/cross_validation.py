@@ -124,6 +124,7 @@ def refit(
             _groups(dataset, np.argsort(folds, kind="stable")),
             trial,
             classes=dataset.classes,
+            target=evaluator.target,
             estimate=Estimate.CROSS_VALIDATION,
             conditions={
                 "num_folds": num_folds,
@@ -133,7 +134,7 @@ def refit(
             interval=partial(_interval, num_folds=num_folds),
             keras_sha256=keras_sha256,
         )
-        trial.describe(target=evaluator.target)
+        trial.describe(target=evaluator.described_target)
         return candidates
     finally:
         _clear()

@@ -9,7 +9,7 @@ from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.cost import count_macs, count_parameters
 from autosearch.evaluation.groups import WORST_GROUP, group_figures
-from autosearch.evaluation.latency import measure_latency
+from autosearch.evaluation.latency import Latency, measure_latency
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     class_figures,
@@ -19,6 +19,7 @@ from autosearch.evaluation.metrics import (
 from autosearch.evaluation.plan import Plan
 from autosearch.evaluation.quantization import is_fully_integer
 from autosearch.store.predictions import Predictions
+from autosearch.targets import Target
 from autosearch.values import CandidateResult, Estimate, EvaluatorTrial
 
 __all__ = ["measure_candidates", "significant"]
@@ -39,6 +40,7 @@ def measure_candidates(
     trial: EvaluatorTrial,
     *,
     classes: Sequence[str],
+    target: Target,
     estimate: Estimate = Estimate.VALIDATION,
     conditions: Mapping[str, Any] | None = None,
     interval: Callable[[Predictions], tuple[float, float]] = _wilson,
@@ -53,13 +55,14 @@ def measure_candidates(
         groups: Each group column with the value of every predicted image.
         trial: Where files are stored.
         classes: Their names, in the order of the outputs.
+        target: Where the files will run: this machine's time says nothing of a microcontroller.
         estimate: What kind of figures those are.
         conditions: How they were taken, besides what is always recorded.
         interval: Answers the 90 % interval of the accuracy.
         keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
     """
     usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
-    latencies = measure_latency(usable)
+    latencies = {} if target.is_microcontroller else measure_latency(usable)
     candidates = []
     for scheme, file in files.items():
         if isinstance(file, ConversionError):
@@ -69,8 +72,13 @@ def measure_candidates(
         low, high = interval(seen)
         by_group = group_figures(seen.labels, seen.probabilities, groups)
         arena = measure_arena(file)
-        latency = latencies[scheme]
+        latency = latencies.get(scheme)
         reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
+        if latency is None:
+            reasons |= dict.fromkeys(
+                ("latency_ms", "latency_p90_ms"),
+                f"Not measured on {target.name}; macs stand in for it, an estimate.",
+            )
         candidates.append(
             CandidateResult(
                 quantization=scheme,
@@ -79,8 +87,8 @@ def measure_candidates(
                     **classification_metrics(seen.labels, seen.probabilities),
                     WORST_GROUP: by_group.worst_accuracy,
                     "size_bytes": len(file),
-                    "latency_ms": significant(latency.p50_ms),
-                    "latency_p90_ms": significant(latency.p90_ms),
+                    "latency_ms": significant(latency.p50_ms) if latency else None,
+                    "latency_p90_ms": significant(latency.p90_ms) if latency else None,
                     "memory_bytes": arena.memory_bytes,
                     "parameters": count_parameters(plan.model),
                     "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
@@ -93,9 +101,7 @@ def measure_candidates(
                 conditions={
                     "num_validation_images": len(seen.labels),
                     **(conditions or {"interval": "Wilson, 90 %"}),
-                    "num_latency_runs": latency.num_runs,
-                    "reference_latency_ms": latency.reference_ms,
-                    "raw_latency_ms": latency.p50_ms,
+                    **_conditions_of(latency),
                     "fully_integer": is_fully_integer(file),
                     **_class_figures(seen, classes),
                     **by_group.figures,
@@ -117,6 +123,16 @@ def significant(value: float, digits: int = 2) -> float:
         (0.012, 2.0)
     """
     return float(f"{value:.{digits - 1}e}")
+
+
+def _conditions_of(latency: Latency | None) -> dict[str, float]:
+    if latency is None:
+        return {}
+    return {
+        "num_latency_runs": latency.num_runs,
+        "reference_latency_ms": latency.reference_ms,
+        "raw_latency_ms": latency.p50_ms,
+    }
 
 
 def _class_figures(seen: Predictions, classes: Sequence[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from autosearch.data.cache import ImageCache, load_prepared
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import ConversionError, DefinitionError
-from autosearch.evaluation.arena import measure_arena
+from autosearch.evaluation.arena import measure_arena, why_no_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
@@ -66,7 +66,8 @@ class KerasEvaluator:
         max_images: Use no more images of a split than that.
 
     Attributes:
-        target: Where latency and memory are taken.
+        target: Where the files will run.
+        described_target: What latency and memory hold for, as a trial's record keeps it.
     """
 
     def __init__(
@@ -88,7 +89,17 @@ class KerasEvaluator:
         self._max_images = max_images
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
-        self.target = host_target()
+        self.target = study.target
+        self.described_target = host_target()
+        if self.target.is_microcontroller:
+            self.described_target = self.target.description()
+            missing = why_no_arena()
+            if missing is not None:
+                raise DefinitionError(
+                    f'study "{study.name}" searches for "{self.target.name}", whose memory is '
+                    f"measured with TensorFlow Lite Micro: {missing} Search on Linux x86-64, or "
+                    'with Target("host")'
+                )
         if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
             reason = why_no_worst_group(self._dataset.groups("validation"))
             if reason is not None:
@@ -131,7 +142,7 @@ class KerasEvaluator:
             with trial.stage("quantize"):
                 files = self.quantize(plan, float_file)
             with trial.stage("measure"):
-                trial.describe(target=self.target, classes=list(self._dataset.classes))
+                trial.describe(target=self.described_target, classes=list(self._dataset.classes))
                 return self._measure(plan, files, trial)
         finally:
             # Every graph that Keras keeps is memory that the next trial lacks.
@@ -154,13 +165,16 @@ class KerasEvaluator:
         return [plan.quantization, *others]
 
     def untrained_files(self, plan: Plan, *, seed: int) -> dict[str, bytes]:
-        """The files of the untrained network, by scheme; one that cannot be made is left out.
+        """The files of the untrained network, by scheme.
+
+        One that cannot be made, or that the target's runtime cannot run, is left out.
 
         The weights are random, so that every file has the size of the trained one.
         """
         weights = random_weights(plan.model, seed)
         file = to_tflite(plan.model, weights=weights, image_shape=plan.preprocessing.input_shape)
-        files = quantize_all(file, self.schemes(plan), self._calibration(plan.preprocessing))
+        schemes = [scheme for scheme in self.schemes(plan) if self.target.why_not(scheme) is None]
+        files = quantize_all(file, schemes, self._calibration(plan.preprocessing))
         return {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
 
     def costs(
@@ -190,8 +204,10 @@ class KerasEvaluator:
         costs = {scheme: dict(analytic) for scheme in schemes}
         if not named.intersection(_FROM_FILE):
             return costs
-        if "size_bytes" in named:
-            for scheme in schemes:
+        for scheme in schemes:
+            if self.target.why_not(scheme) is not None:
+                costs[scheme]["memory_bytes"] = None
+            if "size_bytes" in named:
                 costs[scheme]["size_bytes"] = estimate_size_bytes(model, scheme)
         if not any(self._keeps_constraints(cost) for cost in costs.values()):
             return costs
@@ -342,7 +358,13 @@ class KerasEvaluator:
         columns = self._dataset.groups("validation").items()
         groups = {column: values[: self._max_images] for column, values in columns}
         return measure_candidates(
-            plan, files, predictions, groups, trial, classes=self._dataset.classes
+            plan,
+            files,
+            predictions,
+            groups,
+            trial,
+            classes=self._dataset.classes,
+            target=self.target,
         )
 
     def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:

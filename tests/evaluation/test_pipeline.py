@@ -9,7 +9,16 @@ import optuna
 import pytest
 
 import autosearch
-from autosearch import Budget, ParetoPruner, SearchSpace, Study, at_most, maximize, minimize
+from autosearch import (
+    Budget,
+    ParetoPruner,
+    SearchSpace,
+    Study,
+    Target,
+    at_most,
+    maximize,
+    minimize,
+)
 from autosearch.data import Dataset
 from autosearch.errors import DefinitionError, NothingTrainedError, StudyError
 from autosearch.evaluation.pipeline import KerasEvaluator, significant
@@ -389,3 +398,17 @@ def test_trials_are_compared_by_costs_that_are_known_exactly_before_training(run
     told = view.candidates_frame().query("representative").set_index("trial")["size_bytes"]
     assert len(told) == counts[TrialState.COMPLETE]
     assert all(first[number]["size_bytes"] == size for number, size in told.items())
+
+
+def test_for_a_microcontroller_only_what_its_runtime_runs_is_feasible_and_no_time_is_claimed(run):
+    target = Target("microcontroller", flash_bytes=50_000, ram_bytes=20_000)
+    study = study_of(network, quantization=Quantization("float16", "int8"), target=target)
+    frame = run(study).candidates_frame().set_index("quantization")
+    assert dict(frame["feasible"]) == {"float16": False, "int8": True}
+    assert "TensorFlow Lite Micro" in frame.loc["float16", "reasons"]["memory_bytes"]
+    assert 0 < frame.loc["int8", "memory_bytes"] <= 20_000
+    assert frame["latency_ms"].isna().all()
+    assert "macs stand in" in frame.loc["int8", "reasons"]["latency_ms"]
+    assert set(frame["target"]) == {"microcontroller"}
+    assert not frame["is_measured"].any()
+    assert frame["target_description"].iloc[0]["ram_bytes"] == 20_000
