@@ -18,7 +18,7 @@ from autosearch.values import QUALITY_METRICS, Direction
 from autosearch.visualization.choice import Bound
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
 
-__all__ = ["chosen_bounds"]
+__all__ = ["chosen_bounds", "more_bounds"]
 
 _BYTES = ("size_bytes", "memory_bytes")
 _LESS_IS_BETTER = ("log_loss", "expected_calibration_error")
@@ -44,38 +44,46 @@ class _Field:
         return f"{metric_label(self.metric)} {'≥' if self.is_least else '≤'}{unit}"
 
 
-def chosen_bounds(study: StudyView, frame: pd.DataFrame) -> dict[str, Bound]:
+def more_bounds(frame: pd.DataFrame) -> list[str]:
+    """Shows which further figures can be bounded, and answers those that were chosen."""
+    others = [name for name in _varying(frame) if name not in _FIRST]
+    if not others:
+        return []
+    return st.multiselect(
+        "more bounds",
+        others,
+        key="more_bounds",
+        bind="query-params",
+        format_func=metric_label,
+        placeholder="on other figures",
+        width=220,
+    )
+
+
+def chosen_bounds(study: StudyView, frame: pd.DataFrame, more: Sequence[str]) -> dict[str, Bound]:
     """Shows fields and sliders, and answers the bounds that are set in them.
 
     Args:
         study: Whose objectives say which end of a metric of its own is bounded.
         frame: Its candidates: what is the same for all of them can be bounded by nothing.
+        more: Metrics beside the usual ones.
     """
-    metrics = [
-        str(name)
-        for name in frame.select_dtypes("number")
-        if name not in _NOT_FIGURES and np.ptp(_finite(frame[name])) > 0
-    ]
-    others = [name for name in metrics if name not in _FIRST]
-    asked: list[str] = []
+    varying = _varying(frame)
     bounds: dict[str, Bound] = {}
-    with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        shown = [name for name in _FIRST if name in metrics]
-        if others:
-            asked = st.multiselect(
-                "more bounds",
-                others,
-                key="more_bounds",
-                bind="query-params",
-                format_func=metric_label,
-                placeholder="on other figures",
-                width=220,
-            )
-        for metric in [*shown, *asked]:
+    with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
+        for metric in [*(name for name in _FIRST if name in varying), *more]:
             value = _set(_field(study, metric), frame[metric].to_numpy(dtype=float))
             if value is not None:
                 bounds[metric] = value
     return bounds
+
+
+def _varying(frame: pd.DataFrame) -> list[str]:
+    return [
+        str(name)
+        for name in frame.select_dtypes("number")
+        if name not in _NOT_FIGURES and np.ptp(_finite(frame[name])) > 0
+    ]
 
 
 def _field(study: StudyView, metric: str) -> _Field:
@@ -99,7 +107,7 @@ def _set(field: _Field, values: npt.NDArray[np.float64]) -> Bound | None:
     """One field with its slider; what is typed holds, and the slider follows it."""
     places = _places(values, field)
     slider = f"slide_{field.key}"
-    with st.container(width=150, gap=None):
+    with st.container(width=160, gap="small"):
         typed = st.number_input(
             field.label,
             value=None,

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
-from autosearch.visualization.architecture import plot_layers
+from autosearch.visualization.architecture import plot_networks
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -117,7 +117,9 @@ def _layers(study: StudyView, rows: list[pd.Series[Any]]) -> None:
                 name: [getattr(layer, figure) / 1000 for layer in layers]
                 for name, layers in networks.items()
             }
-            chart(partial(plot_layers, networks, values, unit=unit), key=figure, name=title.lower())
+            chart(
+                partial(plot_networks, networks, values, unit=unit), key=figure, name=title.lower()
+            )
 
 
 def _figures(rows: list[pd.Series[Any]]) -> None:

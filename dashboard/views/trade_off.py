@@ -15,7 +15,7 @@ from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
-from dashboard.views.bounds import chosen_bounds
+from dashboard.views.bounds import chosen_bounds, more_bounds
 from dashboard.views.common import bound_text, candidate_columns, chosen_study
 
 __all__ = ["show"]
@@ -159,7 +159,8 @@ def _filters(
         known = [o for o in study.objectives if o.metric in frame]
         modes = {_AS_GOOD: None} | {_mode(o): o.metric for o in known}
         mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=220)
-    bounds = chosen_bounds(study, frame)
+        more = more_bounds(frame)
+    bounds = chosen_bounds(study, frame, more)
     if study.constraints:
         words = "; ".join(bound_text(c) for c in study.constraints)
         st.caption(f"The study itself asks for {markdown_text(words)}.")

@@ -9,7 +9,12 @@ import pytest
 from autosearch.store.predictions import Predictions
 from autosearch.values import at_most, maximize, minimize
 from autosearch.visualization import search, style, training
-from autosearch.visualization.architecture import Layer, architecture_svg, plot_layers
+from autosearch.visualization.architecture import (
+    Layer,
+    architecture_svg,
+    plot_layers,
+    plot_networks,
+)
 from autosearch.visualization.mistakes import mistakes_frame, plot_reliability
 from autosearch.visualization.rungs import plot_rungs, rungs_frame
 
@@ -188,8 +193,12 @@ def test_a_network_is_a_picture_with_every_layer_in_it() -> None:
     # One line for each path: two straight ones, and one past the convolution.
     assert picture.count("<path") == 3
     assert picture.count(" C ") == 1
-    bars = plot_layers({"a": layers}, {"a": [0, 2.0, 0]}, unit="weights (kB)").data[0]
+    bars = plot_layers(layers, [0, 2.0, 0], unit="weights (kB)").data[0]
     assert (list(bars.y), list(bars.x)) == (["1 convolution"], [2.0])
+    two = plot_networks({"a": layers, "b": layers}, {"a": [0, 2, 3], "b": [0, 4, 1]}, unit="kB")
+    convolutions, sums = two.data
+    assert (list(convolutions.base), list(convolutions.x)) == ([0, 0], [2, 4])
+    assert (list(sums.base), list(sums.x)) == ([2, 4], [3, 1])
 
 
 def test_who_is_always_as_right_as_sure_lies_on_the_diagonal() -> None:
