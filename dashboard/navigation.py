@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from autosearch.errors import AutosearchError
+from dashboard import source
 from dashboard.links import PAGES_KEY, markdown_text
 from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
+
+if TYPE_CHECKING:
+    from streamlit.navigation.page import StreamlitPage
 
 __all__ = ["run"]
 
@@ -42,6 +48,13 @@ def run(first: str = "studies") -> None:
     """
     st.set_page_config(page_title="autosearch", page_icon=_ICON, layout="wide")
     st.html(_STYLE)
+    try:
+        is_plain = source.is_plain()
+    except AutosearchError:
+        is_plain = False  # the page itself then says what is wrong
+    if is_plain:
+        _plain()
+        return
     pages = {
         name: st.Page(
             show,
@@ -53,7 +66,17 @@ def run(first: str = "studies") -> None:
         for name, show, title, icon in _PAGES
     }
     st.session_state[PAGES_KEY] = pages
-    page = st.navigation(list(pages.values()), position="top")
+    _run(st.navigation(list(pages.values()), position="top"))
+
+
+def _plain() -> None:
+    # Imports Optuna, which no other page needs.
+    from dashboard.views import plain
+
+    _run(st.navigation([st.Page(plain.show, title="Optuna", default=True)], position="hidden"))
+
+
+def _run(page: StreamlitPage) -> None:
     try:
         page.run()
     except AutosearchError as error:

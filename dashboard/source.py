@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -12,7 +12,7 @@ import streamlit as st
 from autosearch.errors import AutosearchError, NotFoundError
 from autosearch.store import frames
 from autosearch.store.artifacts import ArtifactStore
-from autosearch.store.database import Database
+from autosearch.store.database import Database, is_plain_optuna, storage_url
 from autosearch.store.notes import Note
 from autosearch.store.notes import add_note as _add_note
 from autosearch.store.notes import notes as _notes
@@ -23,6 +23,9 @@ from autosearch.suggestion import PairedTests
 from autosearch.values import Estimate
 from autosearch.visualization.architecture import Layer, layers_of
 from dashboard.server import NOTES_VARIABLE, PROMOTE_VARIABLE
+
+if TYPE_CHECKING:
+    from autosearch.visualization.plain import PlainStudy
 
 __all__ = [
     "add_note",
@@ -35,6 +38,8 @@ __all__ = [
     "database",
     "details",
     "epochs",
+    "epochs_reached",
+    "is_plain",
     "is_promotion_allowed",
     "is_running",
     "judged",
@@ -43,6 +48,8 @@ __all__ = [
     "now",
     "overview",
     "paired_tests",
+    "plain_study",
+    "plain_study_names",
     "predictions",
     "studies",
     "trials",
@@ -71,6 +78,30 @@ def database() -> Database:
             f'the database "{found.path}" is gone; start a study with: autosearch run STUDY_FILE'
         )
     return found
+
+
+@st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=2)
+def _is_plain(storage: str) -> bool:
+    return is_plain_optuna(storage or None)
+
+
+def is_plain() -> bool:
+    """Whether Optuna alone wrote the database: then only the two functions below can read it."""
+    return _is_plain(os.environ.get("AUTOSEARCH_STORAGE", ""))
+
+
+def plain_study_names() -> list[str]:
+    """The names of Optuna's own studies."""
+    from autosearch.visualization import plain
+
+    return plain.plain_study_names(storage_url())
+
+
+def plain_study(name: str) -> PlainStudy:
+    """A study of Optuna's own, read anew."""
+    from autosearch.visualization import plain
+
+    return plain.plain_study(storage_url(), name)
 
 
 def artifacts_root() -> str:
@@ -194,6 +225,16 @@ def trials(study: StudyView, numbers: tuple[int, ...] | None = None) -> pd.DataF
 def epochs(study: StudyView, numbers: tuple[int, ...]) -> pd.DataFrame:
     """The epochs of some trials."""
     return frames.epochs_of(database(), study.id, numbers)
+
+
+@st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)
+def _epochs_reached(url: str, study_id: int) -> dict[int, int]:
+    return frames.epochs_reached(database(), study_id)
+
+
+def epochs_reached(study: StudyView) -> dict[int, int]:
+    """Trial to the last epoch that it reported."""
+    return _epochs_reached(database().url, study.id)
 
 
 def details(candidate_key: int) -> dict[str, Any]:

@@ -52,15 +52,18 @@ def dashboard(
     """
     from autosearch.cli.output import say
     from autosearch.store.artifacts import ArtifactStore
-    from autosearch.store.database import Database
+    from autosearch.store.database import Database, is_plain_optuna, storage_url
     from dashboard.server import LOOPBACK, NOTES_VARIABLE, PROMOTE_VARIABLE, free_port, serve
 
-    database = Database.open_to_read(storage)
-    os.environ["AUTOSEARCH_STORAGE"] = database.url
-    os.environ["AUTOSEARCH_ARTIFACTS"] = ArtifactStore.beside(database, artifacts).root
+    if is_plain_optuna(storage):
+        os.environ["AUTOSEARCH_STORAGE"] = storage_url(storage)
+    else:
+        database = Database.open_to_read(storage)
+        os.environ["AUTOSEARCH_STORAGE"] = database.url
+        os.environ["AUTOSEARCH_ARTIFACTS"] = ArtifactStore.beside(database, artifacts).root
+        database.close()
     os.environ[PROMOTE_VARIABLE] = "1" if allow_promote else "0"
     os.environ[NOTES_VARIABLE] = "1" if allow_notes else "0"
-    database.close()
     bound = free_port(host, port)
     if host not in LOOPBACK:
         say(f"Whoever reaches {host} can read every study: there is no password.", style="yellow")

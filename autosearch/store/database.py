@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from autosearch.errors import NotFoundError, StorageError
 
-__all__ = ["DEFAULT_STORAGE", "STORAGE_VARIABLE", "Database", "storage_url"]
+__all__ = ["DEFAULT_STORAGE", "STORAGE_VARIABLE", "Database", "is_plain_optuna", "storage_url"]
 
 DEFAULT_STORAGE = "sqlite:///autosearch.db"
 STORAGE_VARIABLE = "AUTOSEARCH_STORAGE"
@@ -212,6 +212,25 @@ class Database:
                 "bring it up to date with: autosearch run STUDY_FILE, or install the version "
                 "of autosearch that wrote it"
             )
+
+
+def is_plain_optuna(storage: str | None = None) -> bool:
+    """Whether a database holds studies of Optuna's, and none of ours.
+
+    Raises:
+        StorageError: It cannot be reached.
+    """
+    url = make_url(storage_url(storage))
+    path = _sqlite_path(url)
+    if path is not None and not path.exists():
+        return False
+    engine = _make_engine(url, read_only=True)
+    try:
+        with _explained(url), engine.connect() as connection:
+            tables = set(inspect(connection).get_table_names())
+    finally:
+        engine.dispose()
+    return VERSION_TABLE not in tables and {"studies", "trials", "trial_params"} <= tables
 
 
 def _sqlite_path(url: URL) -> Path | None:

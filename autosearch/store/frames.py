@@ -27,6 +27,7 @@ __all__ = [
     "LiveCandidates",
     "candidate_details",
     "epochs_of",
+    "epochs_reached",
     "on_target",
     "studies_frame",
     "trials_of",
@@ -286,6 +287,18 @@ def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.D
         .order_by(TrialRow.number, EpochRow.epoch)
     )
     return read_frame(database, statement)
+
+
+def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
+    """The number of each trial that reported an epoch to the last one that it reported."""
+    statement = (
+        select(TrialRow.number, func.max(EpochRow.epoch))
+        .join(TrialRow, TrialRow.id == EpochRow.trial_id)
+        .where(TrialRow.study_id == study_id)
+        .group_by(TrialRow.number)
+    )
+    with database.session() as session:
+        return dict(session.execute(statement).tuples().all())
 
 
 def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:

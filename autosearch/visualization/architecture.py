@@ -18,6 +18,7 @@ __all__ = [
     "layer_times_ms",
     "layers_of",
     "plot_layers",
+    "plot_networks",
 ]
 
 _NAMES = {
@@ -32,6 +33,7 @@ _NAMES = {
     "SOFTMAX": "softmax",
     "LOGISTIC": "sigmoid",
     "RESHAPE": "reshape",
+    "REDUCE_MAX": "maximum",
     "QUANTIZE": "requantize",
     "DEQUANTIZE": "dequantize",
 }
@@ -43,6 +45,7 @@ _COLOURS = {
     "AVERAGE_POOL_2D": PALETTE[1],
     "MAX_POOL_2D": PALETTE[1],
     "MEAN": PALETTE[1],
+    "REDUCE_MAX": PALETTE[1],
     "ADD": PALETTE[2],
     "MUL": PALETTE[2],
 }
@@ -104,60 +107,82 @@ def architecture_svg(layers: Sequence[Layer]) -> str:
 
 
 def plot_layers(
+    layers: Sequence[Layer], values: Sequence[float], *, unit: str, height: int | None = None
+) -> go.Figure:
+    """Draws a figure of every layer that has one, from the first to the last, forty at most.
+
+    Args:
+        layers: As ``layers_of`` gives them.
+        values: One a layer.
+        unit: What the values are, such as ``weights (kB)``.
+        height: Pixels; by the number of layers if not given.
+    """
+    places = [place for place, value in enumerate(values) if value > 0]
+    if not places:
+        return not_yet("No layer has a figure to show")
+    heaviest = sorted(places, key=lambda place: -values[place])[:_MAX_BARS]
+    places = sorted(heaviest)
+    names = layer_names(layers)
+    figure = base_figure(height=height or 90 + 24 * len(places))
+    figure.add_bar(
+        y=[names[place] for place in places],
+        x=[values[place] for place in places],
+        orientation="h",
+        marker={"color": [_COLOURS.get(layers[place].operator, GREY) for place in places]},
+        hovertemplate=f"%{{y}}: %{{x:.3~g}} {unit}<extra></extra>",
+    )
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(title={"text": unit}, rangemode="tozero")
+    return figure
+
+
+def plot_networks(
     networks: Mapping[str, Sequence[Layer]],
     values: Mapping[str, Sequence[float]],
     *,
     unit: str,
     height: int | None = None,
 ) -> go.Figure:
-    """Draws a figure of every layer, of one network or of several, one below the other.
-
-    Layers of different networks stand in one row where they are at the same place and of the same
-    kind.
+    """Draws a figure of the layers of several networks: a bar each, one piece a layer.
 
     Args:
         networks: Candidate to its layers.
         values: Candidate to one value a layer.
         unit: What the values are, such as ``weights (kB)``.
-        height: Pixels; by the number of layers if not given.
+        height: Pixels; by the number of networks if not given.
     """
-    shown = {
-        name: [
-            (label, float(value))
-            for label, value in zip(layer_names(layers), values[name], strict=True)
-            if value > 0
-        ]
-        for name, layers in networks.items()
-    }
-    labels = list(dict.fromkeys(label for rows in shown.values() for label, _ in rows))
-    labels.sort(key=lambda label: int(label.partition(" ")[0]))
-    if not labels:
+    pieces: dict[str, list[tuple[str, float, float, str]]] = {}
+    for name, layers in networks.items():
+        reached = 0.0
+        for layer, label, value in zip(layers, layer_names(layers), values[name], strict=True):
+            if value > 0:
+                kind = layer.operator if layer.operator in _COLOURS else ""
+                pieces.setdefault(kind, []).append((escaped(name), reached, value, label))
+                reached += value
+    if not pieces:
         return not_yet("No layer has a figure to show")
-    if len(labels) > _MAX_BARS:
-        weight = dict.fromkeys(labels, 0.0)
-        for rows in shown.values():
-            for label, value in rows:
-                weight[label] = max(weight[label], value)
-        heaviest = set(sorted(labels, key=lambda label: -weight[label])[:_MAX_BARS])
-        labels = [label for label in labels if label in heaviest]
-    rows_of_legend = int(len(networks) > 1)
-    figure = base_figure(
-        height=height or 90 + 24 * rows_of_legend + (14 + 9 * len(networks)) * len(labels),
-        legend_rows=rows_of_legend,
-    )
-    for index, (name, rows) in enumerate(shown.items()):
-        known = dict(rows)
+    figure = base_figure(height=height or 130 + 46 * len(networks), legend_rows=1)
+    for kind in sorted(pieces, key=lambda kind: list(_COLOURS).index(kind) if kind else 99):
+        rows = pieces[kind]
         figure.add_bar(
-            y=labels,
-            x=[known.get(label) for label in labels],
+            y=[row[0] for row in rows],
+            base=[row[1] for row in rows],
+            x=[row[2] for row in rows],
+            customdata=[row[3] for row in rows],
             orientation="h",
-            name=escaped(name),
-            marker={"color": PALETTE[index % len(PALETTE)]},
-            hovertemplate=f"%{{y}}: %{{x:.3~g}} {unit}<extra></extra>",
+            name=_NAMES[kind] if kind else "other",
+            marker={
+                "color": _COLOURS.get(kind, GREY),
+                "line": {"width": 1, "color": "rgba(255,255,255,0.8)"},
+            },
+            hovertemplate=f"%{{y}}, %{{customdata}}: %{{x:.3~g}} {unit}<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed", type="category")
+    order = [escaped(name) for name in networks]
+    figure.update_yaxes(
+        type="category", autorange="reversed", categoryorder="array", categoryarray=order
+    )
     figure.update_xaxes(title={"text": unit}, rangemode="tozero")
-    figure.update_layout(barmode="group", bargap=0.3)
+    figure.update_layout(barmode="overlay", bargap=0.35)
     return figure
 
 

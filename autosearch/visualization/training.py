@@ -97,7 +97,8 @@ def plot_confusion_matrix(
         zmin=0,
         zmax=1,
         colorscale=[[0, "rgba(0,114,178,0.04)"], [0.25, "#9ecae1"], [1, "#0072B2"]],
-        texttemplate="%{customdata[0]}" if len(classes) <= 20 else None,
+        text=counts.astype(int),
+        texttemplate="%{text}" if len(classes) <= 20 else None,
         hovertemplate="%{customdata[1]} taken for %{customdata[2]}: %{customdata[0]} images, "
         "%{z:.1%} of the class<extra></extra>",
         showscale=False,

@@ -35,18 +35,18 @@ def show_network(layers: tuple[Layer, ...]) -> None:
     if not layers:
         st.caption("It has no file to read a network from.")
         return
-    with st.container(height=560 if len(layers) > 11 else "content", border=False):
+    with st.container(height=660 if len(layers) > 13 else "content", border=False):
         picture(architecture_svg(layers), key="network")
 
 
-def show_layers(study: StudyView, name: str, sha256: str, layers: tuple[Layer, ...]) -> None:
+def show_layers(study: StudyView, sha256: str, layers: tuple[Layer, ...]) -> None:
     """Draws the bytes of each layer, and on request its time."""
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Bytes by layer")
         kilobytes = [layer.weight_bytes / 1000 for layer in layers]
         chart(
-            lambda: plot_layers({name: layers}, {name: kilobytes}, unit="weights (kB)"),
+            lambda: plot_layers(layers, kilobytes, unit="weights (kB)"),
             key="bytes_by_layer",
             name="bytes by layer",
         )
@@ -63,9 +63,7 @@ def show_layers(study: StudyView, name: str, sha256: str, layers: tuple[Layer, .
         if times is None:
             macs = [layer.macs / 1000 for layer in layers]
             chart(
-                lambda: plot_layers(
-                    {name: layers}, {name: macs}, unit="multiply-accumulates (thousands)"
-                ),
+                lambda: plot_layers(layers, macs, unit="multiply-accumulates (thousands)"),
                 key="macs_by_layer",
                 name="multiply-accumulates by layer",
             )
@@ -73,7 +71,7 @@ def show_layers(study: StudyView, name: str, sha256: str, layers: tuple[Layer, .
             return
         microseconds = [1000 * time for time in times]
         chart(
-            lambda: plot_layers({name: layers}, {name: microseconds}, unit="time (µs)"),
+            lambda: plot_layers(layers, microseconds, unit="time (µs)"),
             key="time_by_layer",
             name="time by layer",
         )

@@ -73,7 +73,7 @@ def show() -> None:
         _configuration(trial["config"])
         show_network(layers)
     if layers:
-        show_layers(study, name, file, layers)
+        show_layers(study, file, layers)
     per_class = details["conditions"].get("per_class")
     if per_class:
         left, right = st.columns(2, gap="large")

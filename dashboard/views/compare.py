@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from autosearch.store.view import StudyView
+from autosearch.visualization.architecture import plot_networks
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -77,6 +79,7 @@ def show() -> None:
         st.subheader("Learning curves")
         epochs = source.epochs(study, tuple(dict.fromkeys(trials)))
         chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
+    _layers(study, rows)
     per_class = {
         name: found["conditions"].get("per_class") or {}
         for name, found in zip(chosen, details, strict=True)
@@ -95,6 +98,27 @@ def show() -> None:
                 partial(plot_confusion_matrix, matrix, classes),
                 key=f"confusion {name}",
                 name="confusion",
+            )
+
+
+def _layers(study: StudyView, rows: list[pd.Series[Any]]) -> None:
+    networks = {str(row["candidate"]): source.layers(study, row["artifact_sha256"]) for row in rows}
+    networks = {name: layers for name, layers in networks.items() if layers}
+    if not networks:
+        return
+    left, right = st.columns(2, gap="large")
+    for column, title, unit, figure in (
+        (left, "Bytes by layer", "weights (kB)", "weight_bytes"),
+        (right, "Arithmetic by layer", "multiply-accumulates (thousands)", "macs"),
+    ):
+        with column:
+            st.subheader(title)
+            values = {
+                name: [getattr(layer, figure) / 1000 for layer in layers]
+                for name, layers in networks.items()
+            }
+            chart(
+                partial(plot_networks, networks, values, unit=unit), key=figure, name=title.lower()
             )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from autosearch.store.rungs import why_pruned
 from autosearch.store.view import StudyView
 from autosearch.visualization import search
+from autosearch.visualization.rungs import plot_rungs, rungs_frame
 from autosearch.visualization.style import metric_label
 from dashboard import source
 from dashboard.charts import chart
@@ -55,6 +57,10 @@ def show() -> None:
         _slice(parameters, metrics, weights)
     st.subheader("How the front grew")
     _hypervolume(study)
+    if (trials["state"] == "pruned").any():
+        st.subheader("Pruned by rung")
+        rungs = rungs_frame(trials, source.epochs_reached(study))
+        chart(lambda: plot_rungs(rungs), key="rungs", name="the rungs")
     st.subheader("Who worked when")
     chart(
         lambda: search.plot_timeline(trials, now=source.now()), key="timeline", name="the timeline"
@@ -138,17 +144,20 @@ def _workers(study: StudyView) -> None:
 
 
 def _failures(trials: pd.DataFrame) -> None:
-    failed = trials[trials["state"].isin(["failed", "infeasible"])]
+    failed = trials[trials["state"].isin(["failed", "infeasible", "pruned"])]
     if failed.empty:
-        st.caption("Nothing: no trial failed or was infeasible.")
+        st.caption("Nothing: no trial failed, was infeasible or pruned.")
         return
     table = pd.DataFrame(
         {
             "trial": failed["number"],
             "state": failed["state"],
             "reason": [
-                error if isinstance(error, str) and error else _broken(violations)
-                for error, violations in zip(failed["error"], failed["violations"], strict=True)
+                why_pruned(facts or {})
+                or (error if isinstance(error, str) else _broken(violations))
+                for error, violations, facts in zip(
+                    failed["error"], failed["violations"], failed["facts"], strict=True
+                )
             ],
         }
     )

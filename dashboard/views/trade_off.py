@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
+from dashboard.views.bounds import chosen_bounds, more_bounds
 from dashboard.views.common import bound_text, candidate_columns, chosen_study
 
 __all__ = ["show"]
@@ -25,59 +25,6 @@ _MAX_ROWS = 2000
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 _JUDGED = "cross-validated"
 _AS_GOOD = "small, as good as the best"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Input:
-    """A bound that can be typed: metric, its words, and the scale that they speak in."""
-
-    key: str
-    metric: str
-    label: str
-    scale: float
-    is_least: bool
-    step: float
-    digits: str
-
-
-_INPUTS = (
-    _Input(
-        key="min_accuracy",
-        metric="accuracy",
-        label="accuracy ≥ (%)",
-        scale=0.01,
-        is_least=True,
-        step=1.0,
-        digits="%.1f",
-    ),
-    _Input(
-        key="max_size_kb",
-        metric="size_bytes",
-        label="size ≤ (kB)",
-        scale=1000.0,
-        is_least=False,
-        step=5.0,
-        digits="%.1f",
-    ),
-    _Input(
-        key="max_latency_ms",
-        metric="latency_ms",
-        label="latency ≤ (ms)",
-        scale=1.0,
-        is_least=False,
-        step=0.01,
-        digits="%g",
-    ),
-    _Input(
-        key="max_arena_kb",
-        metric="memory_bytes",
-        label="arena ≤ (kB)",
-        scale=1000.0,
-        is_least=False,
-        step=1.0,
-        digits="%.1f",
-    ),
-)
 
 
 def show() -> None:
@@ -197,7 +144,6 @@ def _costs(study: StudyView, frame: pd.DataFrame) -> list[str]:
 def _filters(
     study: StudyView, frame: pd.DataFrame
 ) -> tuple[dict[str, Bound], list[str] | None, str | None]:
-    bounds: dict[str, Bound] = {}
     schemes = sorted(set(frame["quantization"]) - {""})
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         chosen = schemes
@@ -210,27 +156,11 @@ def _filters(
                 placeholder="all",
                 width=220,
             )
-        for field in _INPUTS:
-            if field.metric not in frame or frame[field.metric].isna().all():
-                continue
-            value = st.number_input(
-                field.label,
-                min_value=0.0,
-                value=None,
-                step=field.step,
-                format=field.digits,
-                key=field.key,
-                bind="query-params",
-                placeholder="any",
-                width=130,
-            )
-            if value is not None:
-                number = value * field.scale
-                bounds[field.metric] = Bound(least=number) if field.is_least else Bound(most=number)
-        modes = {_AS_GOOD: None} | {
-            _mode(o): o.metric for o in study.objectives if o.metric in frame
-        }
+        known = [o for o in study.objectives if o.metric in frame]
+        modes = {_AS_GOOD: None} | {_mode(o): o.metric for o in known}
         mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=220)
+        more = more_bounds(frame)
+    bounds = chosen_bounds(study, frame, more)
     if study.constraints:
         words = "; ".join(bound_text(c) for c in study.constraints)
         st.caption(f"The study itself asks for {markdown_text(words)}.")

@@ -110,7 +110,7 @@ class Maker:
                     macs=100,
                     artifact_sha256="a" * 64,
                     predictions_sha256=predictions,
-                    metrics={"extra": 1.5},
+                    metrics={"extra": 1.5 + number},
                     conditions={
                         "per_class": {
                             MARKUP: {"precision": 1.0, "recall": 0.5, "support": 2},

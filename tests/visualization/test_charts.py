@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autosearch.store.predictions import Predictions
 from autosearch.values import at_most, maximize, minimize
 from autosearch.visualization import search, style, training
+from autosearch.visualization.architecture import (
+    Layer,
+    architecture_svg,
+    plot_layers,
+    plot_networks,
+)
+from autosearch.visualization.mistakes import mistakes_frame, plot_reliability
+from autosearch.visualization.rungs import plot_rungs, rungs_frame
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
 START = datetime(2026, 1, 1)
@@ -145,3 +154,67 @@ def test_a_scheme_keeps_its_colour_whatever_else_there_is() -> None:
     alone = style.scheme_colours(["int8"])["int8"]
     assert style.scheme_colours(["float16", "int8", "mine"])["int8"] == alone
     assert len(set(style.scheme_colours(["float16", "int8", "mine"]).values())) == 3
+
+
+def test_a_rung_counts_who_went_on_and_who_was_pruned_there() -> None:
+    ended = pd.DataFrame(
+        {
+            "number": [0, 1, 2, 3],
+            "state": ["complete", "pruned", "pruned", "pruned"],
+            "facts": [{}, {"pruned": {"epoch": 2}}, {"pruned": {"epoch": 4}}, {}],
+        }
+    )
+    found = rungs_frame(ended, {0: 8, 1: 2, 2: 4, 3: 2})
+    assert found.to_dict("records") == [
+        {"epoch": 2, "went_on": 2, "pruned": 2},
+        {"epoch": 4, "went_on": 1, "pruned": 1},
+    ]
+    assert [list(bar.y) for bar in plot_rungs(found).data] == [[2, 1], [2, 1]]
+    assert "No trial was pruned" in note_of(plot_rungs(rungs_frame(ended.iloc[:1], {0: 8})))
+
+
+def test_a_network_is_a_picture_with_every_layer_in_it() -> None:
+    def layer(operator, reads=(), weight_bytes=0):
+        return Layer(
+            operator=operator,
+            detail="3 × 3" if operator == "CONV_2D" else "",
+            activation="",
+            shape=(4, 4, 2),
+            kind="INT8",
+            reads=reads,
+            weight_bytes=weight_bytes,
+            macs=10,
+        )
+
+    layers = (layer("INPUT"), layer("CONV_2D", (0,), 2000), layer("ADD", (1, 0)))
+    picture = architecture_svg(layers)
+    for words in ("input", "convolution · 3 × 3", "4 × 4 × 2", "2.0 kB", "2 layers"):
+        assert words in picture
+    # One line for each path: two straight ones, and one past the convolution.
+    assert picture.count("<path") == 3
+    assert picture.count(" C ") == 1
+    bars = plot_layers(layers, [0, 2.0, 0], unit="weights (kB)").data[0]
+    assert (list(bars.y), list(bars.x)) == (["1 convolution"], [2.0])
+    two = plot_networks({"a": layers, "b": layers}, {"a": [0, 2, 3], "b": [0, 4, 1]}, unit="kB")
+    convolutions, sums = two.data
+    assert (list(convolutions.base), list(convolutions.x)) == ([0, 0], [2, 4])
+    assert (list(sums.base), list(sums.x)) == ([2, 4], [3, 1])
+
+
+def test_who_is_always_as_right_as_sure_lies_on_the_diagonal() -> None:
+    labels = np.repeat([0, 1], 50)
+    probabilities = np.tile(np.array([0.75, 0.25], np.float32), (100, 1))
+    probabilities[50:75] = [0.25, 0.75]
+    seen = Predictions(labels, probabilities)
+    figure = plot_reliability({"a": seen})
+    assert figure.data[1].x.tolist() == pytest.approx([0.75])
+    assert figure.data[1].y.tolist() == pytest.approx([0.75])
+    worst = mistakes_frame(seen, ("cat", "dog"))
+    assert len(worst) == 24
+    assert worst.iloc[0].to_dict() == {
+        "image": 75,
+        "true": "dog",
+        "predicted": "cat",
+        "confidence": pytest.approx(0.75),
+        "true_probability": pytest.approx(0.25),
+    }
