@@ -90,16 +90,17 @@ class TrialState(StrEnum):
     PRUNED = "pruned"
     INFEASIBLE = "infeasible"
     FAILED = "failed"
+    DISCARDED = "discarded"
 
     @property
     def counts(self) -> bool:
-        """Whether the trial counts towards the budget: a failed one does not."""
+        """Whether it counts towards the budget: a trial that failed or was discarded does not."""
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing more will happen to the trial."""
-        return self.counts or self is TrialState.FAILED
+        return self.counts or self in (TrialState.FAILED, TrialState.DISCARDED)
 
 
 class _Words(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from autosearch import __version__
-from autosearch.cli import dashboard, data, judging, reading, running, shipping, upkeep
+from autosearch.cli import dashboard, data, judging, reading, running, shipping, steering, upkeep
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (running, reading, dashboard, shipping, judging, upkeep, data):
+for module in (running, steering, reading, dashboard, shipping, judging, upkeep, data):
     module.register(app)
 
 _USAGE, _FAILED = 2, 1

@@ -17,6 +17,8 @@ __all__ = [
     "Storage",
     "StudyFile",
     "StudyFileOption",
+    "Workers",
+    "WorkersPerGpu",
 ]
 
 
@@ -76,5 +78,21 @@ StudyFileOption = Annotated[
         "--study-file",
         metavar="FILE",
         help="The study's file; needed if its dataset is a class of your own.",
+    ),
+]
+
+Workers = Annotated[
+    int,
+    typer.Option("--workers", metavar="N", min=1, help="Worker processes that share the work."),
+]
+
+WorkersPerGpu = Annotated[
+    int | None,
+    typer.Option(
+        "--workers-per-gpu",
+        metavar="K",
+        min=1,
+        help="Let at most K workers share a GPU.",
+        show_default="as many as must",
     ),
 ]

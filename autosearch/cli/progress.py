@@ -26,6 +26,7 @@ class ProgressLine:
 
     Attributes:
         num_new: Trials that this run has added to those that count.
+        was_stopped: Whether the study's workers were asked to stop meanwhile.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,8 @@ class ProgressLine:
         self._started: float | None = None
         self._num_at_start = 0
         self.num_new = 0
+        self._num_stops = 0
+        self.was_stopped = False
         self._so_far = (-1, 0)
         self._front_size = 0
 
@@ -55,6 +58,8 @@ class ProgressLine:
         """Shows how far the study is."""
         if self._started is None:
             self._started, self._num_at_start = time.monotonic(), progress.num_counted
+            self._num_stops = progress.num_stops
+        self.was_stopped = progress.num_stops != self._num_stops
         self.num_new = progress.num_counted - self._num_at_start
         finished = sum(n for state, n in progress.counts.items() if state.is_finished)
         so_far = (finished, progress.num_final_trainings)

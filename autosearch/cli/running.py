@@ -8,11 +8,20 @@ from typing import Annotated
 
 import typer
 
-from autosearch.cli.options import Artifacts, Format, OutputFormat, Storage, StudyFile
+from autosearch.cli.options import (
+    Artifacts,
+    Format,
+    OutputFormat,
+    Storage,
+    StudyFile,
+    Workers,
+    WorkersPerGpu,
+)
 
-__all__ = ["register"]
+__all__ = ["INTERRUPTED", "end_by_signals", "register"]
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""The exit code of a run that Ctrl-C ended, as shells have it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,20 +38,8 @@ def run(
         int | None,
         typer.Option("--trials", metavar="N", min=1, help="Run N trials more, whatever is left."),
     ] = None,
-    workers: Annotated[
-        int,
-        typer.Option("--workers", metavar="N", min=1, help="Worker processes that share the work."),
-    ] = 1,
-    workers_per_gpu: Annotated[
-        int | None,
-        typer.Option(
-            "--workers-per-gpu",
-            metavar="K",
-            min=1,
-            help="Let at most K workers share a GPU.",
-            show_default="as many as must",
-        ),
-    ] = None,
+    workers: Workers = 1,
+    workers_per_gpu: WorkersPerGpu = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", min=0, help="Make a new study repeatable (default 0)."),
@@ -87,9 +84,7 @@ def run(
     from autosearch.search.runner import run as run_study
     from autosearch.study import load_study_file
 
-    # Also where a shell started it in the background, with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    end_by_signals()
     study = load_study_file(study_file)
     try:
         with ProgressLine() as line:
@@ -110,11 +105,19 @@ def run(
             )
     except KeyboardInterrupt:
         say(f"Stopped. Nothing is lost; go on with: autosearch run {study_file}")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
+    if line.was_stopped:
+        say(f"Stopped, as it was asked to; go on with: autosearch run {study_file}")
     if not print_front(view, output_format):
         raise typer.Exit(1)
-    if line.num_new == 0:
+    if line.num_new == 0 and not line.was_stopped:
         say("Nothing was left to do; run more with: --trials N")
+
+
+def end_by_signals() -> None:
+    """Lets Ctrl-C and SIGTERM end a run, also where a shell started it with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

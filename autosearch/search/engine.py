@@ -25,7 +25,7 @@ from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "delete_optuna_study"]
+__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "delete_optuna_study", "enqueue"]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
@@ -264,6 +264,29 @@ class Engine:
 
     def _running_trials(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+
+
+def enqueue(
+    database: Database,
+    name: str,
+    choose: Callable[[Sequence[optuna.trial.FrozenTrial]], Mapping[str, Any]],
+) -> int:
+    """Puts a configuration before whatever would be sampled next.
+
+    Args:
+        database: Opened to write.
+        name: The study's name.
+        choose: Told the study's trials, answers the parameters as Optuna knows them; what they
+            leave out is sampled.
+
+    Returns:
+        The number of the trial that will evaluate it.
+    """
+    with database.exclusive(), _quiet(), _explained(database):
+        study = optuna.load_study(study_name=name, storage=_optuna_storage(database))
+        trials = study.get_trials(deepcopy=False)
+        study.enqueue_trial(dict(choose(trials)))
+        return len(trials)
 
 
 def delete_optuna_study(database: Database, name: str) -> bool:

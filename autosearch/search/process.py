@@ -34,6 +34,7 @@ class Order:
         seed: The study's seed.
         limits: The fields of ``Limits``.
         finals: The fields of ``Finals``, if there are any.
+        num_stops: How often the study's workers had been asked to stop before.
         is_one_of_several: Whether other workers sample for the same study.
         report_file: Where to write the ``Report``.
     """
@@ -46,6 +47,7 @@ class Order:
     seed: int
     limits: dict[str, Any]
     finals: dict[str, Any] | None
+    num_stops: int
     is_one_of_several: bool
     report_file: str
 
@@ -130,6 +132,7 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
         evaluator=make_evaluator(study),
         limits=Limits(**order.limits),
         finals=Finals(**order.finals) if order.finals is not None else None,
+        num_stops=order.num_stops,
         should_stop=should_stop,
     ).run()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -17,7 +17,7 @@ from autosearch.search.answers import is_feasible
 from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
-from autosearch.search.finals import plan_finals
+from autosearch.search.finals import Finals, plan_finals
 from autosearch.search.process import Order
 from autosearch.search.pruning import check_pruner
 from autosearch.search.samplers import check_sampler
@@ -26,11 +26,20 @@ from autosearch.search.warm_start import WarmStart, plan_warm_start
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
+from autosearch.store.placement import refuse_shared_folder
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study, changes
 
-__all__ = ["environment", "open_study", "run"]
+__all__ = [
+    "DEFAULT_TRIAL_TIMEOUT_S",
+    "ProgressCallback",
+    "environment",
+    "open_study",
+    "plan_limits",
+    "run",
+    "supervise",
+]
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _MAX_MEMORY_BYTES = 6_000_000_000
@@ -102,6 +111,8 @@ def run(
     if study.space is not None:
         study.space.dry_run()
     database = Database.open_to_write(storage)
+    if workers > 1:
+        refuse_shared_folder(database)
     start = _plan_warm_start(study, database, warm_start, warm_start_storage)
     store = ArtifactStore.beside(database, artifacts)
     earlier = _earlier(database, store, study.name)
@@ -135,7 +146,7 @@ def run(
         num_taken = engine.start_from(start.points)
         if on_message is not None:
             on_message(start.line(num_taken))
-    limits = _limits(study, view.progress(), trials, workers)
+    limits = plan_limits(study, view.progress(), trials=trials, workers=workers)
     finals = plan_finals(study)
     started = time.monotonic()
 
@@ -145,27 +156,20 @@ def run(
 
     try:
         if is_for_processes:
-            order = Order(
-                study_name=study.name,
-                study_file=None if study.is_declarative else str(study.source_file),
-                storage=database.url,
-                artifacts=store.root,
-                study_id=study_id,
-                seed=seed,
-                limits=asdict(limits),
-                finals=asdict(finals) if finals is not None else None,
-                is_one_of_several=workers > 1,
-                report_file="",
-            )
-            Supervisor(
-                order,
-                environments=worker_environments(workers, workers_per_gpu),
+            supervise(
+                study,
+                database,
+                store,
+                view=view,
                 engine=engine,
                 recorder=recorder,
-                view=view,
+                limits=limits,
+                finals=finals,
+                environments=worker_environments(workers, workers_per_gpu),
+                is_one_of_several=workers > 1,
                 trial_timeout_s=trial_timeout_s,
                 on_tick=on_tick,
-            ).run()
+            )
         else:
             engine.recover(recorder, view, reason="an earlier run was cut off")
             worker = Worker(
@@ -193,6 +197,46 @@ def run(
         recorder.add_run_seconds(time.monotonic() - started)
         on_tick()
     return view
+
+
+def supervise(
+    study: Study,
+    database: Database,
+    store: ArtifactStore,
+    *,
+    view: StudyView,
+    engine: Engine,
+    recorder: Recorder,
+    limits: Limits,
+    finals: Finals | None,
+    environments: Sequence[Mapping[str, str]],
+    is_one_of_several: bool,
+    trial_timeout_s: float,
+    on_tick: Callable[[], None],
+) -> None:
+    """Searches a study that its row describes in worker processes, one for each environment."""
+    order = Order(
+        study_name=study.name,
+        study_file=None if study.is_declarative else str(study.source_file),
+        storage=database.url,
+        artifacts=store.root,
+        study_id=view.id,
+        seed=view.seed,
+        limits=asdict(limits),
+        finals=asdict(finals) if finals is not None else None,
+        num_stops=view.progress().num_stops,
+        is_one_of_several=is_one_of_several,
+        report_file="",
+    )
+    Supervisor(
+        order,
+        environments=environments,
+        engine=engine,
+        recorder=recorder,
+        view=view,
+        trial_timeout_s=trial_timeout_s,
+        on_tick=on_tick,
+    ).run()
 
 
 def open_study(name: str, *, storage: str | None = None, artifacts: str | None = None) -> StudyView:
@@ -323,7 +367,8 @@ def _check_workers(
         )
 
 
-def _limits(study: Study, progress: Progress, trials: int | None, workers: int) -> Limits:
+def plan_limits(study: Study, progress: Progress, *, trials: int | None, workers: int) -> Limits:
+    """When the workers of a run are done, by the study's budget or after so many trials more."""
     budget = study.budget
     share = psutil.virtual_memory().total // (2 * workers)
     # With less, TensorFlow itself would outgrow it before the first trial.

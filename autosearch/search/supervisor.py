@@ -83,7 +83,7 @@ class _Running:
 
 
 class Supervisor:
-    """Runs worker processes until the study's limits are reached.
+    """Runs worker processes until the study's limits are reached, or they are asked to stop.
 
     The first of them holds the finals, once the others have ended their trials.
 
@@ -124,7 +124,7 @@ class Supervisor:
         self._num_idle_deaths = 0
 
     def run(self) -> None:
-        """Returns once the limits are reached.
+        """Returns once the limits are reached, or the workers were asked to stop.
 
         Raises:
             StudyError: As a worker said.
@@ -155,6 +155,8 @@ class Supervisor:
     def _num_needed(self) -> int:
         """How many workers have something to do: each takes seconds to load TensorFlow."""
         progress = self._view.progress()
+        if progress.num_stops != self._order.num_stops:
+            return 0
         if self._limits.are_reached(progress):
             return int(is_due(self._finals, self._view))
         left = len(self._environments)

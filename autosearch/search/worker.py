@@ -104,6 +104,7 @@ class Outcome:
     DONE = "done"
     INTERRUPTED = "interrupted"
     OUTGROWN = "outgrown"
+    STOPPED = "stopped"
     DIED = "died"
 
 
@@ -119,6 +120,8 @@ class Worker:
         evaluator: Turns a trial into candidates.
         limits: When to end.
         finals: Which trials to judge again once the limits are reached.
+        num_stops: How often the study's workers had been asked to stop before this one was
+            wanted; once they are asked again, it ends after its trial.
         should_stop: Asked at every checkpoint of a trial; a trial that is cut off is put back.
     """
 
@@ -133,9 +136,11 @@ class Worker:
         evaluator: Any,
         limits: Limits,
         finals: Finals | None = None,
+        num_stops: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._study = study
+        self._database = database
         self._artifacts = artifacts
         self._seed = seed
         self._evaluator = evaluator
@@ -149,6 +154,8 @@ class Worker:
         self._baselines = Baselines(database, study_id, self._view.data_fingerprint)
         self._pruning = make_pruning(study, database, study_id)
         self._progress = self._view.progress()
+        self._num_stops = self._progress.num_stops if num_stops is None else num_stops
+        self._num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
         self._next_recovery = 0.0
 
     def run(self) -> str:
@@ -187,6 +194,8 @@ class Worker:
         while (outcome := self._reason_to_end()) is None:
             asked = self._engine.start_trial(self._recorder, worker_id, may_start=self._has_room)
             if asked is None:
+                if self._progress.num_stops != self._num_stops:
+                    return Outcome.STOPPED
                 if self._limits.are_reached(self._progress):
                     return Outcome.DONE
                 self._wait_for_others()
@@ -195,12 +204,21 @@ class Worker:
             if state is None:
                 return Outcome.INTERRUPTED
             failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
+            self._forget_discarded()
             self._stop_hopeless_study(failures_in_a_row, error)
         return outcome
 
     def _has_room(self) -> bool:
         self._progress = self._view.progress()
-        return self._limits.have_room(self._progress)
+        is_wanted = self._progress.num_stops == self._num_stops
+        return is_wanted and self._limits.have_room(self._progress)
+
+    def _forget_discarded(self) -> None:
+        """Reads all trials anew once one was discarded: Optuna reads a finished one only once."""
+        num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
+        if num_discarded != self._num_discarded:
+            self._num_discarded = num_discarded
+            self._engine = Engine(self._study, self._database, seed=self._seed)
 
     def _wait_for_others(self) -> None:
         """While others evaluate what is left; a trial whose worker is gone is put back to wait."""

@@ -61,7 +61,7 @@ class LiveCandidates:
     def __init__(self, database: Database, study_id: int) -> None:
         self._database = database
         self._study_id = study_id
-        self._last_id = 0
+        self._last_id = self._num_discarded = 0
         self._lock = Lock()
         self._frame = self._read(0, 0)
 
@@ -78,6 +78,15 @@ class LiveCandidates:
                 newest = session.scalar(
                     select(func.max(CandidateRow.id)).where(CandidateRow.study_id == self._study_id)
                 )
+                num_discarded = session.scalar(
+                    select(func.count()).where(
+                        TrialRow.study_id == self._study_id,
+                        TrialRow.state == TrialState.DISCARDED,
+                    )
+                )
+            if num_discarded != self._num_discarded:
+                self._num_discarded = num_discarded or 0
+                self._frame, self._last_id = self._read(0, 0), 0
             if (newest or 0) > self._last_id:
                 added = self._read(self._last_id, newest or 0)
                 kept = [self._frame, added] if len(self._frame) else [added]
@@ -115,6 +124,7 @@ class LiveCandidates:
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(
                 CandidateRow.study_id == self._study_id,
+                TrialRow.state != TrialState.DISCARDED,
                 CandidateRow.id > after_id,
                 CandidateRow.id <= up_to_id,
             )
@@ -183,7 +193,12 @@ def studies_frame(database: Database) -> pd.DataFrame:
         best = dict(
             session.execute(
                 select(CandidateRow.study_id, func.max(CandidateRow.accuracy))
-                .where(CandidateRow.is_feasible, CandidateRow.estimate == Estimate.VALIDATION)
+                .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
+                .where(
+                    CandidateRow.is_feasible,
+                    CandidateRow.estimate == Estimate.VALIDATION,
+                    TrialRow.state != TrialState.DISCARDED,
+                )
                 .group_by(CandidateRow.study_id)
             ).all()
         )

@@ -139,15 +139,15 @@ class Recorder:
             ).all()
             return {number: attempt for number, attempt, worker in rows if not is_alive(worker)}
 
+    def living_workers(self) -> list[datetime]:
+        """Since when each worker of the study that is alive has been at work (UTC)."""
+        with self._database.session() as session:
+            return [worker.started_at for worker in self._living(session)]
+
     def trials_of_living_workers(self) -> set[int]:
         """The trials that a worker which is alive has started, finished ones among them."""
         with self._database.session() as session:
-            workers = session.scalars(
-                select(WorkerRow).where(
-                    WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
-                )
-            )
-            alive = [worker.id for worker in workers if is_alive(worker)]
+            alive = [worker.id for worker in self._living(session)]
             numbers = session.scalars(
                 select(TrialRow.number).where(
                     TrialRow.study_id == self._study_id, TrialRow.worker_id.in_(alive)
@@ -364,6 +364,14 @@ class Recorder:
                 if measured is not None:
                     metrics |= {name: getattr(measured, name) for name in _MEASURED}
                 row.is_feasible = is_feasible(metrics)
+
+    def _living(self, session: Session) -> list[WorkerRow]:
+        workers = session.scalars(
+            select(WorkerRow).where(
+                WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
+            )
+        )
+        return [worker for worker in workers if _is_alive(worker)]
 
     def _add_candidate(
         self,

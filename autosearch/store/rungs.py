@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from autosearch.store.database import Database
 from autosearch.store.tables import EpochRow, TrialRow
+from autosearch.values import TrialState
 
 __all__ = ["read_rung", "why_pruned"]
 
@@ -21,6 +22,8 @@ def read_rung(
     database: Database, study_id: int, epoch: int, metrics: Sequence[str]
 ) -> dict[int, tuple[float | None, ...]]:
     """The figures of all trials that reported that epoch, whatever became of them.
+
+    Of those that were discarded, nothing.
 
     Args:
         database: Opened to read or to write.
@@ -35,7 +38,11 @@ def read_rung(
     statement = (
         select(TrialRow.number, EpochRow.metrics, *(c for c in columns if c is not None))
         .join(TrialRow, TrialRow.id == EpochRow.trial_id)
-        .where(TrialRow.study_id == study_id, EpochRow.epoch == epoch)
+        .where(
+            TrialRow.study_id == study_id,
+            TrialRow.state != TrialState.DISCARDED,
+            EpochRow.epoch == epoch,
+        )
         .order_by(TrialRow.number)
     )
     rung = {}

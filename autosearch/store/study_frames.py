@@ -17,7 +17,7 @@ from sqlalchemy import Executable, select
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.tables import CandidateRow, EpochRow, MeasurementRow, TargetRow, TrialRow
-from autosearch.values import Estimate
+from autosearch.values import Estimate, TrialState
 
 __all__ = [
     "CANDIDATE_COLUMNS",
@@ -175,7 +175,7 @@ def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore
         .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
         .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
         .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
-        .where(CandidateRow.study_id == study_id)
+        .where(CandidateRow.study_id == study_id, TrialRow.state != TrialState.DISCARDED)
         .order_by(TrialRow.number, CandidateRow.id)
     )
     frame = read_frame(database, statement)

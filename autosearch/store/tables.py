@@ -67,6 +67,8 @@ class StudyRow(Base):
     data_sides: Mapped[dict[str, Any] | None] = mapped_column(_Json, deferred=True)
     environment: Mapped[dict[str, Any]] = mapped_column(_Json)
     run_seconds: Mapped[float] = mapped_column(default=0.0)
+    # How often its workers were asked to stop.
+    num_stops: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class WorkerRow(Base):

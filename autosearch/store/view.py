@@ -67,6 +67,7 @@ class Progress:
         num_epochs: Epochs trained in all trials.
         run_seconds: Wall-clock seconds of all finished runs.
         num_final_trainings: Trainings in the cross-validation of finalists.
+        num_stops: How often its workers were asked to stop.
     """
 
     counts: Mapping[TrialState, int]
@@ -74,6 +75,7 @@ class Progress:
     num_epochs: int
     run_seconds: float
     num_final_trainings: int = 0
+    num_stops: int = 0
 
     @property
     def num_counted(self) -> int:
@@ -145,10 +147,13 @@ class StudyView:
                 .group_by(TrialRow.state)
             ).all()
             best = session.scalar(
-                select(func.max(CandidateRow.accuracy)).where(
+                select(func.max(CandidateRow.accuracy))
+                .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
+                .where(
                     CandidateRow.study_id == self.id,
                     CandidateRow.is_feasible,
                     CandidateRow.estimate == Estimate.VALIDATION,
+                    TrialRow.state != TrialState.DISCARDED,
                 )
             )
             epochs = session.scalar(
@@ -157,7 +162,9 @@ class StudyView:
                 .join(TrialRow, TrialRow.id == EpochRow.trial_id)
                 .where(TrialRow.study_id == self.id)
             )
-            seconds = session.scalar(select(StudyRow.run_seconds).where(StudyRow.id == self.id))
+            known = select(StudyRow.run_seconds, StudyRow.num_stops).where(StudyRow.id == self.id)
+            # A study can be deleted while it is watched.
+            seconds, num_stops = session.execute(known).one_or_none() or (0.0, 0)
             finalists = session.execute(
                 select(FinalistRow.folds, FinalistRow.is_done)
                 .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
@@ -167,7 +174,8 @@ class StudyView:
             counts={TrialState(state): count for state, count in counts},
             best_accuracy=best,
             num_epochs=epochs or 0,
-            run_seconds=seconds or 0.0,
+            run_seconds=seconds,
+            num_stops=num_stops,
             num_final_trainings=sum(len(folds) + is_done for folds, is_done in finalists),
         )
 

@@ -1,0 +1,164 @@
+"""``worker``, ``stop``, ``enqueue`` and ``discard``: what is done to a study that is searched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autosearch.cli.options import Artifacts, Storage, StudyFile, Workers, WorkersPerGpu
+
+if TYPE_CHECKING:
+    from autosearch.store.database import Database
+    from autosearch.store.view import StudyView
+
+__all__ = ["register"]
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (worker, stop, enqueue, discard):
+        app.command(command.__name__)(command)
+
+
+def worker(
+    study_file: StudyFile,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    workers: Workers = 1,
+    workers_per_gpu: WorkersPerGpu = None,
+) -> None:
+    """Work on a study that run has started, as from another machine.
+
+    Example: autosearch worker studies/digits.py --storage postgresql://me@server/studies
+    """
+    from autosearch.cli.output import say
+    from autosearch.cli.progress import ProgressLine
+    from autosearch.cli.running import INTERRUPTED, end_by_signals
+    from autosearch.search.joining import join
+    from autosearch.study import load_study_file
+
+    end_by_signals()
+    study = load_study_file(study_file)
+    try:
+        with ProgressLine() as line:
+            join(
+                study,
+                storage=storage,
+                artifacts=artifacts,
+                workers=workers,
+                workers_per_gpu=workers_per_gpu,
+                on_progress=line.update,
+            )
+    except KeyboardInterrupt:
+        say(f"Stopped. Nothing is lost; go on with: autosearch worker {study_file}")
+        raise typer.Exit(INTERRUPTED) from None
+    say("Asked to stop." if line.was_stopped else "The study's budget is spent.")
+
+
+def stop(study: StudyName, storage: Storage = None) -> None:
+    """Let all workers of a study, on every machine, finish their trial and end.
+
+    Example: autosearch stop digits
+    """
+    from autosearch.cli.output import say
+    from autosearch.store.recorder import Recorder
+    from autosearch.store.steering import request_stop
+
+    database, view = _opened(study, storage)
+    request_stop(database, view.id)
+    count = len(Recorder(database, view.id).living_workers())
+    if count:
+        noun = "worker finishes its trial and ends" if count == 1 else "workers finish and end"
+        say(f"{count} {noun}; go on with: autosearch run STUDY_FILE")
+    else:
+        say(f'No worker is at "{study}".')
+
+
+def enqueue(
+    study: StudyName,
+    config: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="Parameter names and values: JSON, or the path of a JSON file."
+        ),
+    ],
+    storage: Storage = None,
+) -> None:
+    """Add a configuration, to be evaluated before others are sampled; what it leaves out is.
+
+    Example: autosearch enqueue digits '{"width": 16, "learning_rate": 0.003}'
+    """
+    from autosearch.cli.output import say
+    from autosearch.search.enqueueing import enqueue_config
+
+    words = _config(config)
+    database, view = _opened(study, storage)
+    number = enqueue_config(database, view, words)
+    say(f'Added to "{study}" as trial {number}; the next free worker evaluates it.')
+
+
+def discard(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the trial.")
+    ],
+    storage: Storage = None,
+) -> None:
+    """Keep a bad trial, but neither show its candidates nor let samplers learn from it.
+
+    Example: autosearch discard digits 12 --reason "trained while the disk was full"
+    """
+    from autosearch.cli.output import say
+    from autosearch.errors import DefinitionError
+    from autosearch.store.steering import discard_trial
+
+    if not reason.strip():
+        raise DefinitionError('the reason is empty; write why with --reason "TEXT"')
+    database, _ = _opened(study, storage)
+    discard_trial(database, study, trial, reason=reason.strip())
+    say(f'Discarded trial {trial} of "{study}"; it is kept, and counts towards the budget no more.')
+
+
+def _opened(study: str, storage: str | None) -> tuple[Database, StudyView]:
+    """A database to write into, and a study that is in it; nothing is made of a mistyped name."""
+    from autosearch.store.artifacts import ArtifactStore
+    from autosearch.store.database import Database
+    from autosearch.store.view import StudyView
+
+    Database.open_to_read(storage).close()
+    database = Database.open_to_write(storage)
+    return database, StudyView(database, ArtifactStore.beside(database), study)
+
+
+def _config(text: str) -> dict[str, Any]:
+    """The configuration that is written there, or in the file of that path, or at "-"."""
+    from autosearch.errors import DefinitionError, NotFoundError
+
+    source = text.strip()
+    if source == "-":
+        source = sys.stdin.read()
+    elif not source.startswith(("{", "[")):
+        path = Path(source)
+        if not path.is_file():
+            raise NotFoundError(
+                f'"{text}" is neither JSON nor a file; write names and values, such as '
+                "'{\"width\": 16}', or the path of a file with them"
+            )
+        source = path.read_text()
+    try:
+        words = json.loads(source)
+    except ValueError as error:
+        raise DefinitionError(f"the configuration is no JSON ({error}); mend it") from error
+    if not isinstance(words, dict):
+        raise DefinitionError(
+            f"the configuration is a {type(words).__name__}; expected names and values, such as "
+            '{"width": 16}'
+        )
+    return words

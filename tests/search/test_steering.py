@@ -1,0 +1,241 @@
+"""What a person says to a study from outside: work on it, stop, try that, leave that out."""
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+import autosearch
+from autosearch import Budget, SearchSpace, Study, maximize, minimize
+from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError, StorageError
+from autosearch.search.enqueueing import check_config, enqueue_config
+from autosearch.search.joining import join
+from autosearch.space import CNN, Range, Training
+from autosearch.store.database import Database
+from autosearch.store.placement import why_unsafe
+from autosearch.store.steering import discard_trial, request_stop
+from autosearch.study import load_study_file
+from autosearch.values import TrialState
+
+OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
+
+FILE = """
+from autosearch import Budget, Study, maximize, minimize
+
+def evaluate(trial):
+    if trial.number in {stops}:
+        from autosearch.store.database import Database
+        from autosearch.store.steering import request_stop
+        request_stop(Database.open_to_write({storage!r}), 1)
+    return {{"accuracy": trial.hp.Float("x", 0, 1), "size_bytes": 1}}
+
+study = Study(name="table", evaluator=evaluate, sampler="random", budget=Budget(trials=7),
+              objectives=[maximize("accuracy"), minimize("size_bytes")])
+"""
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'search.db'}"
+
+
+def look_up(trial, meanwhile=lambda number: None):
+    meanwhile(trial.number)
+    width = trial.hp.Int("width", 1, 64)
+    kind = trial.hp.Choice("kind", ["a", "b"])
+    with trial.hp.conditional_scope("kind", ["a"]):
+        trial.hp.Float("extra", 0.0, 1.0)
+    return {"accuracy": width / 64, "size_bytes": 100 * width + (kind == "a")}
+
+
+def make_study(evaluator=look_up, *, trials=8, **words):
+    return Study(
+        name="table",
+        evaluator=evaluator,
+        objectives=OBJECTIVES,
+        budget=Budget(trials=trials),
+        **{"sampler": "random", **words},
+    )
+
+
+def write_study(tmp_path, storage, stops=()):
+    path = tmp_path / "study_file.py"
+    path.write_text(FILE.format(stops=stops, storage=storage))
+    return load_study_file(path)
+
+
+def test_whoever_is_asked_to_stop_finishes_its_trial_and_a_later_run_goes_on(storage):
+    def stop(number):
+        if number == 2:
+            request_stop(Database.open_to_write(storage), 1)
+
+    study = make_study(lambda trial: look_up(trial, stop))
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 3}
+    assert autosearch.run(study, storage=storage).progress().num_counted == 8
+
+
+def test_workers_of_a_run_and_those_that_join_it_stop_alike(tmp_path, storage):
+    view = autosearch.run(write_study(tmp_path, storage, stops=(0,)), storage=storage, workers=2)
+    assert 1 <= view.progress().num_counted <= 2
+    assert set(view.progress().counts) == {TrialState.COMPLETE}
+    join(load_study_file(tmp_path / "study_file.py"), storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 7}
+    assert list(view.trials_frame()["number"]) == list(range(7))
+
+
+def test_only_who_has_the_same_study_can_join_it(tmp_path, storage):
+    study = write_study(tmp_path, storage)
+    with pytest.raises(NotFoundError, match="there is no database"):
+        join(study, storage=storage)
+    assert not (tmp_path / "search.db").exists()
+    autosearch.run(study, storage=storage, trials=1)
+    changed = write_study(tmp_path, storage, stops=(99,))
+    with pytest.raises(ChangedDefinitionError, match="the file that it was started from"):
+        join(changed, storage=storage)
+    with pytest.raises(DefinitionError, match="only this process knows"):
+        join(make_study(), storage=storage)
+
+
+def test_an_enqueued_configuration_is_evaluated_next(storage):
+    view = autosearch.run(make_study(trials=4), storage=storage)
+    database = Database.open_to_write(storage)
+    assert enqueue_config(database, view, {"width": 7, "kind": "a", "extra": 0.25}) == 4
+    assert enqueue_config(database, view, {"width": 9}) == 5
+    view = autosearch.run(make_study(), storage=storage)
+    configs = list(view.trials_frame()["config"])
+    assert configs[4] == {"width": 7, "kind": "a", "extra": 0.25}
+    assert configs[5]["width"] == 9
+    assert view.progress().counts == {TrialState.COMPLETE: 8}
+
+
+def test_a_configuration_that_does_not_fit_is_refused(storage):
+    view = autosearch.run(make_study(trials=4), storage=storage)
+    database = Database.open_to_write(storage)
+    for config, words in [
+        ({"width": 65}, r'"width" is 65; expected a whole number from 1 to 64'),
+        ({"width": 2.5}, r'"width" is 2.5; expected a whole number'),
+        ({"kind": "c"}, r"\"kind\" is 'c'; expected one of 'a', 'b'"),
+        ({"widht": 3}, r'"widht" is no parameter .* such as: width'),
+        ({}, "the configuration is empty"),
+    ]:
+        with pytest.raises(DefinitionError, match=words):
+            enqueue_config(database, view, config)
+    assert len(optuna.load_study(study_name="table", storage=storage).trials) == 4
+
+
+SPACE = SearchSpace(
+    architecture=CNN(stages=2, width=Range(8, 64, step=8), block=["plain", "separable"]),
+    training=Training(learning_rate=Range(0.001, 0.1, log=True), optimizer="adam"),
+)
+
+
+def test_a_configuration_is_checked_against_a_declared_space():
+    given = {"width": 16, "architecture/block": "separable", "learning_rate": 0.01}
+    params = check_config({**given, "training/optimizer": "adam"}, SPACE)
+    assert sorted(params.values(), key=str) == sorted(given.values(), key=str)
+    # As the trials of the study list theirs.
+    assert check_config(SPACE.dry_run(1)[0], SPACE)
+    with pytest.raises(
+        DefinitionError, match=r'"width" is 65.*_rate" is 1.*"depth" is no .*optimizer'
+    ):
+        check_config(
+            {"width": 65, "learning_rate": 1, "depth": 3, "training/optimizer": "sgd"}, SPACE
+        )
+
+
+class Watching(optuna.samplers.RandomSampler):
+    """Remembers which trials it could learn from."""
+
+    def __init__(self):
+        super().__init__(seed=0)
+        self.seen = {}
+
+    def infer_relative_search_space(self, study, trial):
+        complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        self.seen[trial.number] = [trial.number for trial in complete]
+        return super().infer_relative_search_space(study, trial)
+
+
+def test_a_discarded_trial_is_kept_but_neither_shown_nor_learned_from(storage):
+    def discard(number):
+        if number == 3:
+            discard_trial(Database.open_to_write(storage), "table", 1, reason="a bad lens")
+
+    sampler = Watching()
+    study = make_study(lambda trial: look_up(trial, discard), trials=6, sampler=sampler)
+    view = autosearch.run(study, storage=storage)
+    # It counts no more, so that another one took its place.
+    assert view.progress().counts == {TrialState.COMPLETE: 6, TrialState.DISCARDED: 1}
+    assert sampler.seen[3] == [0, 1, 2]
+    assert sampler.seen[6] == [0, 2, 3, 4, 5]
+    assert 1 not in set(view.candidates_frame()["trial"])
+    kept = view.trials_frame().iloc[1]
+    assert (kept["state"], kept["error"]) == (TrialState.DISCARDED, "a bad lens")
+    database = Database.open_to_write(storage)
+    with pytest.raises(DefinitionError, match="discarded already: a bad lens"):
+        discard_trial(database, "table", 1, reason="again")
+    with pytest.raises(NotFoundError, match="has no trial 70"):
+        discard_trial(database, "table", 70, reason="none")
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+/dev/sdb1 /home/me/disk ext4 rw 0 0
+//nas/share /mnt/my\\040share cifs rw 0 0
+me@host: /mnt/ssh fuse.sshfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/data/search.db", None),
+        ("/home/me/search.db", "network file system (NFS at /home)"),
+        ("/home/me/disk/search.db", None),
+        ("/mnt/my share/search.db", "network file system (CIFS at /mnt/my share)"),
+        ("/mnt/ssh/a/search.db", "network file system (sshfs at /mnt/ssh)"),
+        ("/data/Dropbox (Me)/search.db", "in a folder that Dropbox synchronises"),
+        ("/data/OneDrive - Firm/a/search.db", "in a folder that OneDrive synchronises"),
+        ("/data/dropbox.db", None),
+    ],
+)
+def test_where_an_sqlite_file_is_unsafe(path, words):
+    reason = why_unsafe(Path(path), MOUNTS)
+    assert reason is None if words is None else words in reason
+
+
+def test_several_workers_refuse_a_synchronised_folder_and_one_does_not(tmp_path):
+    (tmp_path / "Dropbox").mkdir()
+    storage = f"sqlite:///{tmp_path / 'Dropbox' / 'search.db'}"
+    study = write_study(tmp_path, storage)
+    with pytest.raises(StorageError, match=r"Dropbox synchronises.*postgresql://USER@HOST"):
+        autosearch.run(study, storage=storage, workers=2)
+    autosearch.run(make_study(trials=1), storage=storage)
+    with pytest.raises(StorageError, match="Dropbox synchronises"):
+        join(study, storage=storage)
+
+
+def test_the_commands_say_what_they_did_and_refuse_nonsense(autosearch_here, tmp_path, storage):
+    autosearch.run(make_study(trials=3), storage=storage)
+    where = ("--storage", storage)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"width": 5}))
+    said = autosearch_here("enqueue", "table", path, *where).stderr
+    assert said.strip() == 'Added to "table" as trial 3; the next free worker evaluates it.'
+    for config, words in [
+        ("{", "is no JSON"),
+        ("width=3", "neither JSON nor a file"),
+        ("[1]", "list"),
+    ]:
+        refused = autosearch_here("enqueue", "table", config, *where)
+        assert refused.returncode == 2
+        assert words in refused.stderr
+    said = autosearch_here("discard", "table", "1", "--reason", "too dark", *where).stderr
+    assert 'Discarded trial 1 of "table"' in said
+    trials = json.loads(autosearch_here("trials", "table", "--format", "json", *where).stdout)
+    assert [(t["state"], t["error"]) for t in trials][1] == ("discarded", "too dark")
+    assert 'No worker is at "table"' in autosearch_here("stop", "table", *where).stderr
+    assert "there is no study" in autosearch_here("stop", "other", *where).stderr
