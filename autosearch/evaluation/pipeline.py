@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ class KerasEvaluator:
         # A trial is compared by all objectives while it trains.
         self._is_compared = isinstance(study.chosen_pruner, ParetoPruner)
         self._max_epochs = max_epochs
+        self._first_epochs = study.train_on.first_epochs if study.train_on is not None else None
         self._max_images = max_images
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
@@ -163,6 +164,9 @@ class KerasEvaluator:
             with trial.stage("cost"):
                 # Ends here if no scheme keeps the constraints.
                 trial.check_costs(self.costs(plan, seed=trial.seed))
+            if trial.continues is not None:
+                with trial.stage("load"):
+                    _take_weights(plan.model, trial.load_artifact(trial.continues.keras_sha256))
             with trial.stage("train"):
                 self.fit(
                     plan,
@@ -335,8 +339,11 @@ class KerasEvaluator:
         """
         images, labels = train_arrays
         config = plan.training
-        if self._max_epochs is not None and config.epochs > self._max_epochs:
-            config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
+        going_on = trial.continues
+        length = self._first_epochs if going_on is None else going_on.epochs
+        limits = [n for n in (config.epochs, self._max_epochs, length) if n is not None]
+        config = replace(config, epochs=min(limits))
+        epochs_before = 0 if going_on is None else going_on.epochs_before
         num_classes = len(self._dataset.classes)
         terms = loss_terms(plan.weighting, np.bincount(labels, minlength=num_classes))
         if plan.is_compiled and terms.needs_our_loss:
@@ -364,9 +371,12 @@ class KerasEvaluator:
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
             further = figures.pop("further")
-            trial.report(figures.pop("epoch"), **figures, **further)
+            trial.report(epochs_before + figures.pop("epoch"), **figures, **further)
 
         trial.describe(num_epochs=config.epochs)
+        if going_on is not None:
+            origin = {"trial": going_on.trial, "epochs_before": epochs_before}
+            trial.describe(continues=origin)
 
         def users_fit(model: Any, **words: Any) -> Any:
             return plan.architecture.fit(plan.hp, model, **words)
@@ -559,6 +569,14 @@ def _without_file(scheme: str, reason: str, estimate: Estimate) -> CandidateResu
         metrics=metrics,
         reasons=dict.fromkeys(metrics, reason),
     )
+
+
+def _take_weights(model: Any, file: bytes) -> None:
+    """Gives a network the weights of a ``.keras`` file that ``keras_file`` made of one like it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(file)
+        keras.Model(model.inputs, model.outputs, name=model.name).load_weights(path)
 
 
 def keras_file(model: Any) -> bytes:

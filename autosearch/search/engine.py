@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -20,14 +21,15 @@ from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
-from autosearch.values import CandidateResult, TrialState
+from autosearch.values import CandidateResult, Continuation, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "delete_optuna_study"]
+__all__ = ["MAX_ATTEMPTS", "Engine", "continuation_of", "delete_optuna_study"]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
 
 _INFEASIBLE_OBJECTIVE = 1.0
+_CONTINUES = "autosearch:continues"
 
 
 class Engine:
@@ -75,6 +77,23 @@ class Engine:
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
+
+    def enqueue_continuation(
+        self, choose: Callable[[list[Continuation]], Continuation | None]
+    ) -> None:
+        """Adds a trial that trains an earlier one's network on; it is the next one to be asked for.
+
+        Args:
+            choose: Told what was gone on from already, answers what to go on from, if anything.
+        """
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            trials = self._study.get_trials(deepcopy=False)
+            started = [c for trial in trials if (c := continuation_of(trial)) is not None]
+            chosen = choose(started)
+            if chosen is not None:
+                self._study.enqueue_trial(
+                    trials[chosen.trial].params, user_attrs={_CONTINUES: asdict(chosen)}
+                )
 
     def params(self, number: int) -> dict[str, Any]:
         """What a trial was sampled as, by the names that Optuna knows it by."""
@@ -206,6 +225,14 @@ class Engine:
 
     def _running_trials(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+
+
+def continuation_of(
+    trial: optuna.Trial | optuna.trial.FrozenTrial,
+) -> Continuation | None:
+    """What a trial goes on from; None for one that begins anew."""
+    words = trial.user_attrs.get(_CONTINUES)
+    return Continuation(**words) if words is not None else None
 
 
 def delete_optuna_study(database: Database, name: str) -> bool:

@@ -18,9 +18,10 @@ import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
-from autosearch.search.engine import Engine
+from autosearch.search.continuation import TrainingOn
+from autosearch.search.engine import Engine, continuation_of
 from autosearch.search.finals import Finals, run_finals
-from autosearch.search.pruning import make_pruning
+from autosearch.search.pruning import Pruning, make_pruning
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
 from autosearch.store.artifacts import ArtifactStore
@@ -73,6 +74,22 @@ class Limits:
             or (deadline is not None and time.time() >= deadline)
         )
 
+    def used(self, progress: Progress, minutes: float | None) -> float:
+        """How much of what the study may spend is spent, from 0 to 1, by the first limit to come.
+
+        Args:
+            progress: How far the study is.
+            minutes: What the study may take until the deadline, earlier runs included.
+        """
+        shares = [0.0]
+        if self.counted_trials is not None:
+            shares.append(progress.num_counted / self.counted_trials)
+        if self.total_epochs is not None:
+            shares.append(progress.num_epochs / self.total_epochs)
+        if self.deadline is not None and minutes is not None:
+            shares.append(1 - (self.deadline - time.time()) / (60 * minutes))
+        return min(1.0, max(shares))
+
 
 class Outcome:
     """Why a worker ended."""
@@ -122,6 +139,15 @@ class Worker:
         self._view = StudyView(database, artifacts, study.name)
         self._engine = Engine(study, database, seed=seed)
         self._pruning = make_pruning(study, database, study_id)
+        self._training_on = None
+        if study.train_on is not None and study.space is not None:
+            self._training_on = TrainingOn(
+                study.train_on,
+                full_epochs=study.space.training.epochs,
+                minutes=study.budget.minutes,
+                limits=limits,
+                view=self._view,
+            )
 
     def run(self) -> str:
         """Evaluates trials until a limit is reached.
@@ -180,13 +206,18 @@ class Worker:
 
     def _run_trial(self, worker_id: int) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
+        if self._training_on is not None:
+            self._engine.enqueue_continuation(self._training_on.next)
         asked = self._engine.start_trial(self._recorder, worker_id)
+        continues = continuation_of(asked)
         trial = SearchTrial(
             asked,
+            continues=continues,
             seed=trial_seed(self._seed, asked.number),
             objectives=self._study.objectives,
             constraints=self._study.constraints,
-            pruning=self._pruning,
+            # What is trained on has no peers of its length.
+            pruning=self._pruning if continues is None else Pruning(),
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
