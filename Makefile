@@ -8,8 +8,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/autosearch run studies/digits.py
 
+# Half of the time goes into starting processes that load TensorFlow: two at once pay.
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/.installed
 	$(BIN)/ruff check .

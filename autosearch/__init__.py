@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autosearch.space import SearchSpace
     from autosearch.store.view import StudyView
     from autosearch.study import Study, load_study_file
+    from autosearch.targets import Target
     from autosearch.values import (
         Budget,
         CandidateResult,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         NoPruner,
         Objective,
         ParetoPruner,
-        Target,
         TrainOn,
         TrialState,
         at_most,
@@ -63,6 +63,7 @@ _HOMES = {
     "SearchSpace": "autosearch.space",
     "Study": "autosearch.study",
     "StudyView": "autosearch.store.view",
+    "Target": "autosearch.targets",
     "load_study_file": "autosearch.study",
     "open_study": "autosearch.search.runner",
     "run": "autosearch.search.runner",

@@ -26,6 +26,7 @@ from pydantic import (
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
+from autosearch.targets import MICRO_SCHEMES, Target
 from autosearch.values import (
     MEASURED_METRICS,
     QUALITY_METRICS,
@@ -35,7 +36,6 @@ from autosearch.values import (
     NoPruner,
     Objective,
     ParetoPruner,
-    Target,
     TrainOn,
 )
 
@@ -49,6 +49,8 @@ _PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
     NoPruner: "none",
     ParetoPruner: "mo_asha",
 }
+
+_TIMES = ("latency_ms", "latency_p90_ms")
 
 
 class Study(BaseModel):
@@ -64,11 +66,12 @@ class Study(BaseModel):
         evaluator: A function of the trial, or an object with ``evaluate(trial)``, in place of
             training.
         objectives: What is better, in order of importance for listings.
-        constraints: What a candidate must keep to be feasible.
+        constraints: What a candidate must keep to be feasible; those of the target are added.
         budget: What the study may spend.
-        target: Where the model will run.
+        target: Where the model will run; a microcontroller's memory bounds file and arena.
         sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
-            ``"gp"``, or any ``optuna.samplers.BaseSampler``.
+            ``"gp"`` (with PyTorch installed), any ``optuna.samplers.BaseSampler``, or for one
+            objective ``"keras_tuner.random"``, ``"keras_tuner.bayesian"``, ``"keras_tuner.grid"``.
         pruner: Which trials end early: ``"mo_asha"``, a ``ParetoPruner``, ``NoPruner()``, or with a
             single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
             is one of minutes or epochs, so that what is saved is spent on further trials; none if
@@ -131,9 +134,26 @@ class Study(BaseModel):
             )
         return ParetoPruner()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_bounds_of_the_target(cls, words: Any) -> Any:
+        target = words.get("target")
+        if isinstance(target, Mapping):
+            target = Target.model_validate(target)
+        if not isinstance(target, Target):
+            return words
+        given = tuple(words.get("constraints", ()))
+        # A definition from the database has them already.
+        added = [constraint for constraint in target.constraints if constraint not in given]
+        return {**words, "target": target, "constraints": (*given, *added)}
+
     @model_validator(mode="after")
     def _is_whole(self) -> Study:
-        faults = [*self._faults_of_parts(), *self._faults_of_metrics()]
+        faults = [
+            *self._faults_of_parts(),
+            *self._faults_of_metrics(),
+            *self._faults_of_target(),
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -196,6 +216,31 @@ class Study(BaseModel):
                 ]
         return faults
 
+    def _faults_of_target(self) -> list[str]:
+        """What a microcontroller cannot give; a user's function may know better."""
+        if not self.target.is_microcontroller or self.evaluator is not None:
+            return []
+        place = f'the target is "{self.target.name}"'
+        faults = [
+            f'objective "{o.metric}" is the time on the machine that searches, and {place}; write '
+            'minimize("macs"), which stands in for it as an estimate'
+            for o in self.objectives
+            if o.metric in _TIMES
+        ]
+        faults += [
+            f'constraint "{c.metric}" is on the time of the machine that searches, and {place}; '
+            'write at_most("macs", …), which stands in for it as an estimate'
+            for c in self.constraints
+            if c.metric in _TIMES
+        ]
+        schemes = self.space.quantization.schemes if self.space is not None else ()
+        if schemes and not set(schemes).intersection(MICRO_SCHEMES):
+            faults.append(
+                f"quantization names {', '.join(schemes)}, which TensorFlow Lite Micro does not "
+                f"run, and {place}; add one or more of {', '.join(MICRO_SCHEMES)}"
+            )
+        return faults
+
     def keeping_sides(self, sides: Mapping[str, str] | None) -> Study:
         """The study with the images of an earlier run on the sides where they were then."""
         if sides is None or self.dataset is None:
@@ -248,7 +293,7 @@ class Study(BaseModel):
             "objectives": [o.model_dump(mode="json") for o in self.objectives],
             "constraints": [c.model_dump(mode="json") for c in self.constraints],
             "budget": self.budget.model_dump(mode="json"),
-            "target": self.target.model_dump(mode="json"),
+            "target": self.target.model_dump(mode="json", exclude_none=True),
             "sampler": self.sampler
             if isinstance(self.sampler, str)
             else {"class": type(self.sampler).__qualname__},

@@ -7,23 +7,24 @@ question, since both were asked about the same images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from autosearch.evaluation.metrics import mcnemar_p_value
 from autosearch.store.predictions import Predictions
-from autosearch.values import QUALITY_METRICS, Direction, Estimate
+from autosearch.values import QUALITY_METRICS, Direction, Estimate, Objective
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autosearch.store.view import StudyView
 
-__all__ = ["Suggestion", "paired_p_value", "suggest"]
+__all__ = ["PairedTests", "Suggestion", "paired_p_value", "smallest_alike", "suggest"]
 
 _LEVEL = 0.05
 _NUM_SIGN_FLIPS = 10_000
@@ -74,6 +75,32 @@ class Suggestion:
         )
 
 
+class PairedTests:
+    """Paired tests between candidates of a study, each taken once.
+
+    Args:
+        read: SHA-256 of stored predictions to their file.
+    """
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        # Every candidate is held against the best one, which is thus read once.
+        self._predictions = lru_cache(2)(lambda sha256: Predictions.from_bytes(read(sha256)))
+        self._p_values: dict[tuple[str, str, str], float] = {}
+
+    def p_value(self, one: str, other: str, metric: str) -> float:
+        """``paired_p_value`` of two stored predictions, named by their SHA-256."""
+        key = (one, other, metric)
+        if key not in self._p_values:
+            self._p_values[key] = paired_p_value(
+                self._predictions(one), self._predictions(other), metric=metric
+            )
+        return self._p_values[key]
+
+    def num_images(self, sha256: str) -> int:
+        """How many images stored predictions are of."""
+        return len(self._predictions(sha256).labels)
+
+
 def suggest(
     view: StudyView, *, target: str | None = None, estimate: str | None = None
 ) -> Suggestion | None:
@@ -91,42 +118,62 @@ def suggest(
         None where the study has no figure of how well a file classifies, no front, or no
         predictions to compare.
     """
-    objective = next((o for o in view.objectives if o.metric in QUALITY_METRICS), None)
-    if objective is None or view.definition["evaluator"] is not None:
+    if view.definition["evaluator"] is not None:
         return None
     if estimate is None:
         front = view.front_frame(target, estimate=Estimate.CROSS_VALIDATION)
         estimate = Estimate.VALIDATION if front.empty else Estimate.CROSS_VALIDATION
     front = view.front_frame(target, estimate=estimate)
-    front = front[front[objective.metric].notna() & front["predictions_sha256"].notna()]
+    return smallest_alike(front, view.objectives, tests=PairedTests(view.artifact))
+
+
+def smallest_alike(
+    front: pd.DataFrame, objectives: Sequence[Objective], *, tests: PairedTests
+) -> Suggestion | None:
+    """The smallest candidate of a front that a paired test cannot tell apart from the best one.
+
+    Args:
+        front: Rows of ``StudyView.candidates_frame()`` of one target and one kind of figure, in
+            any order.
+        objectives: What ranks them.
+        tests: Of the study's predictions.
+
+    Returns:
+        None where nothing says how well a file classifies, or no predictions are kept.
+    """
+    objective = next((o for o in objectives if o.metric in QUALITY_METRICS), None)
+    if objective is None or objective.metric not in front:
+        return None
+    metric = objective.metric
+    front = front[front[metric].notna() & front["predictions_sha256"].notna()]
     if front.empty:
         return None
-    cost = _cost_of_size(view, front)
-    sign = -1 if objective.direction is Direction.MAXIMIZE else 1
-    # Of equals the smaller one is the best.
-    order = np.lexsort((front[cost], sign * front[objective.metric]))
-    best = front.iloc[order[0]]
-    images = _predictions(view, best)
+    cost = _cost_of_size(objectives, front)
+    # Of equals the smaller one is the best, and of those the older one.
+    front = front.sort_values(["trial", "quantization"]).sort_values(
+        [metric, cost], ascending=[objective.direction is Direction.MINIMIZE, True], kind="stable"
+    )
+    best = front.iloc[0]
     chosen, p_value = best, None
     for _, row in front.sort_values(cost, kind="stable").iterrows():
         if row["candidate"] == best["candidate"] or row[cost] > best[cost]:
             break
-        p = paired_p_value(_predictions(view, row), images, metric=objective.metric)
+        p = tests.p_value(row["predictions_sha256"], best["predictions_sha256"], metric)
         if p >= _LEVEL:
             chosen, p_value = row, p
             break
     return Suggestion(
         candidate=str(chosen["candidate"]),
         best=str(best["candidate"]),
-        metric=objective.metric,
-        value=float(chosen[objective.metric]),
+        metric=metric,
+        value=float(chosen[metric]),
         accuracy=float(chosen["accuracy"]),
         accuracy_low=float(chosen["accuracy_low"]),
         accuracy_high=float(chosen["accuracy_high"]),
-        best_value=float(best[objective.metric]),
+        best_value=float(best[metric]),
         p_value=p_value,
         estimate=str(best["estimate"]),
-        num_images=len(images.labels),
+        num_images=tests.num_images(best["predictions_sha256"]),
     )
 
 
@@ -186,11 +233,7 @@ def _contributions(predictions: Predictions, metric: str) -> npt.NDArray[np.floa
     return weighted
 
 
-def _cost_of_size(view: StudyView, front: pd.DataFrame) -> str:
+def _cost_of_size(objectives: Sequence[Objective], front: pd.DataFrame) -> str:
     """What "small" means: the first cost that the study minimises, or else the file's size."""
-    minimized = [o.metric for o in view.objectives if o.metric in _COSTS]
+    minimized = [o.metric for o in objectives if o.metric in _COSTS]
     return next((m for m in minimized if front[m].notna().all()), "size_bytes")
-
-
-def _predictions(view: StudyView, row: Mapping[str, Any] | pd.Series) -> Predictions:
-    return Predictions.from_bytes(view.artifact(row["predictions_sha256"]))

@@ -33,7 +33,6 @@ __all__ = [
     "NoPruner",
     "Objective",
     "ParetoPruner",
-    "Target",
     "TrainOn",
     "TrialState",
     "at_most",
@@ -254,21 +253,6 @@ class TrainOn(_Words):
     share: float = Field(default=0.4, gt=0, le=1)
 
 
-class Target(_Words):
-    """Where the model will run. ``Target("host")`` is the machine that searches."""
-
-    name: str = "host"
-
-    def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(**{"name": name, **words})
-
-    @model_validator(mode="after")
-    def _is_known(self) -> Target:
-        if self.name != "host":
-            raise ValueError(f'target "{self.name}" is not known; expected Target("host")')
-        return self
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateResult:
     """One deployable file, or one point of a user's own function, as an evaluator answers it.
@@ -348,6 +332,13 @@ class EvaluatorTrial(Protocol):
 
     def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
         """The names whose figures keep all constraints; ends the trial if there are none."""
+        ...
+
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Says what is going to be trained; ends the trial if an earlier one did the same.
+
+        The result of that one, its candidate of the sampled quantization, is then this one's too.
+        """
         ...
 
     def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:

@@ -1,16 +1,22 @@
 """What class weighting is worth: paired searches with it and without it, on unbalanced photos.
 
-Usage: python benchmarks/imbalance.py FOLDER [--seeds 3] [--trials 10] [--epochs 20]
+Usage: python benchmarks/imbalance.py FOLDER [--ratio 25] [--seeds 3] [--trials 10] [--epochs 30]
 
-FOLDER has a sub-folder of photos for each class. For each seed two studies of the same budget
-search the same space on the same split, one of them with class weighting as a part of the space.
-The best candidate of each by balanced accuracy on the validation split is judged on the test
-split. One JSON line a seed, and one with the mean difference, are printed.
+FOLDER has a sub-folder of photos for each class. Of the training split, and of it alone, each
+class keeps fewer images than the one before, from the commonest on, down to 1 in ``ratio``, as in
+Cui et al. (2019, section 5.1): validation and test stay large enough to tell a difference.
+``--ratio 0`` takes the folder as it is.
+
+For each seed two studies of the same budget search the same space on the same split, one of them
+with class weighting as a part of the space. The best candidate of each by balanced accuracy on the
+validation split is judged on the test split. One JSON line a seed, and one with the mean
+difference, are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import statistics
 import sys
@@ -20,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from autosearch import Budget, SearchSpace, Study, maximize, run
-from autosearch.data import ImageFolder, prepare_all
+from autosearch.data import SPLITS, Dataset, ImageFolder, Manifest, prepare_all
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.metrics import classification_metrics
 from autosearch.space import (
@@ -44,9 +50,10 @@ def main() -> None:
     """Runs two searches a seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--ratio", type=float, default=25)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=30)
     words = parser.parse_args()
     differences: dict[str, list[float]] = {"validation": [], "test": []}
     for seed in range(words.seeds):
@@ -65,8 +72,36 @@ def main() -> None:
     sys.stdout.write(json.dumps({"searches": 2 * words.seeds, **summary}) + "\n")
 
 
+def _unbalanced(folder: Path, ratio: float, seed: int, place: Path) -> Dataset:
+    """The folder's own split, its training part thinned class by class."""
+    dataset = ImageFolder(folder, split_seed=seed)
+    if not ratio:
+        return dataset
+    rows = []
+    for split in SPLITS:
+        paths = dataset.members(split)
+        labels = dataset.load(split)[1]
+        counts = np.bincount(labels)
+        by_rank = np.argsort(-counts)
+        for rank, label in enumerate(by_rank):
+            members = np.flatnonzero(labels == label)
+            if split == "train":
+                share = ratio ** (-rank / (len(counts) - 1))
+                kept = min(len(members), max(1, round(counts.max() * share)))
+                members = np.random.default_rng([seed, label]).permutation(members)[:kept]
+            rows += [(folder / paths[i], dataset.classes[label], split) for i in members]
+    with (place / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split"), *rows])
+    return Manifest(place / "photos.csv")
+
+
 def _search(words: argparse.Namespace, arm: str, seed: int) -> dict[str, object]:
-    dataset = ImageFolder(words.folder, split_seed=seed)
+    with tempfile.TemporaryDirectory() as place:
+        return _search_in(Path(place), words, arm, seed)
+
+
+def _search_in(place: Path, words: argparse.Namespace, arm: str, seed: int) -> dict[str, object]:
+    dataset = _unbalanced(words.folder.absolute(), words.ratio, seed, place)
     study = Study(
         name=arm,
         dataset=dataset,
@@ -89,11 +124,10 @@ def _search(words: argparse.Namespace, arm: str, seed: int) -> dict[str, object]
         budget=Budget(trials=words.trials),
         cross_validation=None,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as place:
-        view = run(study, storage=f"sqlite:///{place}/{arm}.db", seed=seed)
-        best = view.front_frame().iloc[0]
-        file = view.artifact(best["artifact_sha256"])
-        config = view.candidate(best["candidate"])["config"]
+    view = run(study, storage=f"sqlite:///{place}/{arm}.db", seed=seed)
+    best = view.front_frame().iloc[0]
+    file = view.artifact(best["artifact_sha256"])
+    config = view.candidate(best["candidate"])["config"]
     images, labels = dataset.load("test")
     pixels = prepare_all(images, size=_SIZE, color="rgb", resize="bilinear", fit="stretch")
     figures = classification_metrics(np.asarray(labels), TFLiteModel(file).predict(pixels))

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-__all__ = ["chart", "linked_charts"]
+__all__ = ["chart", "linked_charts", "picture"]
 
 _logger = logging.getLogger(__name__)
 
@@ -21,10 +21,15 @@ _CSS = """
 .linked-chart { flex: 1 1 340px; min-width: 0; }
 .waiting { min-height: 420px; opacity: 0.6; }
 """
+_PICTURE_SCRIPT = """
+export default function ({ parentElement, data }) {
+  parentElement.querySelector(".picture").innerHTML = data.svg;
+}
+"""
 
 
 def linked_charts(
-    figures: Sequence[go.Figure],
+    figures: Sequence[str],
     *,
     key: str,
     selected: Sequence[str],
@@ -36,7 +41,7 @@ def linked_charts(
     browser keeps the nodes, and a selection shows in all of them without a round trip.
 
     Args:
-        figures: Their points' first custom datum is the candidate's id.
+        figures: As JSON; their points' first custom datum is the candidate's id.
         key: Of the widget; ``st.session_state[key]["selected"]`` is the selection.
         selected: What is selected now.
         on_selected: Called after the reader selected something.
@@ -44,7 +49,7 @@ def linked_charts(
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
-        data={"figures": [figure.to_json() for figure in figures], "selected": list(selected)},
+        data={"figures": list(figures), "selected": list(selected)},
         default={"selected": []},
         on_selected_change=on_selected,
     )
@@ -60,6 +65,14 @@ def chart(make: Callable[[], go.Figure], *, key: str, name: str) -> None:
         return
     config: dict[str, Any] = {"displaylogo": False}
     st.plotly_chart(figure, key=key, config=config)
+
+
+def picture(svg: str, *, key: str) -> None:
+    """Shows a drawing of ours, which ``st.html`` would leave out."""
+    mount = st.components.v2.component(
+        "autosearch_picture", html='<div class="picture"></div>', js=_PICTURE_SCRIPT
+    )
+    mount(key=key, data={"svg": svg})
 
 
 @cache

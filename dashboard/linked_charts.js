@@ -23,16 +23,20 @@ function loadPlotly() {
   return plotly;
 }
 
-function candidateOf(point) {
-  const custom = point.customdata;
-  return custom ? custom[0] : null;
+// A point's custom data is its candidate, or a row that begins with it.
+function nameOf(custom) {
+  return (Array.isArray(custom) ? custom[0] : custom) ?? null;
 }
 
-// Custom data may come as rows or, inside a trace, as an array of them.
+function candidateOf(point) {
+  return nameOf(point.customdata);
+}
+
 function pointsOf(trace, wanted) {
+  if (!wanted.size) return null;
   const found = [];
-  (trace.customdata || []).forEach((custom, index) => {
-    if (wanted.has(custom[0])) found.push(index);
+  trace.customdata.forEach((custom, index) => {
+    if (wanted.has(nameOf(custom))) found.push(index);
   });
   return found;
 }
@@ -46,19 +50,22 @@ function themed(layout, parent) {
   return { ...layout, font, hoverlabel, autosize: true };
 }
 
+// A restyle draws all anew, so it is spared where the charts show the selection already.
 function mark(state) {
   const wanted = new Set(state.selected);
-  for (const node of state.nodes) {
-    if (!node.data) continue;
+  const text = JSON.stringify(state.selected);
+  state.nodes.forEach((node, i) => {
+    if (!node.data || state.marked[i] === text) return;
+    state.marked[i] = text;
     const indices = [];
     const selections = [];
     node.data.forEach((trace, index) => {
       if (!trace.customdata) return;
       indices.push(index);
-      selections.push(wanted.size ? pointsOf(trace, wanted) : null);
+      selections.push(pointsOf(trace, wanted));
     });
     if (indices.length) window.Plotly.restyle(node, { selectedpoints: selections }, indices);
-  }
+  });
 }
 
 function choose(state, names) {
@@ -72,28 +79,33 @@ export default function (component) {
   const root = parentElement.querySelector(".linked-charts");
   let state = states.get(root);
   if (!state) {
-    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], observers: [], send: null };
+    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], marked: [], observers: [], send: null };
     states.set(root, state);
   }
   state.send = setStateValue;
-  const figures = data.figures.map((text) => JSON.parse(text));
   const incoming = JSON.stringify(data.selected);
   loadPlotly().then(async (Plotly) => {
     root.querySelector(".waiting")?.remove();
-    while (state.nodes.length < figures.length) {
+    if (incoming !== state.seen) {
+      state.seen = incoming;
+      state.selected = data.selected;
+    }
+    const wanted = new Set(state.selected);
+    const colours = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
+    while (state.nodes.length < data.figures.length) {
       const node = document.createElement("div");
       node.className = "linked-chart";
       root.append(node);
       state.nodes.push(node);
     }
-    for (let i = 0; i < figures.length; i += 1) {
+    for (let i = 0; i < data.figures.length; i += 1) {
       const node = state.nodes[i];
-      const colours = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
       const key = data.figures[i] + colours;
       if (state.drawn[i] === key) continue;
       const isNew = state.drawn[i] === undefined;
       state.drawn[i] = key;
-      const layout = themed(figures[i].layout, parentElement);
+      const figure = JSON.parse(data.figures[i]);
+      const layout = themed(figure.layout, parentElement);
       const zoom = state.zooms[i] || {};
       for (const axis of ["xaxis", "yaxis"]) {
         // Plotly keeps a zoom only as long as the figure's own range stays the same.
@@ -105,7 +117,11 @@ export default function (component) {
         displayModeBar: "hover",
         modeBarButtonsToRemove: ["autoScale2d", "toImage"],
       };
-      await Plotly.react(node, figures[i].data, layout, config);
+      for (const trace of figure.data) {
+        if (trace.customdata) trace.selectedpoints = pointsOf(trace, wanted);
+      }
+      state.marked[i] = JSON.stringify(state.selected);
+      await Plotly.react(node, figure.data, layout, config);
       if (isNew) {
         node.on("plotly_relayout", (event) => {
           const kept = state.zooms[i] || (state.zooms[i] = {});
@@ -129,17 +145,17 @@ export default function (component) {
           choose(state, points.map(candidateOf));
           Plotly.relayout(node, { selections: [] });
         });
+        // The observer speaks at once, of the width that was just drawn; and a page that was
+        // left has no width, which Plotly refuses.
+        let width = node.offsetWidth;
         const observer = new ResizeObserver(() => {
-          // A page that was left has no size, which Plotly refuses.
-          if (node.isConnected && node.offsetWidth > 0) Plotly.Plots.resize(node);
+          if (!node.isConnected || node.offsetWidth === 0 || node.offsetWidth === width) return;
+          width = node.offsetWidth;
+          Plotly.Plots.resize(node);
         });
         observer.observe(node);
         state.observers.push(observer);
       }
-    }
-    if (incoming !== state.seen) {
-      state.seen = incoming;
-      state.selected = data.selected;
     }
     mark(state);
     root.dataset.ready = "true";

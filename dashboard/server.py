@@ -11,9 +11,12 @@ from pathlib import Path
 
 from autosearch.errors import DefinitionError
 
-__all__ = ["LOOPBACK", "PROMOTE_VARIABLE", "free_port", "serve"]
+__all__ = ["LOOPBACK", "NOTES_VARIABLE", "PROMOTE_VARIABLE", "free_port", "serve"]
 
+NOTES_VARIABLE = "AUTOSEARCH_DASHBOARD_NOTES"
 PROMOTE_VARIABLE = "AUTOSEARCH_DASHBOARD_PROMOTE"
+
+_SCRIPT = "/assets/plotly.min.js"
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -60,11 +63,13 @@ def serve(
     os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")
     import plotly
     import uvicorn
+    from starlette.datastructures import MutableHeaders
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
     from starlette.responses import FileResponse
     from starlette.routing import Route
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from streamlit.starlette import App
 
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -76,6 +81,22 @@ def serve(
             headers={"Cache-Control": "public, max-age=31536000"},
         )
 
+    class Preloaded:
+        """Tells the browser of the charts' script with the page, before Streamlit asks for it."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_with_link(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = MutableHeaders(scope=message)
+                    if headers.get("content-type", "").startswith("text/html"):
+                        headers["Link"] = f"<{_SCRIPT}>; rel=preload; as=script"
+                await send(message)
+
+            await self._app(scope, receive, send_with_link)
+
     # A page elsewhere must not reach a loopback server through a name of its own.
     guards = (
         [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])]
@@ -84,8 +105,8 @@ def serve(
     )
     application = App(
         Path(__file__).parent / "app.py",
-        routes=[Route("/assets/plotly.min.js", plotly_script)],
-        middleware=guards,
+        routes=[Route(_SCRIPT, plotly_script)],
+        middleware=[*guards, Middleware(Preloaded)],
     )
     port = bound.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host

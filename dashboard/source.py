@@ -13,12 +13,22 @@ from autosearch.errors import AutosearchError, NotFoundError
 from autosearch.store import frames
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
+from autosearch.store.notes import Note
+from autosearch.store.notes import add_note as _add_note
+from autosearch.store.notes import notes as _notes
+from autosearch.store.predictions import Predictions
 from autosearch.store.promotions import Promotion, promotions
 from autosearch.store.view import StudyView
-from dashboard.server import PROMOTE_VARIABLE
+from autosearch.suggestion import PairedTests
+from autosearch.values import Estimate
+from autosearch.visualization.architecture import Layer, layers_of
+from dashboard.server import NOTES_VARIABLE, PROMOTE_VARIABLE
 
 __all__ = [
+    "add_note",
+    "all_candidates",
     "all_promotions",
+    "are_notes_allowed",
     "artifact",
     "artifacts_root",
     "candidates",
@@ -27,8 +37,13 @@ __all__ = [
     "epochs",
     "is_promotion_allowed",
     "is_running",
+    "judged",
+    "layers",
+    "notes",
     "now",
     "overview",
+    "paired_tests",
+    "predictions",
     "studies",
     "trials",
     "view",
@@ -68,6 +83,11 @@ def is_promotion_allowed() -> bool:
     return os.environ.get(PROMOTE_VARIABLE) == "1"
 
 
+def are_notes_allowed() -> bool:
+    """Whether the dashboard was started with ``--allow-notes``."""
+    return os.environ.get(NOTES_VARIABLE) == "1"
+
+
 def now() -> datetime:
     """The time as the database writes it: naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
@@ -105,14 +125,60 @@ def view(name: str) -> StudyView:
     return StudyView(database(), ArtifactStore.beside(database()), name)
 
 
+class _Candidates:
+    """The candidates of a study, and their two kinds, which are parted once for all who look."""
+
+    def __init__(self, study_id: int) -> None:
+        self._live = frames.LiveCandidates(database(), study_id)
+        self._whole: pd.DataFrame | None = None
+        self._parts: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
+
+    def parts(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """All, those with the search's own figures, and those judged by cross-validation."""
+        whole = self._live.frame()
+        if self._parts is None or whole is not self._whole:
+            frame = frames.on_target(whole).reset_index(drop=True)
+            is_judged = (frame["estimate"] == Estimate.CROSS_VALIDATION).to_numpy(dtype=bool)
+            self._parts = (
+                frame,
+                frame[~is_judged].reset_index(drop=True),
+                frame[is_judged].reset_index(drop=True),
+            )
+            self._whole = whole
+        return self._parts
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _live(url: str, study_id: int) -> frames.LiveCandidates:
-    return frames.LiveCandidates(database(), study_id)
+def _candidates(url: str, study_id: int) -> _Candidates:
+    return _Candidates(study_id)
+
+
+def all_candidates(study: StudyView) -> pd.DataFrame:
+    """The candidates of a study on its main target, of both kinds of figure.
+
+    This frame and those of the two functions below must not be changed in place.
+    """
+    return _candidates(database().url, study.id).parts()[0]
 
 
 def candidates(study: StudyView) -> pd.DataFrame:
-    """The candidates of a study on its main target. Not to be changed in place."""
-    return frames.on_target(_live(database().url, study.id).frame()).reset_index(drop=True)
+    """Those with the search's own figures, from the validation images."""
+    return _candidates(database().url, study.id).parts()[1]
+
+
+def judged(study: StudyView) -> pd.DataFrame:
+    """Those of finalists, which were fitted again and judged by cross-validation."""
+    return _candidates(database().url, study.id).parts()[2]
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _tests(url: str, name: str) -> PairedTests:
+    return PairedTests(view(name).artifact)
+
+
+def paired_tests(study: StudyView) -> PairedTests:
+    """Tests between candidates of a study; those taken once are kept."""
+    return _tests(database().url, study.name)
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)
@@ -151,3 +217,45 @@ def artifact(study: StudyView, sha256: str) -> bytes | None:
         return study.artifact(sha256)
     except AutosearchError:
         return None
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _layers(sha256: str, _study: StudyView) -> tuple[Layer, ...]:
+    file = artifact(_study, sha256)
+    return () if file is None else layers_of(file)
+
+
+def layers(study: StudyView, sha256: str | None) -> tuple[Layer, ...]:
+    """The layers of a file; none where it is not in the store, or is no network."""
+    try:
+        return _layers(sha256, study) if isinstance(sha256, str) else ()
+    except AutosearchError:
+        return ()
+
+
+def predictions(study: StudyView, sha256: str | None) -> Predictions | None:
+    """What a candidate predicted for each image, or None where that was not kept."""
+    if not isinstance(sha256, str):
+        return None
+    try:
+        return Predictions.from_bytes(study.artifact(sha256))
+    except AutosearchError:
+        return None
+
+
+def notes(study: StudyView, candidate: str) -> list[Note]:
+    """The notes on a candidate, the oldest first."""
+    return _notes(database(), study.id, candidate)
+
+
+def add_note(study: StudyView, candidate: str, *, author: str, text: str) -> None:
+    """Leaves a note on a candidate.
+
+    Raises:
+        AutosearchError: The note is empty or too long, or the database refused.
+    """
+    writable = Database.open_to_write(database().url)
+    try:
+        _add_note(writable, study.id, candidate, author=author, text=text)
+    finally:
+        writable.close()

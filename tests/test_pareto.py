@@ -22,8 +22,7 @@ from autosearch.pareto import (
 
 Matrix = NDArray[np.float64]
 
-settings.register_profile("pareto", deadline=None, max_examples=150)
-properties = settings.get_profile("pareto")
+properties = settings(max_examples=150)
 
 
 def matrices(

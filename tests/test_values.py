@@ -12,7 +12,6 @@ from autosearch.values import (
     CandidateResult,
     Direction,
     Objective,
-    Target,
     TrialState,
     at_most,
     maximize,
@@ -61,7 +60,6 @@ def test_what_is_not_to_be_had_breaks_a_bound(value):
         lambda: Budget(trials=0),
         lambda: Budget(minutes=math.inf),
         lambda: Budget(trials=3, hours=2),
-        lambda: Target("moon"),
     ],
 )
 def test_what_makes_no_sense_is_refused(refused):
@@ -77,7 +75,7 @@ def test_words_cannot_be_changed_afterwards():
 
 
 def test_words_come_back_from_their_json():
-    for word in (maximize("accuracy"), at_most("m", 2.5), Budget(minutes=1.5), Target("host")):
+    for word in (maximize("accuracy"), at_most("m", 2.5), Budget(minutes=1.5)):
         assert type(word).model_validate_json(word.model_dump_json()) == word
 
 

@@ -42,6 +42,9 @@ def dashboard(
     allow_promote: Annotated[
         bool, typer.Option("--allow-promote", help="Let whoever opens it promote and move back.")
     ] = False,
+    allow_notes: Annotated[
+        bool, typer.Option("--allow-notes", help="Let whoever opens it leave notes on candidates.")
+    ] = False,
 ) -> None:
     """See the trade-off in a browser, choose and promote.
 
@@ -50,12 +53,13 @@ def dashboard(
     from autosearch.cli.output import say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
-    from dashboard.server import LOOPBACK, PROMOTE_VARIABLE, free_port, serve
+    from dashboard.server import LOOPBACK, NOTES_VARIABLE, PROMOTE_VARIABLE, free_port, serve
 
     database = Database.open_to_read(storage)
     os.environ["AUTOSEARCH_STORAGE"] = database.url
     os.environ["AUTOSEARCH_ARTIFACTS"] = ArtifactStore.beside(database, artifacts).root
     os.environ[PROMOTE_VARIABLE] = "1" if allow_promote else "0"
+    os.environ[NOTES_VARIABLE] = "1" if allow_notes else "0"
     database.close()
     bound = free_port(host, port)
     if host not in LOOPBACK:

@@ -30,6 +30,7 @@ FRONT_FIELDS = (
     "latency_p90_ms",
     "memory_bytes",
     "target",
+    "is_measured",
     "parameters",
     "macs",
     "artifact",
@@ -141,6 +142,8 @@ def trials(
         is_infeasible = row["state"] == TrialState.INFEASIBLE
         over = _over(row["violations"]) if is_infeasible else None
         row["why"] = row["error"] or over or why_pruned(row["facts"])
+        if "repeats" in row["facts"]:
+            row["why"] = f"the same as trial {row['facts']['repeats']['trial']}, not trained again"
     columns = {
         "number": "trial",
         "state": "state",
@@ -212,7 +215,10 @@ def print_front(
         goals = ", ".join(map(str, view.objectives))
         title = f"Front of {view.name}: {len(rows)} {noun}\n{goals}"
         if rows and rows[0]["target"]:
-            title += f"\nmeasured on {_place(rows[0])}"
+            title += f"\n{_where(rows[0])}"
+            if _is_for_microcontroller(rows[0]):
+                columns["memory_bytes"] = "arena bytes (estimate)"
+                columns["macs"] = "MACs (estimate of its time)"
         if rows and rows[0]["estimate"] == FigureKind.CROSS_VALIDATION:
             title += f"\n{_cross_validated(rows[0]['conditions'])}"
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
@@ -340,6 +346,13 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     }
     if found["target"]:
         plain["target"] = _place(found)
+    if _is_for_microcontroller(found):
+        description = found["target_description"]
+        plain["macs"] = (
+            f"{plain['macs']} (stands in for the time, which is not measured: an estimate)"
+        )
+        if found["memory_bytes"] is not None:
+            plain["memory_bytes"] = f"{plain['memory_bytes']} ({description['memory']})"
     plain["started_at"] = f"{found['started_at'][:19].replace('T', ' ')} UTC"
     epochs = found["epochs"]
     if epochs:
@@ -398,8 +411,24 @@ def _cross_validated(conditions: dict[str, Any]) -> str:
     )
 
 
+def _is_for_microcontroller(row: dict[str, Any]) -> bool:
+    return "ram_bytes" in (row.get("target_description") or {})
+
+
+def _where(row: dict[str, Any]) -> str:
+    """What the figures of a front hold for, in a line."""
+    if not _is_for_microcontroller(row):
+        return f"measured on {_place(row)}"
+    return f"for {_place(row)}; its time is not measured: MACs stand in for it, an estimate"
+
+
 def _place(row: dict[str, Any]) -> str:
     description = row.get("target_description") or {}
+    if _is_for_microcontroller(row):
+        return (
+            f"{description['title']}, file ≤ {description['flash_bytes']:,} bytes, arena ≤ "
+            f"{description['ram_bytes']:,} bytes"
+        )
     details = [str(description[k]) for k in ("cpu", "runtime") if description.get(k)]
     return f"{row['target']} ({', '.join(details)})" if details else str(row["target"])
 

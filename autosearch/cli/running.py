@@ -29,6 +29,20 @@ def run(
         int | None,
         typer.Option("--trials", metavar="N", min=1, help="Run N trials more, whatever is left."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", metavar="N", min=1, help="Worker processes that share the work."),
+    ] = 1,
+    workers_per_gpu: Annotated[
+        int | None,
+        typer.Option(
+            "--workers-per-gpu",
+            metavar="K",
+            min=1,
+            help="Let at most K workers share a GPU.",
+            show_default="as many as must",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", min=0, help="Make a new study repeatable (default 0)."),
@@ -44,6 +58,23 @@ def run(
             help="Go on although images were added or removed; the others keep their split.",
         ),
     ] = False,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start",
+            metavar="STUDY",
+            help="Begin with the best configurations of another study, Optuna's own included.",
+        ),
+    ] = None,
+    warm_start_storage: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start-storage",
+            metavar="URL",
+            help="The database of that study.",
+            show_default="the one of --storage",
+        ),
+    ] = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
     """Start a study, or go on with it; then print its front.
@@ -67,10 +98,15 @@ def run(
                 storage=storage,
                 artifacts=artifacts,
                 trials=trials,
+                workers=workers,
+                workers_per_gpu=workers_per_gpu,
                 seed=seed,
                 accept_changes=accept_changes,
                 accept_data=accept_data,
+                warm_start=warm_start,
+                warm_start_storage=warm_start_storage,
                 on_progress=line.update,
+                on_message=say,
             )
     except KeyboardInterrupt:
         say(f"Stopped. Nothing is lost; go on with: autosearch run {study_file}")

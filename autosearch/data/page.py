@@ -87,6 +87,10 @@ def _sizes(dataset: FileDataset, report: Mapping[str, Any]) -> str:
     sizes, counts = np.unique(
         [(photo.width, photo.height) for photo in photos], axis=0, return_counts=True
     )
+    modes = ", ".join(f"{escape(mode)} {count:,}" for mode, count in report["modes"].items())
+    if len(sizes) == 1:
+        width, height = sizes[0]
+        return f"<h2>Sizes</h2><p>All have {width} × {height} pixels. Modes: {modes}.</p>"
     side = int(sizes.max())
     shown = np.argsort(-counts, kind="stable")[:2000]
     across, down = 30 + 300 * sizes[:, 0] / side, 310 - 300 * sizes[:, 1] / side
@@ -96,7 +100,6 @@ def _sizes(dataset: FileDataset, report: Mapping[str, Any]) -> str:
         f"<title>{sizes[i][0]} × {sizes[i][1]}: {counts[i]}</title></circle>"
         for i in shown
     )
-    modes = ", ".join(f"{escape(mode)} {count:,}" for mode, count in report["modes"].items())
     words = "; ".join(
         f"{name} {s['min']} to {s['max']}, median {s['median']:g}"
         for name, s in report["sizes"].items()

@@ -22,7 +22,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, Any
 
-__all__ = ["Arena", "measure_arena"]
+__all__ = ["Arena", "measure_arena", "why_no_arena"]
 
 _RESOLUTION_BYTES = 16
 _LARGEST_BYTES = (1 << 22, 1 << 26)
@@ -59,10 +59,18 @@ def measure_arena(file: bytes, *, timeout_s: float = 60.0) -> Arena:
     Returns:
         The size, or the reason why there is none. This function does not raise.
     """
-    if importlib.util.find_spec("tflite_micro") is None:
-        return Arena(None, f"TensorFlow Lite Micro's Python package is not for {sys.platform}.")
+    missing = why_no_arena()
+    if missing is not None:
+        return Arena(None, missing)
     with _LOCK:
         return _HELPER.measure(file, timeout_s)
+
+
+def why_no_arena() -> str | None:
+    """Why no arena can be measured on this machine; None if it can."""
+    if importlib.util.find_spec("tflite_micro") is None:
+        return f"TensorFlow Lite Micro's Python package is not for {sys.platform}."
+    return None
 
 
 class _Helper:

@@ -8,7 +8,7 @@ import keras
 from autosearch.errors import ConversionError
 from autosearch.evaluation.conversion import trace
 
-__all__ = ["count_macs", "count_macs_tflite", "count_parameters", "estimate_size_bytes"]
+__all__ = ["count_macs", "count_parameters", "estimate_size_bytes"]
 
 _BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1, "int16x8": 1}
 
@@ -35,35 +35,6 @@ def count_macs(model: keras.Model, *, image_shape: tuple[int, int, int] | None =
     """
     graph = trace(model, image_shape=image_shape).graph
     return sum(_macs_of_node(node) for node in graph.get_operations())
-
-
-def count_macs_tflite(file: bytes) -> int:
-    """Multiply-accumulates of one inference, counted on the operators of a ``.tflite`` file.
-
-    For a file whose network is not at hand; the same rules and results as `count_macs`.
-
-    Args:
-        file: The content of a ``.tflite`` file with static shapes, quantized or not.
-
-    Raises:
-        ConversionError: The bytes are no ``.tflite`` file.
-    """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    try:
-        model = flatbuffer_utils.read_model_from_bytearray(file)
-    except Exception as error:
-        raise ConversionError(
-            f"These {len(file)} bytes are no .tflite file: {str(error).rstrip('.')}."
-        ) from error
-    total = 0
-    for graph in model.subgraphs:
-        shapes = [tuple(int(size) for size in tensor.shape) for tensor in graph.tensors]
-        for operator in graph.operators:
-            name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
-            inputs = [shapes[index] if index >= 0 else () for index in operator.inputs]
-            total += _macs_of_operator(str(name), inputs, shapes[operator.outputs[0]], operator)
-    return total
 
 
 def estimate_size_bytes(model: keras.Model, scheme: str) -> int:
@@ -145,19 +116,3 @@ def _macs_of_einsum(equation: str, shapes: list[tuple[int, ...]]) -> int:
             for place, size in enumerate(reversed(shared)):
                 sizes[f"...{place}"] = max(size, sizes.get(f"...{place}", 1))
     return math.prod(sizes.values())
-
-
-def _macs_of_operator(
-    name: str, inputs: list[tuple[int, ...]], output: tuple[int, ...], operator: Any
-) -> int:
-    """Multiply-accumulates of one TFLite operator, whose filters put the output channel first."""
-    if name in ("CONV_2D", "FULLY_CONNECTED"):
-        return math.prod(output) * math.prod(inputs[1][1:])
-    if name == "DEPTHWISE_CONV_2D":
-        return math.prod(output) * math.prod(inputs[1][1:3])
-    if name == "TRANSPOSE_CONV":
-        return math.prod(inputs[2]) * math.prod(inputs[1][:3])
-    if name == "BATCH_MATMUL":
-        depth = inputs[0][-2 if operator.builtinOptions.adjX else -1]
-        return math.prod(output) * depth
-    return 0

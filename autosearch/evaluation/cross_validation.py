@@ -20,6 +20,7 @@ from autosearch.data.splits import fold_numbers
 from autosearch.errors import ConversionError
 from autosearch.evaluation.conversion import to_tflite
 from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.measurement import measure_candidates
 from autosearch.evaluation.metrics import wilson_interval
 from autosearch.evaluation.pipeline import (
     Arrays,
@@ -116,12 +117,14 @@ def refit(
             scheme: file if scheme in predictions else ConversionError(f"{scheme} failed in a fold")
             for scheme, file in files.items()
         }
-        candidates = evaluator.candidates(
+        candidates = measure_candidates(
             plan,
             usable,
             predictions,
             _groups(dataset, np.argsort(folds, kind="stable")),
             trial,
+            classes=dataset.classes,
+            target=evaluator.target,
             estimate=Estimate.CROSS_VALIDATION,
             conditions={
                 "num_folds": num_folds,
@@ -131,7 +134,7 @@ def refit(
             interval=partial(_interval, num_folds=num_folds),
             keras_sha256=keras_sha256,
         )
-        trial.describe(target=evaluator.target)
+        trial.describe(target=evaluator.described_target)
         return candidates
     finally:
         _clear()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,45 +22,29 @@ import numpy.typing as npt
 from autosearch.data.cache import ImageCache, load_prepared
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import ConversionError, DefinitionError
-from autosearch.evaluation.arena import measure_arena
+from autosearch.evaluation.arena import measure_arena, why_no_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
-from autosearch.evaluation.groups import WORST_GROUP, group_figures, why_no_worst_group
+from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
+from autosearch.evaluation.identity import training_identity
 from autosearch.evaluation.latency import host_target, measure_latency
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
-from autosearch.evaluation.metrics import (
-    CLASSIFICATION_METRICS,
-    class_figures,
-    classification_metrics,
-    wilson_interval,
-)
-from autosearch.evaluation.quantization import is_fully_integer, quantize_all
+from autosearch.evaluation.measurement import measure_candidates, significant
+from autosearch.evaluation.metrics import CLASSIFICATION_METRICS, classification_metrics
+from autosearch.evaluation.plan import Plan, make_plan
+from autosearch.evaluation.quantization import quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
-from autosearch.models.cnn import batch_norm_momentum, build_cnn
-from autosearch.models.pretrained import FineTuning, build_pretrained
-from autosearch.models.user import build_user_model, overrides_fit
-from autosearch.space.architecture import CNN, CNNConfig, architecture_scope, choose_architecture
-from autosearch.space.augmentation import AugmentationConfig
-from autosearch.space.hyperparameters import HyperParameters
+from autosearch.models.user import overrides_fit
 from autosearch.space.preprocessing import PreprocessingConfig
-from autosearch.space.pretrained import Pretrained
-from autosearch.space.training import TrainingConfig
-from autosearch.space.weighting import ClassWeightingConfig, oversampled
+from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
-from autosearch.values import (
-    CandidateResult,
-    Constraint,
-    Estimate,
-    EvaluatorTrial,
-    ParetoPruner,
-)
+from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner
 
 __all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file", "significant"]
 
 _NUM_CALIBRATION_IMAGES = 200
-_MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
 _OF_EVERY_EPOCH = {"accuracy", "balanced_accuracy"}
 _BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
 _ANALYTIC = ("parameters", "macs")
@@ -72,41 +56,6 @@ Labels = npt.NDArray[np.int64]
 Arrays = tuple[Pixels, Labels]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A sampled configuration with its network, not yet trained.
-
-    Attributes:
-        model: The network, from raw pixels to probabilities.
-        architecture: What built it.
-        architecture_name: Its name within the space.
-        is_compiled: Whether the user's ``build`` compiled it, and so decides how it is trained.
-        preprocessing: What turns an image into its input.
-        augmentation: How training images are varied.
-        weighting: How classes are weighted.
-        training: How it is trained.
-        quantization: The scheme that was sampled.
-        hp: What it was sampled with.
-        fine_tuning: What of the network was trained before; None if nothing was.
-    """
-
-    model: Any
-    architecture: Any
-    architecture_name: str
-    is_compiled: bool
-    preprocessing: PreprocessingConfig
-    augmentation: AugmentationConfig
-    weighting: ClassWeightingConfig
-    training: TrainingConfig
-    quantization: str
-    hp: HyperParameters
-    fine_tuning: FineTuning | None = None
-
-
-def _wilson(seen: Predictions) -> tuple[float, float]:
-    return wilson_interval(int(seen.right.sum()), len(seen.labels))
-
-
 class KerasEvaluator:
     """Trains what a trial samples, and measures every file that comes of it.
 
@@ -116,7 +65,8 @@ class KerasEvaluator:
         max_images: Use no more images of a split than that.
 
     Attributes:
-        target: Where latency and memory are taken.
+        target: Where the files will run.
+        described_target: What latency and memory hold for, as a trial's record keeps it.
     """
 
     def __init__(
@@ -139,7 +89,17 @@ class KerasEvaluator:
         self._max_images = max_images
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
-        self.target = host_target()
+        self.target = study.target
+        self.described_target = host_target()
+        if self.target.is_microcontroller:
+            self.described_target = self.target.description()
+            missing = why_no_arena()
+            if missing is not None:
+                raise DefinitionError(
+                    f'study "{study.name}" searches for "{self.target.name}", whose memory is '
+                    f"measured with TensorFlow Lite Micro: {missing} Search on Linux x86-64, or "
+                    'with Target("host")'
+                )
         if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
             reason = why_no_worst_group(self._dataset.groups("validation"))
             if reason is not None:
@@ -161,6 +121,10 @@ class KerasEvaluator:
         try:
             with trial.stage("build"):
                 plan = self.plan(trial)
+                identity = training_identity(plan)
+            if identity is not None and trial.continues is None:
+                # Ends here if an earlier trial has trained the same.
+                trial.identify(identity, quantization=plan.quantization)
             with trial.stage("cost"):
                 # Ends here if no scheme keeps the constraints.
                 trial.check_costs(self.costs(plan, seed=trial.seed))
@@ -181,7 +145,7 @@ class KerasEvaluator:
             with trial.stage("quantize"):
                 files = self.quantize(plan, float_file)
             with trial.stage("measure"):
-                trial.describe(target=self.target, classes=list(self._dataset.classes))
+                trial.describe(target=self.described_target, classes=list(self._dataset.classes))
                 return self._measure(plan, files, trial)
         finally:
             # Every graph that Keras keeps is memory that the next trial lacks.
@@ -189,58 +153,12 @@ class KerasEvaluator:
             gc.collect()
 
     def plan(self, trial: EvaluatorTrial) -> Plan:
-        """Samples a configuration and builds its network.
-
-        Training is sampled last: a network that the user's ``build`` compiled brings its own
-        optimizer and loss, and parameters without effect would only mislead the sampler.
-        """
-        space, hp = self._space, trial.hp
-        keras.utils.set_random_seed(trial.seed)
-        preprocessing = space.preprocessing.sample(hp)
-        hp.input_shape = preprocessing.input_shape
-        hp.num_classes = len(self._dataset.classes)
-        name, architecture = choose_architecture(hp, space.architectures)
-        config = model = fine_tuning = None
-        with architecture_scope(hp, space.architectures, name):
-            if isinstance(architecture, CNN | Pretrained):
-                config = architecture.sample(hp)
-            else:
-                model = build_user_model(architecture, hp, seed=trial.seed)
-        augmentation = space.augmentation.sample(hp, num_channels=preprocessing.input_shape[-1])
-        weighting = space.weighting.sample(hp)
-        is_compiled = bool(model is not None and model.compiled)
-        training = space.training.sample(hp, compiled=is_compiled)
-        quantization = space.quantization.sample(hp)
-        if config is not None:
-            num_images = len(self._split("train", preprocessing)[1])
-            words: dict[str, Any] = {
-                "input_shape": preprocessing.input_shape,
-                "num_classes": len(self._dataset.classes),
-                "batch_norm_momentum": batch_norm_momentum(-(-num_images // training.batch_size)),
-                "seed": trial.seed,
-            }
-            if isinstance(config, CNNConfig):
-                model = build_cnn(config, **words)
-            elif isinstance(architecture, Pretrained):
-                model, fine_tuning = build_pretrained(architecture, config, **words)
-        trial.describe(
-            architecture=name,
-            preprocessing=asdict(preprocessing),
-            parameters=count_parameters(model),
-            macs=count_macs(model, image_shape=preprocessing.input_shape),
-        )
-        return Plan(
-            model=model,
-            architecture=architecture,
-            architecture_name=name,
-            is_compiled=is_compiled,
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            weighting=weighting,
-            training=training,
-            quantization=quantization,
-            hp=hp,
-            fine_tuning=fine_tuning,
+        """Samples a configuration and builds its network."""
+        return make_plan(
+            self._space,
+            trial,
+            num_classes=len(self._dataset.classes),
+            count_images=lambda preprocessing: len(self._split("train", preprocessing)[1]),
         )
 
     def schemes(self, plan: Plan) -> list[str]:
@@ -250,13 +168,16 @@ class KerasEvaluator:
         return [plan.quantization, *others]
 
     def untrained_files(self, plan: Plan, *, seed: int) -> dict[str, bytes]:
-        """The files of the untrained network, by scheme; one that cannot be made is left out.
+        """The files of the untrained network, by scheme.
+
+        One that cannot be made, or that the target's runtime cannot run, is left out.
 
         The weights are random, so that every file has the size of the trained one.
         """
         weights = random_weights(plan.model, seed)
         file = to_tflite(plan.model, weights=weights, image_shape=plan.preprocessing.input_shape)
-        files = quantize_all(file, self.schemes(plan), self._calibration(plan.preprocessing))
+        schemes = [scheme for scheme in self.schemes(plan) if self.target.why_not(scheme) is None]
+        files = quantize_all(file, schemes, self._calibration(plan.preprocessing))
         return {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
 
     def costs(
@@ -286,8 +207,10 @@ class KerasEvaluator:
         costs = {scheme: dict(analytic) for scheme in schemes}
         if not named.intersection(_FROM_FILE):
             return costs
-        if "size_bytes" in named:
-            for scheme in schemes:
+        for scheme in schemes:
+            if self.target.why_not(scheme) is not None:
+                costs[scheme]["memory_bytes"] = None
+            if "size_bytes" in named:
                 costs[scheme]["size_bytes"] = estimate_size_bytes(model, scheme)
         if not any(self._keeps_constraints(cost) for cost in costs.values()):
             return costs
@@ -443,88 +366,15 @@ class KerasEvaluator:
         # Of the same rows as the images: both are cut off from the front.
         columns = self._dataset.groups("validation").items()
         groups = {column: values[: self._max_images] for column, values in columns}
-        return self.candidates(plan, files, predictions, groups, trial)
-
-    def candidates(
-        self,
-        plan: Plan,
-        files: Mapping[str, bytes | ConversionError],
-        predictions: Mapping[str, Predictions],
-        groups: Mapping[str, Sequence[str]],
-        trial: EvaluatorTrial,
-        *,
-        estimate: Estimate = Estimate.VALIDATION,
-        conditions: Mapping[str, Any] | None = None,
-        interval: Callable[[Predictions], tuple[float, float]] = _wilson,
-        keras_sha256: str | None = None,
-    ) -> list[CandidateResult]:
-        """Measures files and puts what is known of each together.
-
-        Args:
-            plan: What was sampled.
-            files: The file of each scheme, or why there is none.
-            predictions: By scheme, what its figures of accuracy are taken from.
-            groups: Each group column with the value of every predicted image.
-            trial: Where files are stored.
-            estimate: What kind of figures those are.
-            conditions: How they were taken, besides what is always recorded.
-            interval: Answers the 90 % interval of the accuracy.
-            keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
-        """
-        usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
-        latencies = measure_latency(usable)
-        candidates = []
-        for scheme, file in files.items():
-            if isinstance(file, ConversionError):
-                candidates.append(_without_file(scheme, str(file), estimate))
-                continue
-            seen = predictions[scheme]
-            low, high = interval(seen)
-            by_group = group_figures(seen.labels, seen.probabilities, groups)
-            arena = measure_arena(file)
-            latency = latencies[scheme]
-            reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
-            candidates.append(
-                CandidateResult(
-                    quantization=scheme,
-                    estimate=estimate,
-                    metrics={
-                        **classification_metrics(seen.labels, seen.probabilities),
-                        WORST_GROUP: by_group.worst_accuracy,
-                        "size_bytes": len(file),
-                        "latency_ms": significant(latency.p50_ms),
-                        "latency_p90_ms": significant(latency.p90_ms),
-                        "memory_bytes": arena.memory_bytes,
-                        "parameters": count_parameters(plan.model),
-                        "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
-                    },
-                    accuracy_low=low,
-                    accuracy_high=high,
-                    artifact=trial.store_artifact(file),
-                    keras=keras_sha256,
-                    predictions=seen.stored(trial.store_artifact),
-                    conditions={
-                        "num_validation_images": len(seen.labels),
-                        **(conditions or {"interval": "Wilson, 90 %"}),
-                        "num_latency_runs": latency.num_runs,
-                        "reference_latency_ms": latency.reference_ms,
-                        "raw_latency_ms": latency.p50_ms,
-                        "fully_integer": is_fully_integer(file),
-                        **self._class_figures(seen.labels, seen.probabilities),
-                        **by_group.figures,
-                    },
-                    reasons={name: why for name, why in reasons.items() if why is not None},
-                )
-            )
-        return candidates
-
-    def _class_figures(
-        self, labels: Labels, probabilities: npt.NDArray[np.float32]
-    ) -> dict[str, Any]:
-        classes = self._dataset.classes
-        if len(classes) > _MAX_CLASSES_IN_CONDITIONS:
-            return {}
-        return class_figures(labels, probabilities, classes)
+        return measure_candidates(
+            plan,
+            files,
+            predictions,
+            groups,
+            trial,
+            classes=self._dataset.classes,
+            target=self.target,
+        )
 
     def _load_split(self, split: str, preprocessing: PreprocessingConfig) -> tuple[Pixels, Labels]:
         """A search reads the training and the validation split, and never the test split."""
@@ -544,31 +394,6 @@ def calibration_images(images: Pixels) -> Pixels:
     """Some of the images that a network learned from, the same ones every time."""
     chosen = np.random.default_rng(0).permutation(len(images))[:_NUM_CALIBRATION_IMAGES]
     return images[np.sort(chosen)]
-
-
-def significant(value: float, digits: int = 2) -> float:
-    """The value with as many digits as a measured time deserves.
-
-    Two latencies that differ by less than a measurement repeats are then equal, and dominance
-    compares what it is given without a tolerance, which would not be transitive.
-
-    Example:
-        >>> significant(0.012345), significant(1.96)
-        (0.012, 2.0)
-    """
-    return float(f"{value:.{digits - 1}e}")
-
-
-def _without_file(scheme: str, reason: str, estimate: Estimate) -> CandidateResult:
-    metrics: dict[str, float | None] = dict.fromkeys(
-        (*CLASSIFICATION_METRICS, WORST_GROUP, *_FROM_FILE, *_ANALYTIC)
-    )
-    return CandidateResult(
-        quantization=scheme,
-        estimate=estimate,
-        metrics=metrics,
-        reasons=dict.fromkeys(metrics, reason),
-    )
 
 
 def _take_weights(model: Any, file: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
-from autosearch.search.samplers import trial_seed
+from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.search_space import RandomTrial
@@ -31,23 +31,27 @@ class CheckReport:
 
     Attributes:
         study: Its name.
+        target: Where the model will run, with its bounds.
         num_configurations: How many were sampled.
         num_feasible: How many of them keep every constraint with at least one scheme.
         num_failed: How many could not be built.
         first_error: Of those, the first one's reason.
         size_bytes: Scheme to the smallest and the largest size that was seen.
         parameters: The smallest and the largest network, in parameters.
+        macs: The least and the most multiply-accumulates; an estimate of the time.
         stage_seconds: Stage to its seconds in one whole trial of the study.
         budget_minutes: How long the budget will take, by these figures.
     """
 
     study: str
+    target: str
     num_configurations: int
     num_feasible: int
     num_failed: int
     first_error: str | None
     size_bytes: dict[str, tuple[int, int]]
     parameters: tuple[int, int] | None
+    macs: tuple[int, int] | None
     stage_seconds: dict[str, float]
     budget_minutes: float | None
 
@@ -55,6 +59,7 @@ class CheckReport:
         """The report for a person: what, and the figure."""
         share = self.num_feasible / max(self.num_configurations, 1)
         lines = [
+            ("target", self.target),
             ("configurations tried", str(self.num_configurations)),
             ("feasible", f"{self.num_feasible} ({share:.0%})"),
         ]
@@ -62,6 +67,8 @@ class CheckReport:
             lines.append(("failed", f"{self.num_failed}, the first with: {self.first_error}"))
         if self.parameters is not None:
             lines.append(("parameters", "{:,} to {:,}".format(*self.parameters)))
+        if self.macs is not None:
+            lines.append(("MACs (estimate of time)", "{:,} to {:,}".format(*self.macs)))
         for scheme, (low, high) in self.size_bytes.items():
             lines.append((f"size of {scheme}", f"{low:,} to {high:,} bytes"))
         slowest = max(self.stage_seconds, key=self.stage_seconds.__getitem__, default=None)
@@ -108,6 +115,9 @@ class _Sketch:
             raise InfeasibleTrial
         return feasible
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Nothing was trained before."""
+
     def report(
         self, epoch: float | None = None, step: int | None = None, **metrics: float | None
     ) -> None:
@@ -146,6 +156,7 @@ def check_study(study: Study) -> CheckReport:
         DefinitionError: The study or its space makes no sense.
         TrialError: No configuration can be built, or the one that was tried to the end failed.
     """
+    check_sampler(study.sampler, num_objectives=len(study.objectives))
     if study.space is not None:
         study.space.dry_run()
     attempt = _try_function if study.evaluator is not None else _keras_attempt(study)
@@ -232,14 +243,17 @@ def _report(
     sizes = {scheme: [s.sizes[scheme] for s in tried if scheme in s.sizes] for scheme in schemes}
     sizes = {scheme: of for scheme, of in sizes.items() if of}
     parameters = [s.facts["parameters"] for s in tried if "parameters" in s.facts]
+    macs = [s.facts["macs"] for s in tried if "macs" in s.facts]
     return CheckReport(
         study=study.name,
+        target=str(study.target),
         num_configurations=len(tried),
         num_feasible=len(feasible),
         num_failed=len(errors),
         first_error=str(errors[0]) if errors else None,
         size_bytes={scheme: (min(of), max(of)) for scheme, of in sizes.items()},
         parameters=(min(parameters), max(parameters)) if parameters else None,
+        macs=(min(macs), max(macs)) if macs else None,
         stage_seconds=whole or {},
         budget_minutes=_budget_minutes(study, whole, len(feasible) / len(tried)),
     )

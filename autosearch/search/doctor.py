@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 
 from autosearch import __version__
 from autosearch.errors import AutosearchError, NotFoundError
+from autosearch.search.devices import why_no_gpu
 from autosearch.search.runner import environment
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database, storage_url
@@ -27,7 +29,8 @@ _TENSORFLOW_TIMEOUT_S = 120
 # In a process of its own: TensorFlow takes up to 12 s to load, and may take a driver down with it.
 _DEVICES = (
     "import json, tensorflow as tf;"
-    "print(json.dumps([d.device_type for d in tf.config.list_physical_devices()]))"
+    "devices = [d.device_type for d in tf.config.list_physical_devices()];"
+    "print(json.dumps([devices, tf.test.is_built_with_cuda()]))"
 )
 
 
@@ -70,11 +73,18 @@ def _devices() -> Finding:
             text=True,
             timeout=_TENSORFLOW_TIMEOUT_S,
             check=False,
+            # Why it leaves a card alone is only a warning to it.
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
         )
-        devices = json.loads(finished.stdout.strip().splitlines()[-1])
+        devices, is_built_with_cuda = json.loads(finished.stdout.strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return Finding("devices", False, "TensorFlow does not load; install autosearch again")
-    return Finding("devices", True, ", ".join(devices))
+    found = ", ".join(devices)
+    if "GPU" not in devices:
+        reason = why_no_gpu(is_built_with_cuda=is_built_with_cuda, log=finished.stderr)
+        if reason is not None:
+            return Finding("devices", False, f"{found}; {reason}")
+    return Finding("devices", True, found)
 
 
 def _places(storage: str | None, artifacts: str | None) -> list[Finding]:

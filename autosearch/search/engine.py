@@ -9,27 +9,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
+from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Continuation, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "continuation_of", "delete_optuna_study"]
+__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "continuation_of", "delete_optuna_study"]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
 
 _INFEASIBLE_OBJECTIVE = 1.0
 _CONTINUES = "autosearch:continues"
+
+ContinuationChoice = Callable[[list[Continuation]], Continuation | None]
 
 
 class Engine:
@@ -64,36 +68,67 @@ class Engine:
             )
             self._study.set_metric_names([objective.metric for objective in study.objectives])
 
-    def start_trial(self, recorder: Recorder, worker_id: int) -> optuna.Trial:
+    def start_trial(
+        self,
+        recorder: Recorder,
+        worker_id: int,
+        *,
+        may_start: Callable[[], bool] = lambda: True,
+        continue_from: ContinuationChoice | None = None,
+    ) -> optuna.Trial | None:
         """The next trial, one that waits or else a new one, recorded as run by that worker.
 
-        Both in one turn: nobody may take a trial that was only just asked for as left behind.
+        All in one turn: nobody may take a trial that was only just asked for as left behind, and
+        no two workers may take what is left of the budget for theirs.
+
+        Args:
+            recorder: Writes the study's rows.
+            worker_id: The worker that will evaluate it.
+            may_start: Whether there is room for one more trial; if not, there is none.
+            continue_from: Told what was gone on from already, answers what to go on from; None to
+                sample something new.
         """
         with self._database.exclusive(), _quiet(), _explained(self._database):
+            if not may_start():
+                return None
+            if continue_from is not None:
+                self._enqueue_continuation(continue_from)
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
-            self._study.sampler = make_sampler(
-                self._definition.sampler, seed=self._seed, number=trial.number
+            sampler = make_sampler(self._definition.sampler, seed=self._seed, number=trial.number)
+            start = trial.user_attrs.get(ORIGIN)
+            self._study.sampler = (
+                sampler if start is None else StartingSampler(start["params"], sampler)
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
 
-    def enqueue_continuation(
-        self, choose: Callable[[list[Continuation]], Continuation | None]
-    ) -> None:
-        """Adds a trial that trains an earlier one's network on; it is the next one to be asked for.
+    def _enqueue_continuation(self, choose: ContinuationChoice) -> None:
+        """Adds a trial that trains an earlier one's network on, to be asked for next."""
+        trials = self._study.get_trials(deepcopy=False)
+        if any(trial.state is optuna.trial.TrialState.WAITING for trial in trials):
+            return
+        started = [c for trial in trials if (c := continuation_of(trial)) is not None]
+        chosen = choose(started)
+        if chosen is not None:
+            self._study.enqueue_trial(
+                trials[chosen.trial].params, user_attrs={_CONTINUES: asdict(chosen)}
+            )
 
-        Args:
-            choose: Told what was gone on from already, answers what to go on from, if anything.
+    def start_from(self, points: Sequence[StartingPoint]) -> int:
+        """Puts another study's configurations first, but for those that were before.
+
+        Returns:
+            How many were new.
         """
         with self._database.exclusive(), _quiet(), _explained(self._database):
             trials = self._study.get_trials(deepcopy=False)
-            started = [c for trial in trials if (c := continuation_of(trial)) is not None]
-            chosen = choose(started)
-            if chosen is not None:
-                self._study.enqueue_trial(
-                    trials[chosen.trial].params, user_attrs={_CONTINUES: asdict(chosen)}
-                )
+            starts = [t.user_attrs[ORIGIN] for t in trials if ORIGIN in t.user_attrs]
+            known = {(start["study"], start["trial"]) for start in starts}
+            new = [point for point in points if (point.study, point.trial) not in known]
+            for point in new:
+                self._study.enqueue_trial({}, user_attrs={ORIGIN: asdict(point)})
+            return len(new)
 
     def params(self, number: int) -> dict[str, Any]:
         """What a trial was sampled as, by the names that Optuna knows it by."""
@@ -140,19 +175,22 @@ class Engine:
                 if not self._is_finished(frozen_or_trial):
                     raise
                 self.is_exhausted = True
+            sampler = self._study.sampler
+            if isinstance(sampler, KerasTunerSampler) and sampler.is_exhausted:
+                self.is_exhausted = True
 
     def roll_back(self) -> None:
         """Ends what an interrupt left open in Optuna's storage, and so frees the database."""
         self._storage.remove_session()
 
-    def put_back(self, number: int) -> None:
-        """Puts a running trial back to wait, with the configuration that it has."""
-        with _quiet(), _explained(self._database):
-            for trial in self._running_trials():
-                if trial.number == number:
-                    self._storage.set_trial_state_values(
-                        trial._trial_id, state=optuna.trial.TrialState.WAITING
-                    )
+    def put_back(self, recorder: Recorder, number: int) -> None:
+        """Puts a running trial that was asked to end back to wait, with its configuration.
+
+        In one turn: between the two records another worker could take the trial for left behind,
+        start it, and then have it put back under its hands.
+        """
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            self._put_back(recorder, number, counts=False)
 
     def recover(
         self, recorder: Recorder, view: StudyView, *, reason: str, was_asked_to_end: bool = False
@@ -177,13 +215,16 @@ class Engine:
         running = self._running_trials()
         if not running:
             return
-        orphaned = recorder.orphaned_trials()
+        orphaned, alive = recorder.orphaned_trials(), recorder.trials_of_living_workers()
         rows = view.trials_frame().set_index("number")
+        facts: Mapping[Any, dict[str, Any]] = rows["facts"].to_dict()
         for frozen in running:
             number = frozen.number
             state = TrialState(str(rows.at[number, "state"])) if number in rows.index else None
             if state is not None and state.is_finished:
-                self._tell_again(number, state, view)
+                # A worker that lives is about to tell by itself.
+                if number not in alive:
+                    self._tell_again(number, state, view, facts[number].get("repeats"))
             elif orphaned.get(number, 0) >= MAX_ATTEMPTS and not was_asked_to_end:
                 recorder.finish_trial(
                     number,
@@ -195,15 +236,33 @@ class Engine:
                 )
                 self.tell(number, TrialState.FAILED)
             elif state is not TrialState.RUNNING or number in orphaned:
-                # Ours first: a row that waits beside a trial that runs is put back again.
-                recorder.put_back_trial(number, counts=not was_asked_to_end)
-                self.put_back(number)
+                self._put_back(recorder, number, counts=not was_asked_to_end)
 
-    def _tell_again(self, number: int, state: TrialState, view: StudyView) -> None:
+    def _put_back(self, recorder: Recorder, number: int, *, counts: bool) -> None:
+        # Ours first: a row that waits beside a trial that runs is put back again.
+        recorder.put_back_trial(number, counts=counts)
+        for trial in self._running_trials():
+            if trial.number == number:
+                self._storage.set_trial_state_values(
+                    trial._trial_id, state=optuna.trial.TrialState.WAITING
+                )
+
+    def _tell_again(
+        self,
+        number: int,
+        state: TrialState,
+        view: StudyView,
+        repeats: Mapping[str, Any] | None,
+    ) -> None:
         representative = None
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
-            told = frame[(frame["trial"] == number) & frame["representative"].astype(bool)].iloc[0]
+            if repeats is None:
+                is_told = (frame["trial"] == number) & frame["representative"].astype(bool)
+            else:
+                is_told = frame["trial"] == repeats["trial"]
+                is_told &= frame["quantization"] == repeats["quantization"]
+            told = frame[is_told].iloc[0]
             metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
             representative = CandidateResult(metrics=metrics)
         violations = view.violations(number)
@@ -243,6 +302,17 @@ def delete_optuna_study(database: Database, name: str) -> bool:
         except KeyError:
             return False
     return True
+
+
+def best_trials(database: Database, name: str) -> list[optuna.trial.FrozenTrial]:
+    """The best trials of any Optuna study, autosearch's or not.
+
+    Raises:
+        NotFoundError: There is no study of that name, or it has no finished trial.
+        StorageError: The database has no tables of Optuna's.
+    """
+    with _quiet(), _explained(database):
+        return best_of(optuna.storages.RDBStorage(database.url, skip_table_creation=True), name)
 
 
 def _optuna_storage(database: Database) -> optuna.storages.RDBStorage:

@@ -236,6 +236,9 @@ class _ReplayedTrial:
         """Likewise, every name."""
         return list(costs)
 
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """What a finalist trains, it trains again."""
+
     def report(self, epoch: float, step: int | None = None, **metrics: float | None) -> None:
         """Ends here if the run was asked to stop.
 

@@ -34,6 +34,7 @@ class Order:
         seed: The study's seed.
         limits: The fields of ``Limits``.
         finals: The fields of ``Finals``, if there are any.
+        is_one_of_several: Whether other workers sample for the same study.
         report_file: Where to write the ``Report``.
     """
 
@@ -45,6 +46,7 @@ class Order:
     seed: int
     limits: dict[str, Any]
     finals: dict[str, Any] | None
+    is_one_of_several: bool
     report_file: str
 
 
@@ -116,6 +118,9 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     else:
         study = Study.from_definition(view.definition)
     study = study.keeping_sides((view.data_sides() or {}).get("sides"))
+    if order.is_one_of_several and not isinstance(study.sampler, str):
+        # An instance has one seed of its own, and each worker made it anew from the file.
+        study.sampler.reseed_rng()
     return Worker(
         study,
         database,

@@ -14,13 +14,15 @@ import psutil
 from autosearch.data.files import describe_growth
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
 from autosearch.search.answers import is_feasible
-from autosearch.search.engine import Engine
+from autosearch.search.devices import worker_environments
+from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import plan_finals
 from autosearch.search.process import Order
 from autosearch.search.pruning import check_pruner
-from autosearch.search.samplers import make_sampler
+from autosearch.search.samplers import check_sampler
 from autosearch.search.supervisor import Supervisor
+from autosearch.search.warm_start import WarmStart, plan_warm_start
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
@@ -32,6 +34,7 @@ __all__ = ["environment", "open_study", "run"]
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _MAX_MEMORY_BYTES = 6_000_000_000
+_MIN_MEMORY_BYTES = 1_500_000_000
 
 ProgressCallback = Callable[[StudyView, Progress, Limits], None]
 
@@ -43,29 +46,40 @@ def run(
     artifacts: str | None = None,
     trials: int | None = None,
     workers: int = 1,
+    workers_per_gpu: int | None = None,
     seed: int | None = None,
     accept_changes: bool = False,
     accept_data: bool = False,
     trial_timeout_s: float = DEFAULT_TRIAL_TIMEOUT_S,
+    warm_start: str | None = None,
+    warm_start_storage: str | None = None,
     on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> StudyView:
     """Runs a study, or goes on with it where it stopped.
 
-    A study that its definition or its file can make again is evaluated in a worker process that
-    is replaced when it dies; one with functions typed elsewhere is evaluated in this process.
+    A study that its definition or its file can make again is evaluated in worker processes that
+    are replaced when they die; one with functions typed elsewhere is evaluated in this process.
 
     Args:
         study: What to search.
         storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
         artifacts: Where files go: a folder or fsspec URL; by default beside the database.
         trials: That many trials more; by default what is left of the study's budget.
-        workers: Worker processes; 1 for now.
+        workers: Worker processes, each of which samples, evaluates and records by itself; they
+            share out the cores, and the GPUs. Several need a study that its definition or its
+            file can make again.
+        workers_per_gpu: How many workers may share a GPU; by default as many as must.
         seed: Makes sampling and training repeatable; 0 for a new study, a resumed one keeps its.
         accept_changes: Go on although the definition differs from the one in the database.
         accept_data: Go on although images were added or removed. Those that were there stay on
             their side of the split, and earlier trials keep their figures.
         trial_timeout_s: How long a trial may run in a worker process.
+        warm_start: Begin with the best configurations of the study of that name, which may be one
+            of Optuna's alone; parameters that do not fit by name and range are sampled.
+        warm_start_storage: The database URL of that study; by default the same as ``storage``.
         on_progress: Called a few times a second with the view, its progress and the limits.
+        on_message: Called with a sentence of what is done besides, such as what was taken over.
 
     Returns:
         A read-only view of the study.
@@ -77,17 +91,18 @@ def run(
         StorageError: The database or the artifact store cannot be used.
         KeyboardInterrupt: After what ran was put back, to be gone on with.
     """
-    if workers != 1:
-        raise DefinitionError(f"workers is {workers}; expected 1, several are not supported yet")
+    is_for_processes = study.is_declarative or study.source_file is not None
+    _check_workers(study, workers, workers_per_gpu, is_for_processes=is_for_processes)
     if trials is not None and trials < 1:
         raise DefinitionError(f"trials is {trials}; expected at least 1")
     if seed is not None and not 0 <= seed < 2**31:
         raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
-    make_sampler(study.sampler, seed=0, number=0)
+    check_sampler(study.sampler, num_objectives=len(study.objectives))
     check_pruner(study)
     if study.space is not None:
         study.space.dry_run()
     database = Database.open_to_write(storage)
+    start = _plan_warm_start(study, database, warm_start, warm_start_storage)
     store = ArtifactStore.beside(database, artifacts)
     earlier = _earlier(database, store, study.name)
     before = earlier.data_sides() if earlier is not None else None
@@ -116,7 +131,11 @@ def run(
         )
     view = StudyView(database, store, study.name)
     engine = Engine(study, database, seed=seed)
-    limits = _limits(study, view.progress(), trials)
+    if start is not None:
+        num_taken = engine.start_from(start.points)
+        if on_message is not None:
+            on_message(start.line(num_taken))
+    limits = _limits(study, view.progress(), trials, workers)
     finals = plan_finals(study)
     started = time.monotonic()
 
@@ -125,7 +144,7 @@ def run(
             on_progress(view, view.progress(), limits)
 
     try:
-        if study.is_declarative or study.source_file is not None:
+        if is_for_processes:
             order = Order(
                 study_name=study.name,
                 study_file=None if study.is_declarative else str(study.source_file),
@@ -135,10 +154,12 @@ def run(
                 seed=seed,
                 limits=asdict(limits),
                 finals=asdict(finals) if finals is not None else None,
+                is_one_of_several=workers > 1,
                 report_file="",
             )
             Supervisor(
                 order,
+                environments=worker_environments(workers, workers_per_gpu),
                 engine=engine,
                 recorder=recorder,
                 view=view,
@@ -208,6 +229,30 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _plan_warm_start(
+    study: Study, database: Database, name: str | None, storage: str | None
+) -> WarmStart | None:
+    if name is None:
+        if storage is not None:
+            raise DefinitionError(
+                "a database to start from was named, and no study in it; add --warm-start STUDY"
+            )
+        return None
+    if storage is None and name == study.name:
+        raise DefinitionError(
+            f'study "{name}" cannot start from itself: it goes on where it stopped anyway'
+        )
+    other = database if storage is None else Database.open_foreign(storage)
+    best = best_trials(other, name)
+    return plan_warm_start(
+        name,
+        best,
+        space=study.space,
+        trials_in_budget=study.budget.trials,
+        is_front=len(best[0].values) > 1,
+    )
+
+
 def _earlier(database: Database, store: ArtifactStore, name: str) -> StudyView | None:
     try:
         return StudyView(database, store, name)
@@ -263,9 +308,26 @@ def _data_sides(study: Study) -> dict[str, Any] | None:
     return None if sides is None else {"classes": list(study.dataset.classes), "sides": sides}
 
 
-def _limits(study: Study, progress: Progress, trials: int | None) -> Limits:
+def _check_workers(
+    study: Study, workers: int, workers_per_gpu: int | None, *, is_for_processes: bool
+) -> None:
+    if workers < 1:
+        raise DefinitionError(f"workers is {workers}; expected at least 1")
+    if workers_per_gpu is not None and workers_per_gpu < 1:
+        raise DefinitionError(f"workers_per_gpu is {workers_per_gpu}; expected at least 1")
+    if workers > 1 and not is_for_processes:
+        raise DefinitionError(
+            f'study "{study.name}" holds functions that only this process knows, and {workers} '
+            "workers are processes of their own; put it into a file and start that with: "
+            f"autosearch run STUDY_FILE --workers {workers}, or load it with load_study_file"
+        )
+
+
+def _limits(study: Study, progress: Progress, trials: int | None, workers: int) -> Limits:
     budget = study.budget
-    memory = min(_MAX_MEMORY_BYTES, psutil.virtual_memory().total // 2)
+    share = psutil.virtual_memory().total // (2 * workers)
+    # With less, TensorFlow itself would outgrow it before the first trial.
+    memory = max(_MIN_MEMORY_BYTES, min(_MAX_MEMORY_BYTES, share))
     if trials is not None:
         return Limits(counted_trials=progress.num_counted + trials, memory_bytes=memory)
     if budget.minutes is None:

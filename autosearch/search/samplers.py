@@ -13,9 +13,10 @@ from optuna.distributions import BaseDistribution
 
 from autosearch.errors import DefinitionError
 from autosearch.search.history import BoundedHistory
+from autosearch.search.keras_tuner_sampler import ORACLES, KerasTunerSampler, OracleName
 from autosearch.search.pareto_sampler import ParetoSampler
 
-__all__ = ["SAMPLERS", "make_sampler", "trial_seed"]
+__all__ = ["SAMPLERS", "check_sampler", "make_sampler", "trial_seed"]
 
 
 def _gp(seed: int) -> optuna.samplers.BaseSampler:
@@ -28,6 +29,10 @@ def _gp(seed: int) -> optuna.samplers.BaseSampler:
         ) from error
 
 
+def _keras_tuner(name: OracleName) -> Callable[[int], optuna.samplers.BaseSampler]:
+    return lambda seed: KerasTunerSampler(name, seed=seed)
+
+
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "pareto": lambda seed: ParetoSampler(seed=seed),
@@ -36,10 +41,11 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
     "gp": _gp,
+    **{f"keras_tuner.{name}": _keras_tuner(name) for name in ORACLES},
 }
 
 # The others stay fast however many trials there are, and a genetic one needs its whole populations.
-_LOOK_AT_ALL = ("tpe", "gp")
+_LOOK_AT_ALL = ("tpe", "gp", "keras_tuner.bayesian")
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -49,6 +55,22 @@ def trial_seed(seed: int, number: int) -> int:
     worker, and propose the same configurations again.
     """
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def check_sampler(sampler: Any, *, num_objectives: int) -> None:
+    """Refuses what is no sampler, or none for so many objectives.
+
+    Raises:
+        DefinitionError: With what to write instead.
+    """
+    made = make_sampler(sampler, seed=0, number=0)
+    if num_objectives > 1 and _is_keras_tuner(made):
+        shown = f'"{sampler}"' if isinstance(sampler, str) else "from Keras Tuner"
+        raise DefinitionError(
+            f"sampler {shown} works towards one objective, and the study has {num_objectives}; "
+            'write sampler="tpe", "pareto", "nsga2" or "nsga3", or keep one objective and bound '
+            "the other metrics with at_most"
+        )
 
 
 def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.BaseSampler:
@@ -81,8 +103,13 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
         whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
     if isinstance(whole, ParetoSampler):
         return whole
-    seeded = _SeededByName(whole, own_seed)
+    seeded = whole if isinstance(whole, KerasTunerSampler) else _SeededByName(whole, own_seed)
     return BoundedHistory(seeded) if sampler in _LOOK_AT_ALL else seeded
+
+
+def _is_keras_tuner(sampler: optuna.samplers.BaseSampler) -> bool:
+    inner = sampler.sampler if isinstance(sampler, BoundedHistory) else sampler
+    return isinstance(inner, KerasTunerSampler)
 
 
 class _SeededByName(optuna.samplers.BaseSampler):

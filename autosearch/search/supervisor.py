@@ -1,4 +1,4 @@
-"""Keeps one worker process at work, and replaces it when it dies, hangs or grows too large.
+"""Keeps worker processes at work, and replaces one when it dies, hangs or grows too large.
 
 The supervisor itself never loads TensorFlow: a crash in training or conversion takes the worker
 along, not the run.
@@ -6,6 +6,7 @@ along, not the run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -39,23 +40,57 @@ from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.view import StudyView
 from autosearch.values import TrialState
 
-__all__ = ["Supervisor"]
+__all__ = ["MAX_DEATHS_AT_START", "Supervisor"]
 
 _POLL_S = 0.25
 _LOOK_S = 5.0
 _PATIENCE_S = 20.0
 """How long a worker may take to reach a checkpoint after it was asked to end."""
 
+MAX_DEATHS_AT_START = 3
+"""If each worker dies that often before anyone has started a trial, another one would too."""
+
+_MAX_KILLED_AT_START = 30
+"""Who is killed from outside says nothing about the next one; yet memory may be too small."""
+
 _HARD_MEMORY_FACTOR = 1.5
 """Past its bound a worker ends by itself after the trial; past this multiple it is killed."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """A worker process that was started.
+
+    Attributes:
+        index: Which of the workers it is; one that is replaced keeps it.
+        process: The process.
+        folder: Where it writes its report and its log.
+        next_look: ``time.monotonic()`` of when to look after it again.
+    """
+
+    index: int
+    process: subprocess.Popen[bytes]
+    folder: tempfile.TemporaryDirectory[str]
+    next_look: float = 0.0
+
+    @property
+    def report_file(self) -> Path:
+        return Path(self.folder.name) / "report.json"
+
+    @property
+    def log_file(self) -> Path:
+        return Path(self.folder.name) / "log.txt"
+
+
 class Supervisor:
-    """Runs one worker process until the study's limits are reached.
+    """Runs worker processes until the study's limits are reached.
+
+    The first of them holds the finals, once the others have ended their trials.
 
     Args:
-        order: What the worker is to do.
-        engine: Of the same study; used only while no worker runs.
+        order: What a worker is to do.
+        environments: For each worker, the environment variables that are its own.
+        engine: Of the same study.
         recorder: Writes the study's rows.
         view: Reads them.
         trial_timeout_s: A trial that runs longer takes its worker down, and counts as tried.
@@ -66,6 +101,7 @@ class Supervisor:
         self,
         order: Order,
         *,
+        environments: Sequence[Mapping[str, str]],
         engine: Engine,
         recorder: Recorder,
         view: StudyView,
@@ -73,62 +109,125 @@ class Supervisor:
         on_tick: Callable[[], None],
     ) -> None:
         self._order = order
+        self._limits = Limits(**order.limits)
+        self._finals = Finals(**order.finals) if order.finals is not None else None
+        self._environments = environments
         self._engine = engine
         self._recorder = recorder
         self._view = view
         self._trial_timeout_s = trial_timeout_s
         self._on_tick = on_tick
+        self._running: list[_Running] = []
         self._num_counted = 0
         self._num_deaths = 0
+        self._num_attempts = 0
+        self._num_idle_deaths = 0
 
     def run(self) -> None:
         """Returns once the limits are reached.
 
         Raises:
-            StudyError: As the worker said.
-            AutosearchError: As the worker said.
-            KeyboardInterrupt: After the worker has ended and its trial was put back.
+            StudyError: As a worker said.
+            AutosearchError: As a worker said.
+            KeyboardInterrupt: After the workers have ended and their trials were put back.
         """
         self._engine.recover(self._recorder, self._view, reason="an earlier run was cut off")
-        # A worker takes seconds to load TensorFlow: none is started for nothing.
-        limits = Limits(**self._order.limits)
-        finals = Finals(**self._order.finals) if self._order.finals is not None else None
-        while not limits.are_reached(self._view.progress()) or is_due(finals, self._view):
-            with tempfile.TemporaryDirectory(prefix="autosearch-") as folder:
-                report = self._run_worker(Path(folder))
-            if report.error_class is not None:
-                raise _error_of(report)
-            if report.outcome == Outcome.DONE:
-                return
-            if report.outcome == Outcome.DIED:
-                self._stop_hopeless_study(report.message)
+        self._num_attempts = self._view.num_attempts()
+        try:
+            for index in range(self._num_needed()):
+                self._start(index)
+            while self._running:
+                self._on_tick()
+                for worker in list(self._running):
+                    self._look_after(worker)
+                time.sleep(_POLL_S)
+        except BaseException:
+            # Ctrl-C comes here: each worker puts its trial back at the next checkpoint.
+            self._end_all()
+            self._engine.recover(
+                self._recorder,
+                self._view,
+                reason="the run was interrupted",
+                was_asked_to_end=True,
+            )
+            raise
 
-    def _run_worker(self, folder: Path) -> Report:
-        order = self._order
-        num_attempts = self._view.num_attempts()
-        report_file, log_file = folder / "report.json", folder / "log.txt"
-        words = {**asdict(order), "report_file": str(report_file)}
-        with log_file.open("wb") as log:
-            process = self._start(json.dumps(words).encode(), log)
-            try:
-                reason = self._watch(process)
-            except BaseException:
-                # Ctrl-C comes here: the worker puts its trial back at the next checkpoint.
-                self._end(process)
-                self._engine.recover(
-                    self._recorder,
-                    self._view,
-                    reason="the run was interrupted",
-                    was_asked_to_end=True,
-                )
-                raise
-        report = read_report(report_file)
-        if report is not None:
-            return report
+    def _num_needed(self) -> int:
+        """How many workers have something to do: each takes seconds to load TensorFlow."""
+        progress = self._view.progress()
+        if self._limits.are_reached(progress):
+            return int(is_due(self._finals, self._view))
+        left = len(self._environments)
+        if self._limits.counted_trials is not None:
+            left = min(left, self._limits.counted_trials - progress.num_counted)
+        return left
+
+    def _start(self, index: int) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="autosearch-")
+        # Opened by name, and held by the worker alone from then on.
+        with (Path(folder.name) / "log.txt").open("wb") as log:
+            process = self._start_process(index, folder.name, log)
+        self._running.append(_Running(index=index, process=process, folder=folder))
+
+    def _start_process(self, index: int, folder: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autosearch.search.process"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **self._environments[index]},
+            # The terminal's Ctrl-C must reach the supervisor alone.
+            start_new_session=True,
+        )
+        if process.stdin is None:
+            raise AssertionError("the worker's standard input was asked for")
+        order = replace(
+            self._order,
+            report_file=str(Path(folder) / "report.json"),
+            finals=self._order.finals if index == 0 else None,
+        )
+        # One that died already is looked after like any other.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(asdict(order)).encode())
+            process.stdin.close()
+        return process
+
+    def _look_after(self, worker: _Running) -> None:
+        """Replaces a worker that has ended before all was done, or has to be ended."""
+        reason = None
+        if worker.process.poll() is None:
+            if time.monotonic() < worker.next_look:
+                return
+            worker.next_look = time.monotonic() + min(_LOOK_S, self._trial_timeout_s / 2)
+            reason = self._reason_to_kill(worker.process)
+            if reason is None:
+                return
+            worker.process.kill()
+            worker.process.wait()
+        report = read_report(worker.report_file) or self._lost(worker, reason)
+        self._running.remove(worker)
+        worker.folder.cleanup()
+        if report.error_class is not None:
+            raise _error_of(report)
+        if report.outcome == Outcome.DIED:
+            self._stop_hopeless_study(report.message)
+        if report.outcome != Outcome.DONE and worker.index < self._num_needed():
+            self._start(worker.index)
+
+    def _lost(self, worker: _Running, reason: str | None) -> Report:
+        """What a worker that could not say it would have reported."""
         if reason is None:
-            reason = f"the worker died ({_exit_text(process.returncode)}){_last_line(log_file)}"
+            how = _exit_text(worker.process.returncode)
+            reason = f"the worker died ({how}){_last_line(worker.log_file)}"
         self._engine.recover(self._recorder, self._view, reason=reason)
-        if self._view.num_attempts() == num_attempts:
+        num_attempts = self._view.num_attempts()
+        is_idle = num_attempts <= self._num_attempts
+        self._num_attempts = num_attempts
+        self._num_idle_deaths = self._num_idle_deaths + 1 if is_idle else 0
+        limit = MAX_DEATHS_AT_START
+        if worker.process.returncode == -signal.SIGKILL:
+            limit = _MAX_KILLED_AT_START
+        if self._num_idle_deaths >= limit * len(self._environments):
             raise StudyError(f"{reason} before it started a trial; see --debug")
         return Report(outcome=Outcome.DIED, message=reason)
 
@@ -147,38 +246,6 @@ class Supervisor:
                 f"see them all with: autosearch trials {self._order.study_name}"
             )
 
-    def _start(self, order: bytes, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "autosearch.search.process"],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            # The terminal's Ctrl-C must reach the supervisor alone.
-            start_new_session=True,
-        )
-        if process.stdin is None:
-            raise AssertionError("the worker's standard input was asked for")
-        process.stdin.write(order)
-        process.stdin.close()
-        return process
-
-    def _watch(self, process: subprocess.Popen[bytes]) -> str | None:
-        """Waits for the worker's end; the reason if it had to be ended."""
-        next_look = 0.0
-        while process.poll() is None:
-            self._on_tick()
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + min(_LOOK_S, self._trial_timeout_s / 2)
-                reason = self._reason_to_kill(process)
-                if reason is not None:
-                    process.kill()
-                    process.wait()
-                    return reason
-            time.sleep(_POLL_S)
-        return None
-
     def _reason_to_kill(self, process: subprocess.Popen[bytes]) -> str | None:
         bound = self._order.limits.get("memory_bytes")
         try:
@@ -192,13 +259,19 @@ class Supervisor:
             return f"the trial ran longer than its limit of {self._trial_timeout_s:g} s"
         return None
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=_PATIENCE_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            process.wait()
+    def _end_all(self) -> None:
+        for worker in self._running:
+            worker.process.send_signal(signal.SIGTERM)
+        latest = time.monotonic() + _PATIENCE_S
+        for worker in self._running:
+            try:
+                worker.process.wait(timeout=max(0.0, latest - time.monotonic()))
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                latest = 0.0
+                worker.process.kill()
+                worker.process.wait()
+            worker.folder.cleanup()
+        self._running.clear()
 
 
 def _error_of(report: Report) -> AutosearchError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,13 +15,28 @@ from autosearch.search.pruning import Pruning
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.recorder import Recorder
-from autosearch.values import Constraint, Continuation, Objective
+from autosearch.store.repeats import Repeats
+from autosearch.values import CandidateResult, Constraint, Continuation, Objective
 
-__all__ = ["InfeasibleTrial", "InterruptedTrial", "SearchTrial"]
+__all__ = ["InfeasibleTrial", "InterruptedTrial", "RepeatedTrial", "SearchTrial"]
 
 
 class InfeasibleTrial(Exception):  # noqa: N818 (an ending like optuna.TrialPruned, no error)
     """Ends a trial that breaks a constraint before it costs anything."""
+
+
+class RepeatedTrial(Exception):  # noqa: N818 (likewise an ending)
+    """Ends a trial that would do what an earlier one did.
+
+    Attributes:
+        number: The earlier trial's.
+        result: What came of that one, in the quantization that was sampled.
+    """
+
+    def __init__(self, number: int, result: CandidateResult) -> None:
+        super().__init__(number)
+        self.number = number
+        self.result = result
 
 
 class InterruptedTrial(BaseException):
@@ -35,6 +52,17 @@ class SearchTrial:
     ``trial.suggest_*`` and whatever else an Optuna objective calls are Optuna's own, so that such
     an objective runs as it is.
 
+    Args:
+        trial: Optuna's.
+        seed: See below.
+        objectives: The study's.
+        constraints: The study's.
+        recorder: Writes the study's rows.
+        artifacts: Where files go.
+        should_stop: Asked at every checkpoint.
+        repeats: Finds trials that did the same; None to do everything again.
+        common: What decides the results of all trials alike, such as the images.
+
     Attributes:
         number: The trial's number within its study, from 0.
         seed: A seed of this trial alone.
@@ -43,6 +71,7 @@ class SearchTrial:
         facts: What the evaluator described.
         violations: Constraint to how far it was exceeded, once a cost was checked.
         costs: The metrics that ``check_cost`` was told, or ``check_costs`` of the sampled one.
+        identity: SHA-256 of what it does, once it was identified.
         is_pruned: Whether a report ended the trial, even if the evaluator hid that.
     """
 
@@ -58,8 +87,12 @@ class SearchTrial:
         recorder: Recorder,
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
+        repeats: Repeats | None = None,
+        common: Mapping[str, Any] | None = None,
     ) -> None:
         self._trial = trial
+        self._repeats = repeats
+        self._common = dict(common or {})
         self._objectives = objectives
         self._constraints = constraints
         self._pruning = pruning
@@ -75,6 +108,7 @@ class SearchTrial:
         self.facts: dict[str, Any] = {}
         self.violations: dict[str, float] | None = None
         self.costs: dict[str, float | None] = {}
+        self.identity: str | None = None
         self.is_pruned = False
 
     @property
@@ -129,6 +163,28 @@ class SearchTrial:
             self._is_infeasible = True
             raise InfeasibleTrial
         return feasible
+
+    def identify(self, what: Mapping[str, Any], *, quantization: str = "") -> None:
+        """Ends the trial if an earlier one of the study did the same.
+
+        Args:
+            what: All that decides its result but chance, in JSON's terms, such as
+                ``trial.config``.
+            quantization: The scheme that was sampled: whose figures are taken over.
+
+        Raises:
+            RepeatedTrial: One did; let it pass.
+        """
+        self._stop_if_asked()
+        text = json.dumps([self._common, what], sort_keys=True, default=str)
+        self.identity = hashlib.sha256(text.encode()).hexdigest()
+        number = self._repeats.find(self.identity) if self._repeats is not None else None
+        if self._repeats is None or number is None:
+            return
+        result = self._repeats.result(number, quantization)
+        # A scheme that the study has got since then needs the training once more.
+        if result is not None:
+            raise RepeatedTrial(number, result)
 
     def report(
         self, epoch: float | None = None, step: int | None = None, **metrics: float | None

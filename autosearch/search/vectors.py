@@ -162,6 +162,17 @@ class Vectors:
             if not math.isnan(position)
         }
 
+    def conditions(self) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Of what is only sometimes present: the parameter it hangs on, and at which values."""
+        names = list(self.space)
+        return {
+            names[column]: (
+                names[condition.parent],
+                tuple(self._axes[condition.parent].decode(p) for p in sorted(condition.positions)),
+            )
+            for column, condition in self._conditions.items()
+        }
+
     def vary(self, parents: _Array, rng: np.random.Generator, *, random_share: float) -> _Array:
         """A new configuration: at random, or from one or two others with a few changes."""
         row = parents[rng.integers(len(parents))].copy()

@@ -23,10 +23,16 @@ from autosearch.search.engine import Engine, continuation_of
 from autosearch.search.finals import Finals, run_finals
 from autosearch.search.pruning import Pruning, make_pruning
 from autosearch.search.samplers import trial_seed
-from autosearch.search.trial import InfeasibleTrial, InterruptedTrial, SearchTrial
+from autosearch.search.trial import (
+    InfeasibleTrial,
+    InterruptedTrial,
+    RepeatedTrial,
+    SearchTrial,
+)
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
+from autosearch.store.repeats import Repeats
 from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, TrialState
@@ -47,6 +53,8 @@ MAX_FAILURES_IN_A_ROW = 20
 """A study that once worked and then fails that often in a row has broken on its way."""
 
 _LEASE_S = 60.0
+_WAIT_S = 0.25
+_RECOVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,20 @@ class Limits:
     total_epochs: int | None = None
     deadline: float | None = None
     memory_bytes: int | None = None
+
+    def have_room(self, progress: Progress) -> bool:
+        """Whether one more trial may be started beside those that run.
+
+        One that runs may fail and then counts for nothing, so that without room a worker waits.
+        It is taken to need as many epochs as those before it on average.
+        """
+        if self.are_reached(progress):
+            return False
+        running = progress.counts.get(TrialState.RUNNING, 0)
+        epochs = progress.num_epochs * (1 + running / max(1, progress.num_counted))
+        return (
+            self.counted_trials is None or progress.num_counted + running < self.counted_trials
+        ) and (self.total_epochs is None or epochs < self.total_epochs)
 
     def are_reached(self, progress: Progress) -> bool:
         """Whether a study that is so far has nothing left to do."""
@@ -138,6 +160,7 @@ class Worker:
         self._recorder = Recorder(database, study_id)
         self._view = StudyView(database, artifacts, study.name)
         self._engine = Engine(study, database, seed=seed)
+        self._repeats = Repeats(database, study_id)
         self._pruning = make_pruning(study, database, study_id)
         self._training_on = None
         if study.train_on is not None and study.space is not None:
@@ -148,6 +171,8 @@ class Worker:
                 limits=limits,
                 view=self._view,
             )
+        self._progress = self._view.progress()
+        self._next_recovery = 0.0
 
     def run(self) -> str:
         """Evaluates trials until a limit is reached.
@@ -171,16 +196,43 @@ class Worker:
     def _run_trials(self, worker_id: int) -> str:
         failures_in_a_row = 0
         while (outcome := self._reason_to_end()) is None:
-            state, error = self._run_trial(worker_id)
+            asked = self._engine.start_trial(
+                self._recorder,
+                worker_id,
+                may_start=self._has_room,
+                continue_from=self._training_on.next if self._training_on is not None else None,
+            )
+            if asked is None:
+                if self._limits.are_reached(self._progress):
+                    return Outcome.DONE
+                self._wait_for_others()
+                continue
+            state, error = self._run_trial(asked)
             if state is None:
                 return Outcome.INTERRUPTED
             failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
             self._stop_hopeless_study(failures_in_a_row, error)
         return outcome
 
+    def _has_room(self) -> bool:
+        self._progress = self._view.progress()
+        return self._limits.have_room(self._progress)
+
+    def _wait_for_others(self) -> None:
+        """While others evaluate what is left; a trial whose worker is gone is put back to wait."""
+        time.sleep(_WAIT_S)
+        if time.monotonic() >= self._next_recovery:
+            self._next_recovery = time.monotonic() + _RECOVERY_S
+            self._engine.recover(self._recorder, self._view, reason="its worker was lost")
+
     def _run_finals(self) -> str:
         if self._finals is None:
             return Outcome.DONE
+        # Finalists are chosen of all trials, those that others still evaluate among them.
+        while self._view.progress().counts.get(TrialState.RUNNING):
+            if self._should_stop():
+                return Outcome.INTERRUPTED
+            self._wait_for_others()
         all_came_to_their_end = run_finals(
             self._finals,
             self._study,
@@ -197,18 +249,15 @@ class Worker:
     def _reason_to_end(self) -> str | None:
         if self._should_stop():
             return Outcome.INTERRUPTED
-        if self._engine.is_exhausted or self._limits.are_reached(self._view.progress()):
+        if self._engine.is_exhausted:
             return Outcome.DONE
         bound = self._limits.memory_bytes
         if bound is not None and own_memory_bytes(psutil.Process()) > bound:
             return Outcome.OUTGROWN
         return None
 
-    def _run_trial(self, worker_id: int) -> tuple[TrialState | None, str | None]:
+    def _run_trial(self, asked: optuna.Trial) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
-        if self._training_on is not None:
-            self._engine.enqueue_continuation(self._training_on.next)
-        asked = self._engine.start_trial(self._recorder, worker_id)
         continues = continuation_of(asked)
         trial = SearchTrial(
             asked,
@@ -221,9 +270,14 @@ class Worker:
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
+            repeats=self._repeats,
+            common={
+                "data": self._view.data_fingerprint,
+                "evaluator": self._view.definition["evaluator"],
+            },
         )
         state, candidates = TrialState.COMPLETE, list[CandidateResult]()
-        error = trace = None
+        error = trace = repeated = None
         try:
             candidates = check_candidates(
                 evaluate(self._evaluator, trial, self._study.objectives),
@@ -232,11 +286,13 @@ class Worker:
                 costs=trial.costs,
             )
         except InterruptedTrial:
-            self._recorder.put_back_trial(trial.number, counts=False)
-            self._engine.put_back(trial.number)
+            self._engine.put_back(self._recorder, trial.number)
             return None, None
         except InfeasibleTrial:
             state = TrialState.INFEASIBLE
+        except RepeatedTrial as earlier:
+            repeated = earlier.result
+            trial.describe(repeats={"trial": earlier.number, "quantization": repeated.quantization})
         except optuna.TrialPruned:
             state = TrialState.PRUNED
         except StudyError as fault:
@@ -249,7 +305,7 @@ class Worker:
             state, candidates = TrialState.INFEASIBLE, []
         if trial.is_pruned and state is not TrialState.FAILED:
             state, candidates = TrialState.PRUNED, []
-        self._finish(trial, asked, state, candidates, error, trace)
+        self._finish(trial, asked, state, candidates, error, trace, repeated)
         return state, error
 
     def _finish(
@@ -260,8 +316,9 @@ class Worker:
         candidates: list[CandidateResult],
         error: str | None,
         trace: str | None,
+        repeated: CandidateResult | None = None,
     ) -> None:
-        representative = next((c for c in candidates if c.is_representative), None)
+        representative = next((c for c in candidates if c.is_representative), repeated)
         violations = trial.violations
         if representative is not None:
             violations = self._violations(representative)
@@ -274,7 +331,7 @@ class Worker:
             stage_seconds=trial.stage_seconds,
             facts=facts,
             candidates=candidates,
-            representative=representative.quantization if representative is not None else None,
+            representative=next((c.quantization for c in candidates if c.is_representative), None),
             feasible=[
                 c.quantization
                 for c in candidates
@@ -282,6 +339,8 @@ class Worker:
             ],
             target=target,
             violations=violations,
+            # Of a repeated trial the result is the earlier one's: there it is looked for.
+            identity=trial.identity if repeated is None else None,
             error=error,
             traceback=trace,
         )

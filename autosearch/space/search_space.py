@@ -117,17 +117,25 @@ class SearchSpace(Space):
         configurations = []
         for _ in range(num):
             hp = HyperParameters(RandomTrial(trial_seeds.getrandbits(32)))
-            self.preprocessing.sample(hp)
-            name, architecture = choose_architecture(hp, self.architectures)
-            if isinstance(architecture, CNN | Pretrained):
-                with architecture_scope(hp, self.architectures, name):
-                    architecture.sample(hp)
-            self.augmentation.sample(hp)
-            self.weighting.sample(hp)
-            self.training.sample(hp)
-            self.quantization.sample(hp)
+            self.sample_declared(hp)
             configurations.append(hp.values)
         return configurations
+
+    def sample_declared(self, hp: HyperParameters) -> None:
+        """Sample a configuration, but for what a user's own ``build`` asks for.
+
+        Raises:
+            DefinitionError: the space cannot be sampled.
+        """
+        self.preprocessing.sample(hp)
+        name, architecture = choose_architecture(hp, self.architectures)
+        if isinstance(architecture, CNN | Pretrained):
+            with architecture_scope(hp, self.architectures, name):
+                architecture.sample(hp)
+        self.augmentation.sample(hp)
+        self.weighting.sample(hp)
+        self.training.sample(hp)
+        self.quantization.sample(hp)
 
 
 class RandomTrial:

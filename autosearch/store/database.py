@@ -34,6 +34,8 @@ STORAGE_VARIABLE = "AUTOSEARCH_STORAGE"
 VERSION_TABLE = "autosearch_alembic_version"
 
 _BUSY_TIMEOUT_S = 60.0
+_LOCK_POLL_S = 0.01
+_ADVISORY_LOCK = int.from_bytes(b"autosear")
 
 
 def storage_url(storage: str | None = None) -> str:
@@ -111,6 +113,20 @@ class Database:
             database._refuse_foreign_schema()
         return database
 
+    @classmethod
+    def open_foreign(cls, storage: str | None = None) -> Database:
+        """Opens a database of whose tables nothing is known, such as one of Optuna's alone.
+
+        Raises:
+            NotFoundError: There is no such file.
+            StorageError: There can be no such database.
+        """
+        url = make_url(storage_url(storage))
+        path = _sqlite_path(url)
+        if path is not None and not path.exists():
+            raise NotFoundError(f'there is no database "{path}"; name one that exists')
+        return cls(url, _make_engine(url, read_only=True))
+
     @property
     def path(self) -> Path | None:
         """The SQLite file, or None for a server."""
@@ -133,19 +149,24 @@ class Database:
 
     @contextlib.contextmanager
     def exclusive(self, timeout_s: float = 120.0) -> Iterator[None]:
-        """Keeps other processes of this machine out, on SQLite; on a server there is no need.
+        """Keeps the other processes out that work on this database: one at a time is inside.
 
-        Optuna's ``ask`` takes trials twice when several processes ask one SQLite database.
+        Optuna's ``ask`` takes trials twice when several processes ask one SQLite database, and
+        what is left of a budget is read before it is taken. A lock of the server, or a file
+        beside SQLite's; either is let go when its process dies.
 
         Raises:
             StorageError: Another process did not let go in time.
         """
         path = self.path
         if path is None:
-            yield
+            with _explained(self._url), self._engine.begin() as connection:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeout_s:g}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                yield
             return
         try:
-            with FileLock(f"{path}.lock", timeout=timeout_s):
+            with FileLock(f"{path}.lock", timeout=timeout_s, poll_interval=_LOCK_POLL_S):
                 yield
         except Timeout as error:
             raise StorageError(

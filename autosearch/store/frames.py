@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from autosearch.store.database import Database
+from autosearch.store.study_frames import candidate_id, read_frame
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
@@ -20,7 +21,6 @@ from autosearch.store.tables import (
     TrialRow,
     WorkerRow,
 )
-from autosearch.store.view import candidate_id
 from autosearch.values import Estimate, TrialState
 
 __all__ = [
@@ -69,7 +69,8 @@ class LiveCandidates:
 
         The columns of ``StudyView.candidates_frame()`` that can be filtered or drawn, and
         ``candidate_key``, ``finished_at`` (UTC) and the further metrics. It must not be changed
-        in place: every caller is handed the same frame until there are new rows.
+        in place: every caller is handed the same frame until there are new rows. Figures of two
+        kinds (``estimate``) are in it, which never meet in one front.
         """
         with self._lock:
             with self._database.session() as session:
@@ -91,6 +92,7 @@ class LiveCandidates:
                 CandidateRow.quantization,
                 CandidateRow.is_feasible.label("feasible"),
                 CandidateRow.is_representative.label("representative"),
+                CandidateRow.estimate,
                 CandidateRow.accuracy,
                 CandidateRow.accuracy_low,
                 CandidateRow.accuracy_high,
@@ -103,6 +105,7 @@ class LiveCandidates:
                 TargetRow.name.label("target"),
                 TargetRow.id.label("target_id"),
                 CandidateRow.artifact_sha256,
+                CandidateRow.predictions_sha256,
                 TrialRow.finished_at,
                 CandidateRow.metrics,
             )
@@ -111,18 +114,15 @@ class LiveCandidates:
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(
                 CandidateRow.study_id == self._study_id,
-                # Finalists' figures are of another kind, and never drawn beside these.
-                CandidateRow.estimate == Estimate.VALIDATION,
                 CandidateRow.id > after_id,
                 CandidateRow.id <= up_to_id,
             )
             .order_by(CandidateRow.id)
         )
-        with self._database.session() as session:
-            result = session.execute(statement)
-            frame = pd.DataFrame(list(result.all()), columns=list(result.keys()))
+        frame = read_frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
-        frame.insert(0, "candidate", list(map(candidate_id, frame["trial"], frame["quantization"])))
+        names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
+        frame.insert(0, "candidate", list(names))
         others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
         frame = frame.drop(columns="metrics")
         for name in others.columns:
@@ -182,7 +182,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
         best = dict(
             session.execute(
                 select(CandidateRow.study_id, func.max(CandidateRow.accuracy))
-                .where(CandidateRow.is_feasible)
+                .where(CandidateRow.is_feasible, CandidateRow.estimate == Estimate.VALIDATION)
                 .group_by(CandidateRow.study_id)
             ).all()
         )
@@ -235,7 +235,7 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
         .where(WorkerRow.study_id == study_id)
         .order_by(WorkerRow.id)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def trials_of(
@@ -265,7 +265,7 @@ def trials_of(
     )
     if numbers is not None:
         statement = statement.where(TrialRow.number.in_([int(number) for number in numbers]))
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.DataFrame:
@@ -285,7 +285,7 @@ def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.D
         .where(TrialRow.study_id == study_id, TrialRow.number.in_([int(n) for n in numbers]))
         .order_by(TrialRow.number, EpochRow.epoch)
     )
-    return _frame(database, statement)
+    return read_frame(database, statement)
 
 
 def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
@@ -300,9 +300,3 @@ def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
     if row is None:
         return {"conditions": {}, "reasons": {}, "target": None}
     return {"conditions": row[0], "reasons": row[1], "target": row[2]}
-
-
-def _frame(database: Database, statement: Any) -> pd.DataFrame:
-    with database.session() as session:
-        result = session.execute(statement)
-        return pd.DataFrame(list(result.all()), columns=list(result.keys()))

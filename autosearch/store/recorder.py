@@ -29,6 +29,7 @@ from autosearch.values import CandidateResult, Estimate, TrialState
 __all__ = ["Recorder", "utc_now"]
 
 _MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
+_NOT_DESCRIBED = ("key", "name", "is_measured")
 _CANDIDATE_COLUMNS = ("accuracy", "size_bytes", "parameters", "macs")
 _EPOCH_COLUMNS = (
     "accuracy",
@@ -138,6 +139,22 @@ class Recorder:
             ).all()
             return {number: attempt for number, attempt, worker in rows if not _is_alive(worker)}
 
+    def trials_of_living_workers(self) -> set[int]:
+        """The trials that a worker which is alive has started, finished ones among them."""
+        with self._database.session() as session:
+            workers = session.scalars(
+                select(WorkerRow).where(
+                    WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
+                )
+            )
+            alive = [worker.id for worker in workers if _is_alive(worker)]
+            numbers = session.scalars(
+                select(TrialRow.number).where(
+                    TrialRow.study_id == self._study_id, TrialRow.worker_id.in_(alive)
+                )
+            )
+            return set(numbers)
+
     def start_trial(self, number: int, worker_id: int | None) -> None:
         """Records that the trial runs; what an interrupted attempt left is cleared."""
         with self._database.session() as session:
@@ -153,7 +170,7 @@ class Recorder:
             row.worker_id = worker_id
             row.started_at = utc_now()
             row.finished_at = row.duration_s = row.error = row.traceback = None
-            row.parameters = row.macs = row.violations = None
+            row.parameters = row.macs = row.violations = row.identity = None
             row.config, row.stage_seconds, row.facts = {}, {}, {}
             session.flush()
             self._trial_ids[number] = row.id
@@ -199,6 +216,7 @@ class Recorder:
         feasible: Sequence[str] = (),
         target: Mapping[str, Any] | None = None,
         violations: Mapping[str, float] | None = None,
+        identity: str | None = None,
         error: str | None = None,
         traceback: str | None = None,
     ) -> None:
@@ -213,8 +231,10 @@ class Recorder:
             candidates: The trial's candidates.
             representative: The quantization whose figures the sampler was told.
             feasible: The quantizations that keep every constraint.
-            target: Where latency and memory were taken; ``name`` and ``key`` and the rest.
+            target: What latency and memory hold for; ``name``, ``key`` and the rest, with
+                ``is_measured`` False where they are an estimate.
             violations: Constraint to how far it was exceeded, relative to its bound.
+            identity: SHA-256 of what it did, by which a trial that would do the same finds it.
             error: Why it failed, in a sentence.
             traceback: The traceback, if it failed.
         """
@@ -228,8 +248,7 @@ class Recorder:
             row.facts = dict(facts)
             row.parameters, row.macs = facts.get("parameters"), facts.get("macs")
             row.violations = dict(violations) if violations is not None else None
-            row.error, row.traceback = error, traceback
-            target_id = _target_id(session, target) if target is not None else None
+            row.identity, row.error, row.traceback = identity, error, traceback
             for candidate in candidates:
                 self._add_candidate(
                     session,
@@ -237,7 +256,7 @@ class Recorder:
                     candidate,
                     is_representative=candidate.quantization == representative,
                     is_feasible=candidate.quantization in feasible,
-                    target_id=target_id,
+                    target=target,
                 )
 
     def start_finalist(self, number: int, *, num_folds: int, data_fingerprint: str) -> int:
@@ -318,7 +337,6 @@ class Recorder:
                     CandidateRow.estimate == Estimate.CROSS_VALIDATION,
                 )
             )
-            target_id = _target_id(session, target) if target is not None else None
             for candidate in candidates:
                 self._add_candidate(
                     session,
@@ -326,7 +344,7 @@ class Recorder:
                     candidate,
                     is_representative=False,
                     is_feasible=candidate.quantization in feasible,
-                    target_id=target_id,
+                    target=target,
                 )
 
     def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
@@ -355,10 +373,10 @@ class Recorder:
         *,
         is_representative: bool,
         is_feasible: bool,
-        target_id: int | None,
+        target: Mapping[str, Any] | None,
     ) -> None:
         metrics = {name: _finite(value) for name, value in candidate.metrics.items()}
-        elsewhere = _CANDIDATE_COLUMNS + (_MEASURED if target_id is not None else ())
+        elsewhere = _CANDIDATE_COLUMNS + (_MEASURED if target is not None else ())
         row = CandidateRow(
             study_id=self._study_id,
             trial_id=trial.id,
@@ -377,14 +395,14 @@ class Recorder:
             reasons=dict(candidate.reasons),
         )
         session.add(row)
-        if target_id is None:
+        if target is None:
             return
         session.flush()
         session.add(
             MeasurementRow(
                 candidate_id=row.id,
-                target_id=target_id,
-                is_measured=True,
+                target_id=_target_id(session, target),
+                is_measured=target.get("is_measured", True),
                 reference_latency_ms=candidate.conditions.get("reference_latency_ms"),
                 measured_at=utc_now(),
                 **{name: metrics.get(name) for name in _MEASURED},
@@ -414,7 +432,7 @@ def _get_trial(session: Session, study_id: int, number: int) -> TrialRow:
 def _target_id(session: Session, target: Mapping[str, Any]) -> int:
     row = session.scalar(select(TargetRow).where(TargetRow.key == target["key"]))
     if row is None:
-        description = {k: v for k, v in target.items() if k not in ("key", "name")}
+        description = {k: v for k, v in target.items() if k not in _NOT_DESCRIBED}
         row = TargetRow(key=target["key"], name=target["name"], description=description)
         session.add(row)
         session.flush()

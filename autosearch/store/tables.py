@@ -22,6 +22,7 @@ __all__ = [
     "FinalistRow",
     "MeasurementRow",
     "ModelRow",
+    "NoteRow",
     "PromotionRow",
     "ReadingRow",
     "StudyRow",
@@ -110,6 +111,8 @@ class TrialRow(Base):
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     macs: Mapped[int | None] = mapped_column(BigInteger)
     violations: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    # SHA-256 of what it did; a trial that took over an earlier one's result has none.
+    identity: Mapped[str | None] = mapped_column(_SHA256, index=True)
     facts: Mapped[dict[str, Any]] = mapped_column(_Json)
     error: Mapped[str | None] = mapped_column(Text)
     traceback: Mapped[str | None] = mapped_column(Text)
@@ -259,3 +262,18 @@ class ReadingRow(Base):
     read_at: Mapped[datetime]
     what: Mapped[str] = mapped_column(String(400))
     why: Mapped[str] = mapped_column(Text)
+
+
+class NoteRow(Base):
+    """What a person wrote of a candidate. Rows are only ever added."""
+
+    __tablename__ = "autosearch_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(
+        ForeignKey("autosearch_studies.id", ondelete="CASCADE"), index=True
+    )
+    candidate: Mapped[str] = mapped_column(String(400))
+    author: Mapped[str] = mapped_column(String(200))
+    written_at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Text)

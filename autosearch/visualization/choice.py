@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from autosearch import pareto
+from autosearch.errors import AutosearchError
+from autosearch.suggestion import PairedTests, smallest_alike
 from autosearch.values import Direction, Objective
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
 
@@ -101,34 +103,64 @@ def roles(
 
 
 def suggest(
-    frame: pd.DataFrame, objectives: Sequence[Objective], *, first: str | None = None
+    front: pd.DataFrame,
+    objectives: Sequence[Objective],
+    *,
+    first: str | None = None,
+    tests: PairedTests | None = None,
 ) -> Suggestion | None:
     """The candidate of a front to look at first.
 
-    Without ``first`` it is the front's knee: each objective is scaled to 0 (best on the front)
-    and 1 (worst), sizes and times by their logarithm, and the point nearest to the ideal one,
-    which is best in all, is taken.
+    It is the one that ``autosearch suggest`` names: the smallest that a paired test cannot tell
+    apart from the best. Where that test cannot be made it is the front's knee: each objective is
+    scaled to 0 (best on the front) and 1 (worst), sizes and times by their logarithm, and the
+    point nearest to the ideal one, which is best in all, is taken.
 
     Args:
-        frame: The candidates on the front.
+        front: Candidates of one kind of figure that none of them dominates.
         objectives: What ranks them.
         first: A metric to be best in, whatever the others are.
+        tests: Of the study's predictions; None where none are kept.
 
     Returns:
         None for an empty front.
     """
-    if frame.empty or not objectives:
+    if front.empty or not objectives:
         return None
-    chosen = [o for o in objectives if first is None or o.metric == first] or list(objectives)
-    values = minimized(frame, objectives)
     if first is not None:
-        key = minimized(frame, chosen[:1])[:, 0]
-        # Among equals the one that is best elsewhere.
-        index = int(np.lexsort((np.linalg.norm(_scaled(frame, objectives), axis=1), key))[0])
-        return Suggestion(
-            candidate=str(frame["candidate"].iloc[index]),
-            reason=_best_reason(frame, index, chosen[0], objectives),
-        )
+        return _best_in(front, objectives, first)
+    why = "no predictions are kept"
+    if tests is not None:
+        try:
+            found = smallest_alike(front, objectives, tests=tests)
+        except AutosearchError:
+            found, why = None, "the predictions cannot be read"
+        if found is not None:
+            return Suggestion(
+                candidate=found.candidate, reason=f"{found.reason[0].upper()}{found.reason[1:]}."
+            )
+    knee = _knee(front, objectives)
+    if len(front) == 1 or tests is None:
+        return knee
+    return Suggestion(
+        candidate=knee.candidate,
+        reason=f"{knee.reason} No test can tell candidates apart here: {why}.",
+    )
+
+
+def _best_in(frame: pd.DataFrame, objectives: Sequence[Objective], metric: str) -> Suggestion:
+    best_in = next((o for o in objectives if o.metric == metric), objectives[0])
+    key = minimized(frame, [best_in])[:, 0]
+    # Among equals the one that is best elsewhere.
+    index = int(np.lexsort((np.linalg.norm(_scaled(frame, objectives), axis=1), key))[0])
+    return Suggestion(
+        candidate=str(frame["candidate"].iloc[index]),
+        reason=_best_reason(frame, index, best_in, objectives),
+    )
+
+
+def _knee(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Suggestion:
+    values = minimized(frame, objectives)
     distances = np.linalg.norm(_scaled(frame, objectives), axis=1)
     index = int(np.nanargmin(distances)) if np.isfinite(distances).any() else 0
     name = str(frame["candidate"].iloc[index])

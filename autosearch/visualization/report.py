@@ -13,6 +13,8 @@ from plotly.offline import get_plotlyjs
 from autosearch.store.database import Database
 from autosearch.store.frames import LiveCandidates, epochs_of, on_target, trials_of
 from autosearch.store.view import StudyView
+from autosearch.suggestion import PairedTests
+from autosearch.values import Estimate
 from autosearch.visualization import search
 from autosearch.visualization.choice import Role, roles, suggest
 from autosearch.visualization.style import figure_text, metric_label, not_yet
@@ -49,12 +51,19 @@ def report_page(database: Database, view: StudyView) -> str:
     Returns:
         A page with Plotly's script inside, about 5 MB.
     """
-    frame = on_target(LiveCandidates(database, view.id).frame()).reset_index(drop=True)
+    everything = on_target(LiveCandidates(database, view.id).frame()).reset_index(drop=True)
+    is_judged = everything["estimate"] == Estimate.CROSS_VALIDATION
+    frame, judged = everything[~is_judged], everything[is_judged]
     trials = trials_of(database, view.id)
     objectives, constraints = view.objectives, view.constraints
     role = roles(frame, objectives)
     front = frame[role == Role.FRONT.value]
-    found = suggest(front, objectives)
+    judged_front = judged[roles(judged, objectives) == Role.FRONT.value]
+    found = suggest(
+        judged_front if len(judged_front) else front,
+        objectives,
+        tests=PairedTests(view.artifact),
+    )
     costs = [
         metric
         for metric in dict.fromkeys(
@@ -75,6 +84,7 @@ def report_page(database: Database, view: StudyView) -> str:
         objectives,
         role=role,
         constraints=constraints,
+        judged=judged,
         suggested=found.candidate if found else None,
     )
     trade_offs = [partial(draw, x=cost) for cost in costs or ["size_bytes"]]
@@ -82,6 +92,7 @@ def report_page(database: Database, view: StudyView) -> str:
     sections = [
         ("Trade-off", _charts(trade_offs)),
         (f"The front: {len(front)} candidates", _table(front)),
+        *([("Judged again by cross-validation", _table(judged))] if len(judged) else []),
         (
             "How the front grew",
             _charts([lambda: search.plot_hypervolume({view.name: volume})]),

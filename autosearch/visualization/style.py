@@ -45,7 +45,7 @@ _LABELS = {
     "latency_p90_ms": ("latency p90", "ms"),
     "memory_bytes": ("arena", "kB"),
     "parameters": ("parameters", ""),
-    "macs": ("multiply-accumulates", ""),
+    "macs": ("multiply-accumulates (estimate of time)", ""),
 }
 LOGARITHMIC = frozenset(
     ("size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes", "parameters", "macs")

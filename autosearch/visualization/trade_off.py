@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +28,15 @@ from autosearch.visualization.style import (
     scheme_symbols,
 )
 
-__all__ = ["plot_trade_off"]
+__all__ = ["THINNED_ABOVE", "plot_trade_off"]
 
 _BYTES = ("size_bytes", "memory_bytes")
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall")
-# Above this many points the browser draws on a canvas: shapes of its own would take seconds.
-_MANY = 1500
-_GRID = (160, 100)  # cells of about three pixels, half a marker
+THINNED_ABOVE = 1500
+"""So many points are all drawn. Of more, those that would lie under another of their kind are not,
+and of those off the front the browser is told no more than place and name. A few thousand shapes
+then remain, which it draws sooner than it makes ready to draw with the graphics card."""
+_GRID = (72, 40)  # cells of about seven pixels over what the axes show: a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -48,6 +51,7 @@ def plot_trade_off(
     bounds: Mapping[str, Bound] | None = None,
     suggested: str | None = None,
     baselines: Mapping[str, float] | None = None,
+    judged: pd.DataFrame | None = None,
     height: int = 420,
 ) -> go.Figure:
     """Draws candidates as one metric against another, with the front as a line of steps.
@@ -66,6 +70,7 @@ def plot_trade_off(
         bounds: The reader's bounds, drawn dashed.
         suggested: A candidate to ring.
         baselines: Name to value of ``y``, drawn as horizontal lines.
+        judged: Candidates with cross-validated figures, drawn beside the others as what they are.
         height: Pixels.
 
     Returns:
@@ -85,15 +90,17 @@ def plot_trade_off(
     # Before anything is thinned: line, axes and counts speak of all candidates.
     remain = frame[~role.isin(_OUT)]
     everything = frame
-    frame, role = _thinned(frame, role, x, y)
-    texts = pd.Series(_hover_texts(frame), index=frame.index, dtype=object)
-    kind = go.Scattergl if len(frame) > _MANY else go.Scatter
-    _add_greyed(figure, frame, role, texts, kind, x, y)
-    _add_schemes(figure, frame, role, texts, kind, x, y)
+    least_y = _least_shown(frame, remain, y)
+    frame, role = _thinned(frame, role, x, y, least_y)
+    is_many = len(frame) > THINNED_ABOVE
+    _add_greyed(figure, frame, role, x, y, is_many=is_many)
     _add_front_line(figure, remain, x, y, objectives)
-    _add_suggested(figure, frame, suggested, x, y)
+    _add_schemes(figure, frame, role, x, y, is_many=is_many)
+    again = _drawable(judged, x, y)
+    _add_judged(figure, again, x, y)
+    _add_suggested(figure, pd.concat([frame, again]), suggested, x, y)
     _add_limits(figure, x, y, constraints, bounds or {}, baselines or {})
-    _set_axes(figure, everything, remain, x, y)
+    _set_axes(figure, everything, x, y, least_y)
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
 
@@ -108,36 +115,88 @@ def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
     return usable
 
 
+def _drawable(judged: pd.DataFrame | None, x: str, y: str) -> pd.DataFrame:
+    if judged is None:
+        return pd.DataFrame({"candidate": []})
+    return judged[_is_usable(judged, x) & _is_usable(judged, y)]
+
+
+def _least_shown(frame: pd.DataFrame, remain: pd.DataFrame, y: str) -> float | None:
+    """Where the upward axis begins, if not below all that there is."""
+    # A handful of networks at chance must not press all others into one line.
+    if y not in _SHARES or remain.empty:
+        return None
+    values = remain[y].to_numpy(dtype=float)
+    best = float(values.max())
+    low = best - 4 * (best - float(np.median(values)))
+    return low if best > low > frame[y].min() else None
+
+
 def _thinned(
-    frame: pd.DataFrame, role: pd.Series[str], x: str, y: str
+    frame: pd.DataFrame, role: pd.Series[str], x: str, y: str, least_y: float | None
 ) -> tuple[pd.DataFrame, pd.Series[str]]:
     """Leaves out points that lie under another of their kind; never one on the front."""
-    if len(frame) <= _MANY:
+    if len(frame) <= THINNED_ABOVE:
         return frame, role
-    columns, rows = _GRID
-    places = []
-    for metric, count in ((x, columns), (y, rows)):
-        values = frame[metric].to_numpy(dtype=float)
-        values = np.log(values) if metric in LOGARITHMIC else values
-        low, high = float(values.min()), float(values.max())
-        places.append(((values - low) / ((high - low) or 1.0) * count).astype(int))
-    keys = pd.DataFrame(
-        {"x": places[0], "y": places[1], "role": role, "kind": frame["quantization"]}
-    )
     # What is out looks the same whatever its scheme.
-    keys.loc[role.isin(_OUT), "kind"] = ""
-    kept = (~keys.duplicated() | (role == Role.FRONT.value)).to_numpy()
+    kinds, _ = pd.factorize(role.where(role.isin(_OUT), role + "\n" + frame["quantization"]))
+    cell = kinds.astype(np.int64)
+    for metric, count in ((x, _GRID[0]), (y, _GRID[1])):
+        values = frame[metric].to_numpy(dtype=float)
+        if metric in LOGARITHMIC:
+            values = np.log(values)
+        low, high = float(values.min()), float(values.max())
+        if metric == y and least_y is not None:
+            values, low = np.maximum(values, least_y), least_y
+        place = ((values - low) / ((high - low) or 1.0) * count).astype(np.int64)
+        cell = cell * (count + 1) + place
+    kept = (role == Role.FRONT.value).to_numpy(copy=True)
+    kept[np.unique(cell, return_index=True)[1]] = True
     return frame[kept], role[kept]
+
+
+def _marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") -> dict[str, Any]:
+    """Where points lie, whose they are, and what is said of them; little of each if many."""
+    if is_many:
+        return {
+            "x": rows[x].to_numpy(np.float32),
+            "y": rows[y].to_numpy(np.float32),
+            "customdata": rows["candidate"].to_numpy(dtype=object),
+            "hovertemplate": f"<b>%{{customdata}}</b><br>{_hover_figure(y, 'y')}<br>"
+            f"{_hover_figure(x, 'x')}{note}<extra></extra>",
+        }
+    names = rows["candidate"].to_numpy(dtype=object)
+    texts = np.array(_hover_texts(rows), dtype=object)
+    return {
+        "x": rows[x].to_numpy(),
+        "y": rows[y].to_numpy(),
+        "customdata": np.stack([names, texts], axis=1),
+        "hovertemplate": f"%{{customdata[1]}}{note}<extra></extra>",
+    }
+
+
+def _hover_figure(metric: str, axis: str) -> str:
+    """The figure of an axis with its unit, written by the browser."""
+    how, unit = ".4~g", ""
+    if metric in _BYTES:
+        how, unit = ".3s", "B"
+    elif metric in _SHARES:
+        how = ".1%"
+    elif metric in ("latency_ms", "latency_p90_ms"):
+        how, unit = ".3~g", " ms"
+    elif metric in LOGARITHMIC:
+        how = ",.0f"
+    return f"{escaped(metric_label(metric))} %{{{axis}:{how}}}{unit}"
 
 
 def _add_greyed(
     figure: go.Figure,
     frame: pd.DataFrame,
     role: pd.Series[str],
-    texts: pd.Series[str],
-    kind: type,
     x: str,
     y: str,
+    *,
+    is_many: bool,
 ) -> None:
     for name, symbol, opacity in (
         (Role.INFEASIBLE.value, "x-thin", 0.6),
@@ -147,13 +206,10 @@ def _add_greyed(
         if rows.empty:
             continue
         figure.add_trace(
-            kind(
-                x=rows[x].to_numpy(),
-                y=rows[y].to_numpy(),
+            go.Scatter(
+                **_marks(rows, x, y, is_many=is_many, note=f"<br><i>{name}</i>"),
                 mode="markers",
                 name=name,
-                customdata=_custom(rows, texts),
-                hovertemplate=f"%{{customdata[1]}}<br><i>{name}</i><extra></extra>",
                 marker={
                     "color": GREY,
                     "size": 6,
@@ -169,10 +225,10 @@ def _add_schemes(
     figure: go.Figure,
     frame: pd.DataFrame,
     role: pd.Series[str],
-    texts: pd.Series[str],
-    kind: type,
     x: str,
     y: str,
+    *,
+    is_many: bool,
 ) -> None:
     schemes = frame["quantization"].unique().tolist()
     colours, symbols = scheme_colours(schemes), scheme_symbols(schemes)
@@ -186,15 +242,12 @@ def _add_schemes(
             symbol = symbols[scheme]
             name = escaped(scheme or "candidates")
             figure.add_trace(
-                kind(
-                    x=rows[x].to_numpy(),
-                    y=rows[y].to_numpy(),
+                go.Scatter(
+                    **_marks(rows, x, y, is_many=is_many and not is_front),
                     mode="markers",
                     name=name,
                     showlegend=is_front or scheme not in on_front,
                     legendgroup=name,
-                    customdata=_custom(rows, texts),
-                    hovertemplate="%{customdata[1]}<extra></extra>",
                     marker={
                         "color": colour if is_front else "rgba(0,0,0,0)",
                         "symbol": symbol,
@@ -226,6 +279,24 @@ def _add_front_line(
             name="front",
             line={"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
             hoverinfo="skip",
+        )
+    )
+
+
+def _add_judged(figure: go.Figure, judged: pd.DataFrame, x: str, y: str) -> None:
+    if judged.empty:
+        return
+    figure.add_trace(
+        go.Scatter(
+            **_marks(judged, x, y, is_many=False, note="<br><i>cross-validated</i>"),
+            mode="markers",
+            name="cross-validated",
+            marker={
+                "size": 12,
+                "symbol": "hexagram",
+                "color": "#D55E00",
+                "line": {"width": 1, "color": "#D55E00"},
+            },
         )
     )
 
@@ -308,7 +379,9 @@ def _add_limits(
         )
 
 
-def _set_axes(figure: go.Figure, frame: pd.DataFrame, remain: pd.DataFrame, x: str, y: str) -> None:
+def _set_axes(
+    figure: go.Figure, frame: pd.DataFrame, x: str, y: str, least_y: float | None
+) -> None:
     for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
         values = frame[metric].to_numpy(dtype=float)
         update(title={"text": axis_title(metric)})
@@ -317,26 +390,20 @@ def _set_axes(figure: go.Figure, frame: pd.DataFrame, remain: pd.DataFrame, x: s
             update(range=_padded(np.log10(values)))
         elif metric in _SHARES:
             update(tickformat=".1%" if np.ptp(values) < 0.05 else ".0%")
-    if y not in _SHARES or remain.empty:
+    if least_y is None:
         return
-    # A handful of networks at chance must not press all others into one line.
-    values = remain[y].to_numpy(dtype=float)
-    best = float(values.max())
-    low = best - 4 * (best - float(np.median(values)))
-    if best > low > frame[y].min():
-        figure.update_yaxes(range=_padded(np.array([low, best])))
-        num_below = int((frame[y] < low).sum())
-        figure.add_annotation(
-            text=f"{num_below} below: double-click shows all",
-            x=1,
-            y=0,
-            xref="paper",
-            yref="paper",
-            xanchor="right",
-            yanchor="bottom",
-            showarrow=False,
-            font={"size": 11},
-        )
+    figure.update_yaxes(range=_padded(np.array([least_y, float(frame[y].max())])))
+    figure.add_annotation(
+        text=f"{int((frame[y] < least_y).sum())} below: double-click shows all",
+        x=1,
+        y=0,
+        xref="paper",
+        yref="paper",
+        xanchor="right",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 11},
+    )
 
 
 def _padded(values: npt.NDArray[np.float64]) -> list[float]:
@@ -344,12 +411,6 @@ def _padded(values: npt.NDArray[np.float64]) -> list[float]:
     low, high = float(finite.min()), float(finite.max())
     room = (high - low) * 0.06 or 0.05
     return [low - room, high + room]
-
-
-def _custom(rows: pd.DataFrame, texts: pd.Series[str]) -> npt.NDArray[np.object_]:
-    return np.stack(
-        [rows["candidate"].to_numpy(dtype=object), texts[rows.index].to_numpy(dtype=object)], axis=1
-    )
 
 
 def _hover_texts(frame: pd.DataFrame) -> list[str]:

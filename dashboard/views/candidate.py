@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
+from autosearch.values import Estimate
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -18,7 +19,9 @@ from autosearch.visualization.training import (
 from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
+from dashboard.views.anatomy import show_calibration, show_layers, show_mistakes, show_network
 from dashboard.views.common import candidate_columns, chosen_candidate, chosen_study
+from dashboard.views.notes import show_notes
 from dashboard.views.promote import promote_button
 
 __all__ = ["show"]
@@ -42,7 +45,7 @@ def show() -> None:
     study = chosen_study("Candidate")
     if study is None:
         return
-    frame = source.candidates(study)
+    frame = source.all_candidates(study)
     if frame.empty:
         st.info("No candidate yet: this page waits for the first finished trial.")
         return
@@ -52,18 +55,25 @@ def show() -> None:
     trial = source.trials(study, (int(row["trial"]),)).iloc[0]
     _figures(row, details)
     _actions(study, name, row)
+    file = row["artifact_sha256"]
+    layers = source.layers(study, file)
+    predictions = source.predictions(study, row["predictions_sha256"])
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Learning curves")
         epochs = source.epochs(study, (int(row["trial"]),))
         chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
         st.subheader("What quantization costs")
-        _siblings(frame, row)
+        _siblings(study, frame, row)
+        show_calibration(name, predictions)
         st.subheader("How it was measured")
         _conditions(row, details, trial)
     with right:
         st.subheader("Configuration")
         _configuration(trial["config"])
+        show_network(layers)
+    if layers:
+        show_layers(study, name, file, layers)
     per_class = details["conditions"].get("per_class")
     if per_class:
         left, right = st.columns(2, gap="large")
@@ -82,6 +92,8 @@ def show() -> None:
             )
     else:
         st.caption("No figures of single classes were kept for this candidate.")
+    show_mistakes(study, row, list(per_class or {}), predictions)
+    show_notes(study, name)
 
 
 def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
@@ -101,10 +113,17 @@ def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
                     help=markdown_text(reason) if reason else None,
                 )
     if pd.notna(row["accuracy_low"]):
+        conditions = details["conditions"]
+        how = "validation images"
+        if row["estimate"] == Estimate.CROSS_VALIDATION:
+            how = (
+                f"{conditions.get('num_folds')}-fold cross-validation; the file itself is fitted "
+                f"on the {conditions.get('fitted_on')}"
+            )
         st.caption(
             f"The accuracy of {markdown_text(row['candidate'])} lies between "
             f"{100 * row['accuracy_low']:.1f} and {100 * row['accuracy_high']:.1f} % "
-            "(90 % interval, validation images)."
+            f"(90 % interval, {markdown_text(how)})."
         )
 
 
@@ -127,18 +146,43 @@ def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
         link("trade-off", "Back to the trade-off", study=study.name)
 
 
-def _siblings(frame: pd.DataFrame, row: pd.Series[Any]) -> None:
-    siblings = frame[frame["trial"] == row["trial"]]
+def _siblings(study: StudyView, frame: pd.DataFrame, row: pd.Series[Any]) -> None:
+    siblings = frame[(frame["trial"] == row["trial"]) & (frame["estimate"] == row["estimate"])]
     if len(siblings) < 2:
         st.caption("This trial has no other candidate to compare with.")
         return
     table, columns = candidate_columns(siblings)
     table = table.drop(columns="parameters", errors="ignore")
-    floats = siblings[siblings["quantization"] == "float32"]["accuracy"]
-    if len(floats) and pd.notna(floats.iloc[0]):
-        table["loss"] = 100 * (siblings["accuracy"] - float(floats.iloc[0]))
+    floats = siblings[siblings["quantization"] == "float32"]
+    if len(floats) and pd.notna(floats["accuracy"].iloc[0]):
+        loss = 100 * (siblings["accuracy"] - float(floats["accuracy"].iloc[0]))
+        table.insert(1, "loss", loss)
         columns["loss"] = st.column_config.NumberColumn("Δ points", format="%+.2f")
+        changed = _changed(study, siblings, floats.iloc[0])
+        if changed is not None:
+            table.insert(2, "changed", changed)
+            columns["changed"] = st.column_config.TextColumn(
+                "images", help="Fixed and broken against float32, of those that it was judged on"
+            )
     st.dataframe(table, hide_index=True, column_config=columns, placeholder="–")
+
+
+def _changed(
+    study: StudyView, siblings: pd.DataFrame, floats: pd.Series[Any]
+) -> list[str | None] | None:
+    """Of each sibling how many images it fixes and breaks against the float32 file."""
+    plain = source.predictions(study, floats["predictions_sha256"])
+    if plain is None:
+        return None
+    texts: list[str | None] = []
+    for _, sibling in siblings.iterrows():
+        own = source.predictions(study, sibling["predictions_sha256"])
+        if sibling["candidate"] == floats["candidate"] or own is None:
+            texts.append(None)
+            continue
+        fixed, broken = int((own.right & ~plain.right).sum()), int((plain.right & ~own.right).sum())
+        texts.append(f"+{fixed} −{broken}")
+    return texts
 
 
 def _conditions(row: pd.Series[Any], details: Mapping[str, Any], trial: pd.Series[Any]) -> None:
@@ -166,7 +210,7 @@ def _facts_table(facts: Mapping[str, Any]) -> None:
     frame = pd.DataFrame(
         {"what": list(map(str, known)), "value": [_shown(value) for value in known.values()]}
     )
-    st.dataframe(frame, hide_index=True, height=min(720, 38 + 35 * max(1, len(frame))))
+    st.dataframe(frame, hide_index=True, height=min(420, 38 + 35 * max(1, len(frame))))
 
 
 def _shown(value: Any) -> str:

@@ -52,7 +52,7 @@ def chosen_candidate(study: StudyView) -> str:
 
     The study must have a candidate.
     """
-    frame = source.candidates(study)
+    frame = source.all_candidates(study)
     names = frame["candidate"].tolist()
     asked = st.query_params.get("candidate")
     feasible = frame[frame["feasible"].astype(bool)]

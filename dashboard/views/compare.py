@@ -40,7 +40,7 @@ def show() -> None:
     study = chosen_study("Compare")
     if study is None:
         return
-    frame = source.candidates(study)
+    frame = source.all_candidates(study)
     if len(frame) < 2:
         st.info("Comparing needs two candidates: this page waits for them.")
         return

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
-from autosearch.values import Direction, Objective
+from autosearch.values import Direction, Estimate, Objective
 from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
 from autosearch.visualization.style import figure_text, metric_label
-from autosearch.visualization.trade_off import plot_trade_off
+from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
@@ -21,7 +22,9 @@ __all__ = ["show"]
 
 _CHARTS, _TABLE, _SELECTED, _ROWS = "charts", "candidates_table", "selected", "table_rows"
 _MAX_ROWS = 2000
-_KNEE = "balanced"
+_OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
+_JUDGED = "cross-validated"
+_AS_GOOD = "small, as good as the best"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,21 +101,27 @@ def _body(study: StudyView) -> None:
     bounds, quantizations, first = _filters(study, frame)
     role = roles(frame, study.objectives, bounds=bounds, quantizations=quantizations)
     front = frame[role == Role.FRONT.value]
-    suggestion = suggest(front, study.objectives, first=first)
-    _pick(study, frame, front, suggestion)
-    figures = [
-        plot_trade_off(
-            frame,
-            study.objectives,
-            x=cost,
-            role=role,
-            constraints=study.constraints,
-            bounds=bounds,
-            suggested=suggestion.candidate if suggestion else None,
-            height=400,
-        )
-        for cost in _costs(study, frame)
-    ]
+    judged = source.judged(study)
+    judged_role = roles(judged, study.objectives, bounds=bounds, quantizations=quantizations)
+    judged_front = judged[judged_role == Role.FRONT.value]
+    judged = judged[~judged_role.isin(_OUT)]
+    suggestion = suggest(
+        judged_front if first is None and len(judged_front) else front,
+        study.objectives,
+        first=first,
+        tests=source.paired_tests(study),
+    )
+    _pick(frame, pd.concat([front, judged_front]), suggestion)
+    shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
+    figures = _figures(
+        (*shown, repr(bounds)),
+        study,
+        frame,
+        role,
+        bounds,
+        suggestion.candidate if suggestion else None,
+        judged,
+    )
     linked_charts(
         figures,
         key=_CHARTS,
@@ -121,9 +130,40 @@ def _body(study: StudyView) -> None:
     )
     st.caption(
         "Filled: on the front of all objectives. Hollow: dominated. Grey: infeasible or out of "
-        "bounds. Click a point, or choose box select in the chart's bar; Shift-click adds one."
+        "bounds. "
+        + ("Stars: finalists, fitted again and judged by cross-validation. " * bool(len(judged)))
+        + ("Of points that would cover each other one is drawn. " * (len(frame) > THINNED_ABOVE))
+        + "Click a point, or choose box select in the chart's bar; Shift-click adds one."
     )
-    _table(study, frame.assign(role=role))
+    _table(study, frame.assign(role=role), judged.assign(role=_JUDGED))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _figures(
+    shown: tuple[Any, ...],
+    _study: StudyView,
+    _frame: pd.DataFrame,
+    _role: pd.Series[str],
+    _bounds: dict[str, Bound],
+    _suggested: str | None,
+    _judged: pd.DataFrame,
+) -> list[str]:
+    """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
+    figures = (
+        plot_trade_off(
+            _frame,
+            _study.objectives,
+            x=cost,
+            role=_role,
+            constraints=_study.constraints,
+            bounds=_bounds,
+            suggested=_suggested,
+            judged=_judged,
+            height=400,
+        )
+        for cost in _costs(_study, _frame)
+    )
+    return [figure.to_json() for figure in figures]
 
 
 def _say_empty(study: StudyView) -> None:
@@ -187,8 +227,10 @@ def _filters(
             if value is not None:
                 number = value * field.scale
                 bounds[field.metric] = Bound(least=number) if field.is_least else Bound(most=number)
-        modes = {_KNEE: None} | {_mode(o): o.metric for o in study.objectives if o.metric in frame}
-        mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=180)
+        modes = {_AS_GOOD: None} | {
+            _mode(o): o.metric for o in study.objectives if o.metric in frame
+        }
+        mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=220)
     if study.constraints:
         words = "; ".join(bound_text(c) for c in study.constraints)
         st.caption(f"The study itself asks for {markdown_text(words)}.")
@@ -206,38 +248,35 @@ def _mode(objective: Objective) -> str:
     return f"{word} {metric_label(objective.metric)}"
 
 
-def _pick(
-    study: StudyView, frame: pd.DataFrame, front: pd.DataFrame, suggestion: Suggestion | None
-) -> None:
+def _pick(frame: pd.DataFrame, fronts: pd.DataFrame, suggestion: Suggestion | None) -> None:
     if suggestion is None:
         closest = "Loosen a bound."
         if not frame["feasible"].any():
             closest = "None keeps the study's own bounds: the grey points show how far they are."
         st.warning(f"None of the {len(frame):,} candidates remains. {closest}")
         return
-    row = front.set_index("candidate").loc[suggestion.candidate]
-    if isinstance(row, pd.DataFrame):
-        row = row.iloc[0]
+    row = fronts[fronts["candidate"] == suggestion.candidate].iloc[0]
     figures = " · ".join(
         f"{metric_label(m)} **{markdown_text(figure_text(m, float(row[m])))}**"
         for m in ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
         if m in row and pd.notna(row[m])
     )
+    how = " (cross-validated)" if row["estimate"] == Estimate.CROSS_VALIDATION else ""
     with st.container(border=True, key="suggestion"):
         st.markdown(
-            f"Suggested: **{markdown_text(suggestion.candidate)}** — {figures}  \n"
+            f"Suggested: **{markdown_text(suggestion.candidate)}**{how} — {figures}  \n"
             f":small[{markdown_text(suggestion.reason)}]"
         )
 
 
-def _table(study: StudyView, frame: pd.DataFrame) -> None:
-    order = {name: place for place, name in enumerate(Role)}
-    remain = frame[~frame["role"].isin((Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value))]
+def _table(study: StudyView, frame: pd.DataFrame, judged: pd.DataFrame) -> None:
+    order = {name: place for place, name in enumerate((_JUDGED, *Role))}
+    remain = pd.concat([judged, frame[~frame["role"].isin(_OUT)]])
     remain = remain.assign(_order=remain["role"].map(order)).sort_values(
         ["_order", "accuracy"], ascending=[True, False]
     )
     selected = st.session_state[_SELECTED]
-    gone = frame[frame["candidate"].isin(selected) & ~frame["candidate"].isin(remain["candidate"])]
+    gone = frame[frame["candidate"].isin(selected) & frame["role"].isin(_OUT)]
     shown = pd.concat([remain.head(_MAX_ROWS), gone]).drop(columns="_order")
     shown = shown.reset_index(drop=True)
     table, columns = candidate_columns(shown)
@@ -269,9 +308,10 @@ def _table(study: StudyView, frame: pd.DataFrame) -> None:
 def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> None:
     selected: list[str] = st.session_state[_SELECTED]
     num_front = int((remain["role"] == Role.FRONT.value).sum())
+    num_remain = int((remain["role"] != _JUDGED).sum())
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.markdown(
-            f"**{len(remain):,}** of {len(frame):,} candidates remain, **{num_front}** on the front"
+            f"**{num_remain:,}** of {len(frame):,} candidates remain, **{num_front}** on the front"
             + (f", {len(selected)} selected" if selected else ""),
             width="content",
         )

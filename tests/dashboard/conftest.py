@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
+from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
+from autosearch.store.predictions import Predictions
 from autosearch.store.recorder import utc_now
 from autosearch.store.tables import (
     CandidateRow,
@@ -44,6 +47,7 @@ class Maker:
                         for metric in metrics
                     ],
                     "constraints": [{"metric": "size_bytes", "bound": bound}] if bound else [],
+                    "evaluator": None,
                     "budget": {"trials": 20, "minutes": None, "total_epochs": None},
                 },
                 definition_sha256="0" * 64,
@@ -54,8 +58,17 @@ class Maker:
             session.flush()
             return row.id
 
-    def trial(self, study, number, *, state="complete", candidates=(), error=None):
-        """Candidates are (scheme, accuracy, bytes, milliseconds, feasible)."""
+    def trial(self, study, number, *, state="complete", candidates=(), error=None, right=None):
+        """Candidates are (scheme, accuracy, bytes, milliseconds, feasible).
+
+        ``right`` says of each image whether all of them classify it as its label says.
+        """
+        predictions = None
+        if right is not None:
+            labels = np.arange(len(right)) % 2
+            guessed = np.where(right, labels, 1 - labels)
+            seen = Predictions(labels, np.eye(2, dtype=np.float32)[guessed])
+            predictions = ArtifactStore.beside(self.database).put(seen.to_bytes())
         with self.database.session() as session:
             trial = TrialRow(
                 study_id=study,
@@ -96,6 +109,7 @@ class Maker:
                     parameters=100,
                     macs=100,
                     artifact_sha256="a" * 64,
+                    predictions_sha256=predictions,
                     metrics={"extra": 1.5},
                     conditions={
                         "per_class": {
@@ -115,6 +129,35 @@ class Maker:
                         is_measured=True,
                         latency_ms=latency,
                         memory_bytes=None,
+                        measured_at=utc_now(),
+                    )
+                )
+
+    def judged_again(self, number, *, accuracy):
+        """Gives the candidates of a trial siblings with cross-validated figures."""
+        with self.database.session() as session:
+            trial = session.scalar(select(TrialRow).where(TrialRow.number == number))
+            rows = session.scalars(select(CandidateRow).where(CandidateRow.trial_id == trial.id))
+            for row in list(rows):
+                columns = {c.name: getattr(row, c.name) for c in CandidateRow.__table__.columns}
+                again = CandidateRow(
+                    **columns
+                    | {
+                        "id": None,
+                        "estimate": "cross_validation",
+                        "is_representative": False,
+                        "accuracy": accuracy,
+                        "conditions": {"num_folds": 5, "fitted_on": "training images"},
+                    }
+                )
+                session.add(again)
+                session.flush()
+                session.add(
+                    MeasurementRow(
+                        candidate_id=again.id,
+                        target_id=1,
+                        is_measured=True,
+                        latency_ms=0.01,
                         measured_at=utc_now(),
                     )
                 )

@@ -23,7 +23,7 @@ def noise(*shape):
     resize=st.sampled_from(["nearest", "box", "bilinear", "bicubic", "lanczos"]),
     fit=st.sampled_from(["stretch", "crop", "pad"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_has_the_right_shape_comes_back_bit_for_bit(size, color, resize, fit):
     image = noise(size, size, 3 if color == "rgb" else 1)
     prepared = prepare(image, size=size, color=color, resize=resize, fit=fit)

@@ -111,6 +111,14 @@ def test_the_page_needs_nothing_else_and_escapes_names(messy):
     assert "<script" not in text
 
 
+@pytest.mark.parametrize(("name", "plots"), [("photos", False), ("messy", True)])
+def test_the_page_plots_sizes_only_where_they_differ(name, plots, request):
+    dataset = ImageFolder(request.getfixturevalue(name))
+    text = page(dataset, inspect(dataset))
+    assert ("<svg" in text) is plots
+    assert ("All have " in text) is not plots
+
+
 def test_the_command_prints_one_json_object_and_writes_the_page(messy, tmp_path):
     html = tmp_path / "page.html"
     arguments = ["data", "inspect", str(messy), "--format", "json", "--html", str(html)]

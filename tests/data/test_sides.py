@@ -24,7 +24,7 @@ def side_of(dataset):
     groups=st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=30, max_size=60),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_group_is_torn_and_no_image_lost(groups, seed):
     labels = np.array([label for group in groups for label in group] + [0, 1, 2, 3, 4] * 3)
     numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups])

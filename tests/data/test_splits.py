@@ -8,7 +8,7 @@ from autosearch.errors import DefinitionError
 
 
 @given(counts=st.lists(st.integers(15, 60), min_size=2, max_size=5), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_image_is_in_one_part_and_every_class_keeps_its_share(counts, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
     parts = stratified_split(labels, seed=seed)

@@ -6,10 +6,10 @@ from autosearch.errors import ConversionError
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import (
     count_macs,
-    count_macs_tflite,
     count_parameters,
     estimate_size_bytes,
 )
+from autosearch.evaluation.layers import count_macs_tflite, layer_times_ms, layers_of
 from autosearch.evaluation.quantization import SCHEMES, quantize_all
 
 layers = keras.layers
@@ -120,3 +120,36 @@ def test_unknown_schemes_and_unreadable_files_are_refused():
         estimate_size_bytes(network(transposed), "int2")
     with pytest.raises(ConversionError, match=r"no \.tflite file"):
         count_macs_tflite(b"nothing")
+
+
+def test_layers_hold_the_weights_the_shapes_and_the_paths_of_a_file():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", strides=2, activation="relu")(image)
+    y = layers.Conv2D(4, 1)(x)
+    x = layers.Add()([x, y])
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
+    file = to_tflite(model, weights=random_weights(model, 0))
+    found = layers_of(file)
+    assert (found[0].operator, found[0].shape) == ("INPUT", (8, 8, 3))
+    first, second = (layer for layer in found if layer.operator == "CONV_2D")
+    assert (first.detail, first.activation, first.shape) == ("3 × 3, stride 2", "relu", (4, 4, 4))
+    assert first.weight_bytes == 4 * (3 * 3 * 3 * 4 + 4)
+    assert second.detail == "1 × 1"
+    (joined,) = (layer for layer in found if layer.operator == "ADD")
+    assert set(joined.reads) == {found.index(first), found.index(second)}
+    assert sum(layer.weight_bytes for layer in found) < len(file)
+    times = layer_times_ms(file, seconds=0.05)
+    assert len(times) == len(found)
+    assert sum(times) > 0
+
+
+def test_unpacked_weights_belong_to_the_layer_that_needs_them():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(image)))
+    float_file = to_tflite(model, weights=random_weights(model, 0))
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    found = layers_of(quantize_all(float_file, ["float16"], images)["float16"])
+    assert "DEQUANTIZE" not in {layer.operator for layer in found}
+    (dense,) = (layer for layer in found if layer.operator == "FULLY_CONNECTED")
+    assert dense.weight_bytes >= 2 * 8 * 8 * 3 * 2

@@ -15,6 +15,7 @@ from autosearch import (
     ParetoPruner,
     SearchSpace,
     Study,
+    Target,
     TrainOn,
     at_most,
     maximize,
@@ -435,3 +436,17 @@ def test_what_is_on_the_front_is_trained_on_from_its_checkpoint(run, tmp_path):
         ["show", "own", f"{max(continued)}-float32", "--storage", f"sqlite:///{tmp_path}/own.db"],
     )
     assert f"from trial {continued[max(continued)]['trial']}, after" in shown.stdout
+
+
+def test_for_a_microcontroller_only_what_its_runtime_runs_is_feasible_and_no_time_is_claimed(run):
+    target = Target("microcontroller", flash_bytes=50_000, ram_bytes=20_000)
+    study = study_of(network, quantization=Quantization("float16", "int8"), target=target)
+    frame = run(study).candidates_frame().set_index("quantization")
+    assert dict(frame["feasible"]) == {"float16": False, "int8": True}
+    assert "TensorFlow Lite Micro" in frame.loc["float16", "reasons"]["memory_bytes"]
+    assert 0 < frame.loc["int8", "memory_bytes"] <= 20_000
+    assert frame["latency_ms"].isna().all()
+    assert "macs stand in" in frame.loc["int8", "reasons"]["latency_ms"]
+    assert set(frame["target"]) == {"microcontroller"}
+    assert not frame["is_measured"].any()
+    assert frame["target_description"].iloc[0]["ram_bytes"] == 20_000

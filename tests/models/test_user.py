@@ -122,3 +122,58 @@ def test_only_a_hyper_model_with_a_fit_of_its_own_overrides_it():
     assert overrides_fit(WithFit())
     assert not overrides_fit(Plain())
     assert not overrides_fit(small)
+
+
+class OfTheDocumentation(keras_tuner.HyperModel):
+    """``conditional_scope``'s own example, with scopes inside scopes as its tuner explores them."""
+
+    def build(self, hp):
+        model = keras.Sequential()
+        model.add(keras.Input(shape=(32, 32, 3)))
+        model_type = hp.Choice("model_type", ["mlp", "cnn"])
+        with hp.conditional_scope("model_type", ["mlp"]):
+            if model_type == "mlp":
+                model.add(layers.Flatten())
+                num_layers = hp.Int("num_layers", 1, 2)
+                for i in range(num_layers):
+                    with hp.conditional_scope("num_layers", list(range(i + 1, 3))):
+                        model.add(layers.Dense(hp.Int(f"units_{i}", 4, 12, step=4)))
+        with hp.conditional_scope("model_type", ["cnn"]):
+            if model_type == "cnn":
+                sub_cnn = hp.Choice("sub_cnn", ["a", "b"])
+                with hp.conditional_scope("sub_cnn", ["a"]):
+                    if sub_cnn == "a":
+                        model.add(layers.Conv2D(hp.Int("filters", 2, 4), 3))
+                with hp.conditional_scope("sub_cnn", ["b"]):
+                    if sub_cnn == "b":
+                        model.add(layers.Conv2D(hp.Int("filters", 6, 8), 5))
+                        dropout = hp.Boolean("dropout")
+                        with hp.conditional_scope("dropout", [True]):
+                            if dropout:
+                                model.add(layers.Dropout(hp.Float("rate", 0.1, 0.5)))
+                model.add(layers.GlobalAveragePooling2D())
+        model.add(layers.Dense(10, activation="softmax"))
+        return model
+
+
+def test_a_hyper_model_with_scopes_in_scopes_is_built_as_keras_tuner_builds_it():
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    reached = set()
+    for _ in range(16):
+        trial = study.ask()
+        hp = HyperParameters(trial, input_shape=(32, 32, 3), num_classes=10)
+        model = build_user_model(OfTheDocumentation(), hp)
+        theirs = keras_tuner.HyperParameters()
+        theirs.values = dict(hp.values)
+        again = build_user_model(OfTheDocumentation(), _seen_as(theirs))
+        assert theirs.values == hp.values
+        assert [layer.get_config() for layer in model.layers] == [
+            layer.get_config() for layer in again.layers
+        ]
+        reached.add(frozenset(hp.values))
+    assert len(reached) == 5
+
+
+def _seen_as(hp):
+    hp.input_shape, hp.num_classes = (32, 32, 3), 10
+    return hp

@@ -51,9 +51,8 @@ def make_study(evaluator=look_up, *, trials=8, **words):
     return Study(
         name="table",
         evaluator=evaluator,
-        objectives=OBJECTIVES,
         budget=Budget(trials=trials),
-        **{"sampler": "random", **words},
+        **{"sampler": "random", "objectives": OBJECTIVES, **words},
     )
 
 
@@ -75,14 +74,15 @@ def test_a_stop_between_two_parameters_changes_no_configuration(tmp_path, storag
             stopped.append(trial.number)
             raise KeyboardInterrupt
 
-    study = make_study(lambda trial: look_up(trial, stops), trials=13, sampler=sampler)
+    words = {"sampler": sampler, "trials": 13}
+    if sampler.startswith("keras_tuner."):
+        words["objectives"] = OBJECTIVES[:1]
+    study = make_study(lambda trial: look_up(trial, stops), **words)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             autosearch.run(study, storage=storage, seed=3)
     view = autosearch.run(study, storage=storage)
-    whole = autosearch.run(
-        make_study(trials=13, sampler=sampler), storage=f"{tmp_path / 'whole.db'}", seed=3
-    )
+    whole = autosearch.run(make_study(**words), storage=f"{tmp_path / 'whole.db'}", seed=3)
     if sampler == "qmc":
         # The points of the sequence are handed out in turn: the cut-off trials took two each.
         assert configs(view)[:3] == configs(whole)[:3]
@@ -262,9 +262,9 @@ def test_a_worker_that_dies_before_a_trial_ends_a_resumed_run_too(tmp_path, stor
     path = write_study(tmp_path / "s")
     autosearch.run(load_study_file(path), storage=storage, trials=2)
     supervisor = os.getpid()
-    head = f"if os.getppid() == {supervisor}: os.kill(os.getpid(), signal.SIGKILL)"
+    head = f"if os.getppid() == {supervisor}: os.abort()"
     study = load_study_file(write_study(tmp_path / "s", head=head))
-    with pytest.raises(StudyError, match=r"SIGKILL.* before it started a trial"):
+    with pytest.raises(StudyError, match=r"SIGABRT.* before it started a trial"):
         autosearch.run(study, storage=storage, trials=2)
 
 
@@ -293,11 +293,9 @@ def test_two_workers_share_a_study_and_evaluate_no_trial_twice(tmp_path, storage
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
     evaluated = [int(line) for line in (tmp_path / "s" / "finished").read_text().split()]
-    # The other one may be in the midst of a trial when the last one that is needed ends.
-    assert sorted(evaluated) == list(range(len(evaluated)))
-    assert len(evaluated) in (12, 13)
+    assert sorted(evaluated) == list(range(12))
     view = autosearch.open_study("table", storage=storage)
-    assert len({json.dumps(config) for config in configs(view)}) == len(evaluated)
+    assert len({json.dumps(config) for config in configs(view)}) == 12
 
 
 def test_recovery_leaves_a_living_workers_trial_alone(storage):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autosearch.values import at_most, maximize, minimize
-from autosearch.visualization.choice import Bound
+from autosearch.visualization.choice import Bound, Role, roles
 from autosearch.visualization.trade_off import plot_trade_off
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
@@ -80,7 +80,21 @@ def test_infeasible_candidates_alone_make_a_chart_without_a_front(frame) -> None
     assert [trace.name for trace in figure.data] == ["infeasible"]
 
 
-def test_many_points_are_drawn_on_a_canvas(make) -> None:
-    rows = [(f"{n}-int8", 0.5 + n / 1e4, 1e4 + n, True) for n in range(2000)]
-    kinds = {trace.type for trace in plot_trade_off(make(*rows), OBJECTIVES).data}
-    assert "scattergl" in kinds
+def drawn(figure):
+    customs = [c for trace in figure.data if trace.customdata is not None for c in trace.customdata]
+    return {custom if isinstance(custom, str) else custom[0] for custom in customs}
+
+
+def test_of_many_points_those_under_others_are_left_out_but_never_one_of_the_front(make) -> None:
+    generator = np.random.default_rng(0)
+    rows = [
+        (f"{n}-int8", 0.5 + 0.4 * generator.random(), 10 ** (3 + 2 * generator.random()), True)
+        for n in range(4000)
+    ]
+    frame = make(*rows)
+    shown = drawn(plot_trade_off(frame, OBJECTIVES))
+    assert 1000 < len(shown) < 2500
+    front = frame[roles(frame, OBJECTIVES) == Role.FRONT]
+    assert set(front["candidate"]) <= shown
+    few = frame.iloc[:1500]
+    assert drawn(plot_trade_off(few, OBJECTIVES)) == set(few["candidate"])

@@ -1,0 +1,153 @@
+"""A trained network's files → its candidates, each figure read off the file that would ship."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from autosearch.errors import ConversionError
+from autosearch.evaluation.arena import measure_arena
+from autosearch.evaluation.cost import count_macs, count_parameters
+from autosearch.evaluation.groups import WORST_GROUP, group_figures
+from autosearch.evaluation.latency import Latency, measure_latency
+from autosearch.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    class_figures,
+    classification_metrics,
+    wilson_interval,
+)
+from autosearch.evaluation.plan import Plan
+from autosearch.evaluation.quantization import is_fully_integer
+from autosearch.store.predictions import Predictions
+from autosearch.targets import Target
+from autosearch.values import CandidateResult, Estimate, EvaluatorTrial
+
+__all__ = ["measure_candidates", "significant"]
+
+_MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
+_COSTS = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms", "parameters", "macs")
+
+
+def _wilson(seen: Predictions) -> tuple[float, float]:
+    return wilson_interval(int(seen.right.sum()), len(seen.labels))
+
+
+def measure_candidates(
+    plan: Plan,
+    files: Mapping[str, bytes | ConversionError],
+    predictions: Mapping[str, Predictions],
+    groups: Mapping[str, Sequence[str]],
+    trial: EvaluatorTrial,
+    *,
+    classes: Sequence[str],
+    target: Target,
+    estimate: Estimate = Estimate.VALIDATION,
+    conditions: Mapping[str, Any] | None = None,
+    interval: Callable[[Predictions], tuple[float, float]] = _wilson,
+    keras_sha256: str | None = None,
+) -> list[CandidateResult]:
+    """Measures files and puts what is known of each together.
+
+    Args:
+        plan: What was sampled.
+        files: The file of each scheme, or why there is none.
+        predictions: By scheme, what its figures of accuracy are taken from.
+        groups: Each group column with the value of every predicted image.
+        trial: Where files are stored.
+        classes: Their names, in the order of the outputs.
+        target: Where the files will run: this machine's time says nothing of a microcontroller.
+        estimate: What kind of figures those are.
+        conditions: How they were taken, besides what is always recorded.
+        interval: Answers the 90 % interval of the accuracy.
+        keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
+    """
+    usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
+    latencies = {} if target.is_microcontroller else measure_latency(usable)
+    candidates = []
+    for scheme, file in files.items():
+        if isinstance(file, ConversionError):
+            candidates.append(_without_file(scheme, str(file), estimate))
+            continue
+        seen = predictions[scheme]
+        low, high = interval(seen)
+        by_group = group_figures(seen.labels, seen.probabilities, groups)
+        arena = measure_arena(file)
+        latency = latencies.get(scheme)
+        reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
+        if latency is None:
+            reasons |= dict.fromkeys(
+                ("latency_ms", "latency_p90_ms"),
+                f"Not measured on {target.name}; macs stand in for it, an estimate.",
+            )
+        candidates.append(
+            CandidateResult(
+                quantization=scheme,
+                estimate=estimate,
+                metrics={
+                    **classification_metrics(seen.labels, seen.probabilities),
+                    WORST_GROUP: by_group.worst_accuracy,
+                    "size_bytes": len(file),
+                    "latency_ms": significant(latency.p50_ms) if latency else None,
+                    "latency_p90_ms": significant(latency.p90_ms) if latency else None,
+                    "memory_bytes": arena.memory_bytes,
+                    "parameters": count_parameters(plan.model),
+                    "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
+                },
+                accuracy_low=low,
+                accuracy_high=high,
+                artifact=trial.store_artifact(file),
+                keras=keras_sha256,
+                predictions=seen.stored(trial.store_artifact),
+                conditions={
+                    "num_validation_images": len(seen.labels),
+                    **(conditions or {"interval": "Wilson, 90 %"}),
+                    **_conditions_of(latency),
+                    "fully_integer": is_fully_integer(file),
+                    **_class_figures(seen, classes),
+                    **by_group.figures,
+                },
+                reasons={name: why for name, why in reasons.items() if why is not None},
+            )
+        )
+    return candidates
+
+
+def significant(value: float, digits: int = 2) -> float:
+    """The value with as many digits as a measured time deserves.
+
+    Two latencies that differ by less than a measurement repeats are then equal, and dominance
+    compares what it is given without a tolerance, which would not be transitive.
+
+    Example:
+        >>> significant(0.012345), significant(1.96)
+        (0.012, 2.0)
+    """
+    return float(f"{value:.{digits - 1}e}")
+
+
+def _conditions_of(latency: Latency | None) -> dict[str, float]:
+    if latency is None:
+        return {}
+    return {
+        "num_latency_runs": latency.num_runs,
+        "reference_latency_ms": latency.reference_ms,
+        "raw_latency_ms": latency.p50_ms,
+    }
+
+
+def _class_figures(seen: Predictions, classes: Sequence[str]) -> dict[str, Any]:
+    if len(classes) > _MAX_CLASSES_IN_CONDITIONS:
+        return {}
+    return class_figures(seen.labels, seen.probabilities, classes)
+
+
+def _without_file(scheme: str, reason: str, estimate: Estimate) -> CandidateResult:
+    metrics: dict[str, float | None] = dict.fromkeys(
+        (*CLASSIFICATION_METRICS, WORST_GROUP, *_COSTS)
+    )
+    return CandidateResult(
+        quantization=scheme,
+        estimate=estimate,
+        metrics=metrics,
+        reasons=dict.fromkeys(metrics, reason),
+    )

@@ -1,0 +1,69 @@
+"""The page of one candidate: its notes, its mistakes, how far it can be trusted."""
+
+import numpy as np
+import pytest
+
+from autosearch.errors import DefinitionError
+from autosearch.store.notes import add_note, notes
+
+
+def words_of(test):
+    kinds = ("markdown", "caption", "subheader")
+    return "\n".join(str(found.value) for kind in kinds for found in getattr(test, kind))
+
+
+@pytest.fixture
+def judged(maker):
+    """One trial with a float32 and an int8 candidate that misses 30 of 200 images."""
+    study = maker.study()
+    candidates = [("float32", 0.85, 4e3, 0.1, True), ("int8", 0.85, 1e3, 0.1, True)]
+    maker.trial(study, 0, candidates=candidates, right=np.arange(200) >= 30)
+    return maker
+
+
+def test_notes_are_kept_in_order_and_go_with_their_study(maker) -> None:
+    study = maker.study()
+    add_note(maker.database, study, "0-int8", author=" A ", text=" first ")
+    add_note(maker.database, study, "0-int8", author="", text="second")
+    add_note(maker.database, study, "1-int8", author="", text="of another")
+    found = notes(maker.database, study, "0-int8")
+    assert [(note.author, note.text) for note in found] == [("A", "first"), ("", "second")]
+    with pytest.raises(DefinitionError, match="write from 1 to 10,000"):
+        add_note(maker.database, study, "0-int8", author="", text="  ")
+
+
+def test_who_only_reads_sees_notes_and_cannot_leave_one(judged, page) -> None:
+    add_note(judged.database, 1, "0-int8", author="*A*", text="**good** ![x](http://e/x.png) <b>")
+    test = page("candidate", judged.url, candidate="0-int8")
+    assert not test.exception
+    assert "**good** !\\[x](http" in words_of(test)
+    assert "\\*A\\*, " in words_of(test)
+    assert not test.text_area
+
+
+def test_a_note_is_left_where_that_is_allowed(judged, page, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_DASHBOARD_NOTES", "1")
+    test = page("candidate", judged.url, candidate="0-int8")
+    test.text_area[0].set_value("try it on the board")
+    (button,) = [b for b in test.button if b.label == "Leave the note"]
+    test = button.click().run()
+    assert not test.exception
+    assert "try it on the board" in words_of(test)
+    assert len(notes(judged.database, 1, "0-int8")) == 1
+
+
+def test_mistakes_are_counted_and_quantization_is_held_against_float(judged, page) -> None:
+    test = page("candidate", judged.url, candidate="0-int8")
+    assert not test.exception
+    assert "30 of 200 validation images are wrong" in words_of(test)
+    tables = [frame.value for frame in test.dataframe]
+    (siblings,) = [table for table in tables if "changed" in table]
+    assert siblings["changed"].tolist()[1] == "+0 −0"
+    assert "could not be drawn" not in words_of(test)
+
+
+def test_images_that_are_not_those_of_the_study_are_not_shown(judged, page) -> None:
+    test = page("candidate", judged.url, candidate="0-int8")
+    test = test.toggle[0].set_value(True).run()
+    assert not test.exception
+    assert "it has changed since" in words_of(test)
