@@ -36,6 +36,7 @@ from autosearch.values import (
     NoPruner,
     Objective,
     ParetoPruner,
+    TrainOn,
 )
 
 __all__ = ["Study", "changes", "load_study_file"]
@@ -75,6 +76,8 @@ class Study(BaseModel):
             single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
             is one of minutes or epochs, so that what is saved is spent on further trials; none if
             it counts trials alone.
+        train_on: Train briefly first, and what comes to the front for longer; None to train every
+            trial for the space's ``epochs``.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
 
@@ -112,6 +115,7 @@ class Study(BaseModel):
     target: Target = Target("host")
     sampler: Any = "tpe"
     pruner: Any = None
+    train_on: TrainOn | None = None
     cross_validation: CrossValidation | None = CrossValidation()
     baselines: bool = True
 
@@ -175,12 +179,24 @@ class Study(BaseModel):
                 f"evaluator is {type(self.evaluator).__name__}; expected a function of the trial, "
                 "or an object with evaluate(trial)"
             )
+        if self.train_on is not None:
+            faults += self._faults_of_training_on(self.train_on)
         if self.dataset is not None and not isinstance(self.dataset, Dataset):
             faults.append(
                 f"dataset is {type(self.dataset).__name__}; expected one of autosearch.data, "
                 "such as Digits(), or a Dataset of your own"
             )
         return faults
+
+    def _faults_of_training_on(self, rules: TrainOn) -> list[str]:
+        if self.evaluator is not None:
+            return ["train_on needs a dataset and a space: an evaluator trains as it likes"]
+        if self.space is not None and rules.first_epochs >= self.space.training.epochs:
+            return [
+                f"train_on.first_epochs is {rules.first_epochs}, and the space trains for "
+                f"{self.space.training.epochs} epochs in all; expected fewer first ones"
+            ]
+        return []
 
     def _faults_of_metrics(self) -> list[str]:
         faults = []
@@ -288,10 +304,15 @@ class Study(BaseModel):
             else {"class": type(self.sampler).__qualname__},
             "baselines": self.baselines,
             "pruner": _pruner_definition(self.pruner),
+            **(
+                {} if self.train_on is None else {"train_on": self.train_on.model_dump(mode="json")}
+            ),
             "cross_validation": self.cross_validation.model_dump(mode="json")
             if self.cross_validation is not None
             else None,
         }
+        if self.train_on is not None:
+            words["train_on"] = self.train_on.model_dump(mode="json")
         # As the database gives it back: lists for tuples, or a comparison would see changes.
         as_stored: dict[str, Any] = json.loads(json.dumps(words))
         return as_stored
@@ -321,6 +342,7 @@ class Study(BaseModel):
             # Studies of the first version have no word of these.
             baselines=definition.get("baselines", True),
             pruner=_defined_pruner(definition.get("pruner")),
+            train_on=definition.get("train_on"),
             cross_validation=definition.get("cross_validation", CrossValidation()),
         )
 

@@ -24,6 +24,7 @@ __all__ = [
     "Budget",
     "CandidateResult",
     "Constraint",
+    "Continuation",
     "CrossValidation",
     "Direction",
     "Estimate",
@@ -32,6 +33,7 @@ __all__ = [
     "NoPruner",
     "Objective",
     "ParetoPruner",
+    "TrainOn",
     "TrialState",
     "at_most",
     "maximize",
@@ -234,6 +236,24 @@ class ParetoPruner(_Words):
         return rung == epoch
 
 
+class TrainOn(_Words):
+    """The search trains briefly, and what comes to the front is trained on from its checkpoint.
+
+    A trial of the search is trained for ``first_epochs``, with its learning rate's schedule over
+    that length. One that is on the front is trained on for as long again, as a further trial with
+    its configuration, its weights and a schedule of its own; that one may be trained on in turn,
+    until a network has had the ``epochs`` of the space's ``Training``.
+
+    Attributes:
+        first_epochs: How long a trial of the search is trained; fewer than the space says.
+        share: Of the time that trials take, how much goes to training on, over the whole budget:
+            little at first, when the front still changes, and most at the end.
+    """
+
+    first_epochs: int = Field(ge=1, strict=True)
+    share: float = Field(default=0.4, gt=0, le=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateResult:
     """One deployable file, or one point of a user's own function, as an evaluator answers it.
@@ -267,6 +287,23 @@ class CandidateResult:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """What a trial goes on from.
+
+    Attributes:
+        trial: The number of its parent.
+        keras_sha256: The parent's ``.keras`` file.
+        epochs_before: Epochs that those weights were trained, the parent's own parents included.
+        epochs: How many more.
+    """
+
+    trial: int
+    keras_sha256: str
+    epochs_before: int
+    epochs: int
+
+
 class EvaluatorTrial(Protocol):
     """What an evaluator sees of its trial."""
 
@@ -283,6 +320,11 @@ class EvaluatorTrial(Protocol):
     @property
     def hp(self) -> HyperParameters:
         """Samples parameters, with Keras Tuner's names and meaning."""
+        ...
+
+    @property
+    def continues(self) -> Continuation | None:
+        """The earlier trial whose network this one trains on; None for a new one."""
         ...
 
     def check_cost(self, **metrics: float | None) -> None:
@@ -321,6 +363,10 @@ class EvaluatorTrial(Protocol):
 
     def store_artifact(self, content: bytes) -> str:
         """Puts a file into the artifact store and answers its SHA-256."""
+        ...
+
+    def load_artifact(self, sha256: str) -> bytes:
+        """The content of a file in the artifact store."""
         ...
 
 

@@ -369,6 +369,11 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     if epochs:
         best = max(epochs, key=lambda epoch: epoch["accuracy"] or 0.0)
         plain["epochs"] = f"{len(epochs)}, the best was {best['epoch']}"
+    origin = found["facts"].get("continues")
+    if origin is not None:
+        plain["trained on"] = (
+            f"from trial {origin['trial']}, after {origin['epochs_before']} epochs"
+        )
     config = {key: figure(key, value) for key, value in found["config"].items()}
     if "quantization" in config:
         # One scheme is drawn in a trial, and all of them become candidates.

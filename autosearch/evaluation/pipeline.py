@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from autosearch.evaluation.quantization import quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
 from autosearch.models.user import overrides_fit
 from autosearch.space.preprocessing import PreprocessingConfig
-from autosearch.space.training import TrainingConfig
 from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
@@ -86,6 +85,7 @@ class KerasEvaluator:
         # A trial is compared by all objectives while it trains.
         self._is_compared = isinstance(study.chosen_pruner, ParetoPruner)
         self._max_epochs = max_epochs
+        self._first_epochs = study.train_on.first_epochs if study.train_on is not None else None
         self._max_images = max_images
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
@@ -122,12 +122,15 @@ class KerasEvaluator:
             with trial.stage("build"):
                 plan = self.plan(trial)
                 identity = training_identity(plan)
-            if identity is not None:
+            if identity is not None and trial.continues is None:
                 # Ends here if an earlier trial has trained the same.
                 trial.identify(identity, quantization=plan.quantization)
             with trial.stage("cost"):
                 # Ends here if no scheme keeps the constraints.
                 trial.check_costs(self.costs(plan, seed=trial.seed))
+            if trial.continues is not None:
+                with trial.stage("load"):
+                    _take_weights(plan.model, trial.load_artifact(trial.continues.keras_sha256))
             with trial.stage("train"):
                 self.fit(
                     plan,
@@ -259,8 +262,11 @@ class KerasEvaluator:
         """
         images, labels = train_arrays
         config = plan.training
-        if self._max_epochs is not None and config.epochs > self._max_epochs:
-            config = TrainingConfig(**{**asdict(config), "epochs": self._max_epochs})
+        going_on = trial.continues
+        length = self._first_epochs if going_on is None else going_on.epochs
+        limits = [n for n in (config.epochs, self._max_epochs, length) if n is not None]
+        config = replace(config, epochs=min(limits))
+        epochs_before = 0 if going_on is None else going_on.epochs_before
         num_classes = len(self._dataset.classes)
         terms = loss_terms(plan.weighting, np.bincount(labels, minlength=num_classes))
         if plan.is_compiled and terms.needs_our_loss:
@@ -288,9 +294,12 @@ class KerasEvaluator:
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
             further = figures.pop("further")
-            trial.report(figures.pop("epoch"), **figures, **further)
+            trial.report(epochs_before + figures.pop("epoch"), **figures, **further)
 
         trial.describe(num_epochs=config.epochs)
+        if going_on is not None:
+            origin = {"trial": going_on.trial, "epochs_before": epochs_before}
+            trial.describe(continues=origin)
 
         def users_fit(model: Any, **words: Any) -> Any:
             return plan.architecture.fit(plan.hp, model, **words)
@@ -385,6 +394,14 @@ def calibration_images(images: Pixels) -> Pixels:
     """Some of the images that a network learned from, the same ones every time."""
     chosen = np.random.default_rng(0).permutation(len(images))[:_NUM_CALIBRATION_IMAGES]
     return images[np.sort(chosen)]
+
+
+def _take_weights(model: Any, file: bytes) -> None:
+    """Gives a network the weights of a ``.keras`` file that ``keras_file`` made of one like it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(file)
+        keras.Model(model.inputs, model.outputs, name=model.name).load_weights(path)
 
 
 def keras_file(model: Any) -> bytes:

@@ -93,6 +93,7 @@ class _Sketch:
     epoch_seconds: list[float] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     costs: dict[str, Mapping[str, float | None]] = field(default_factory=dict)
+    continues: None = None
 
     def __post_init__(self) -> None:
         self._trial = RandomTrial(self.seed)

@@ -23,14 +23,24 @@ from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
-from autosearch.values import CandidateResult, TrialState
+from autosearch.values import CandidateResult, Continuation, TrialState
 
-__all__ = ["MAX_ATTEMPTS", "Engine", "best_trials", "delete_optuna_study", "enqueue"]
+__all__ = [
+    "MAX_ATTEMPTS",
+    "Engine",
+    "best_trials",
+    "continuation_of",
+    "delete_optuna_study",
+    "enqueue",
+]
 
 MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
 
 _INFEASIBLE_OBJECTIVE = 1.0
+_CONTINUES = "autosearch:continues"
+
+ContinuationChoice = Callable[[list[Continuation]], Continuation | None]
 
 
 class Engine:
@@ -71,6 +81,7 @@ class Engine:
         worker_id: int,
         *,
         may_start: Callable[[], bool] = lambda: True,
+        continue_from: ContinuationChoice | None = None,
     ) -> optuna.Trial | None:
         """The next trial, one that waits or else a new one, recorded as run by that worker.
 
@@ -81,10 +92,14 @@ class Engine:
             recorder: Writes the study's rows.
             worker_id: The worker that will evaluate it.
             may_start: Whether there is room for one more trial; if not, there is none.
+            continue_from: Told what was gone on from already, answers what to go on from; None to
+                sample something new.
         """
         with self._database.exclusive(), _quiet(), _explained(self._database):
             if not may_start():
                 return None
+            if continue_from is not None:
+                self._enqueue_continuation(continue_from)
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
             sampler = make_sampler(self._definition.sampler, seed=self._seed, number=trial.number)
@@ -94,6 +109,18 @@ class Engine:
             )
             recorder.start_trial(trial.number, worker_id)
             return trial
+
+    def _enqueue_continuation(self, choose: ContinuationChoice) -> None:
+        """Adds a trial that trains an earlier one's network on, to be asked for next."""
+        trials = self._study.get_trials(deepcopy=False)
+        if any(trial.state is optuna.trial.TrialState.WAITING for trial in trials):
+            return
+        started = [c for trial in trials if (c := continuation_of(trial)) is not None]
+        chosen = choose(started)
+        if chosen is not None:
+            self._study.enqueue_trial(
+                trials[chosen.trial].params, user_attrs={_CONTINUES: asdict(chosen)}
+            )
 
     def start_from(self, points: Sequence[StartingPoint]) -> int:
         """Puts another study's configurations first, but for those that were before.
@@ -287,6 +314,14 @@ def enqueue(
         trials = study.get_trials(deepcopy=False)
         study.enqueue_trial(dict(choose(trials)))
         return len(trials)
+
+
+def continuation_of(
+    trial: optuna.Trial | optuna.trial.FrozenTrial,
+) -> Continuation | None:
+    """What a trial goes on from; None for one that begins anew."""
+    words = trial.user_attrs.get(_CONTINUES)
+    return Continuation(**words) if words is not None else None
 
 
 def delete_optuna_study(database: Database, name: str) -> bool:

@@ -206,6 +206,7 @@ class ReplayedTrial:
         number: The trial's.
         seed: Of the next training.
         facts: What the evaluator described.
+        continues: Nothing: each network is trained from its beginning.
 
     Args:
         number: The trial's.
@@ -224,6 +225,7 @@ class ReplayedTrial:
         self.number = number
         self.seed = 0
         self.facts: dict[str, Any] = {}
+        self.continues = None
         self._params = dict(params)
         self._artifacts = artifacts
         self._should_stop = should_stop
@@ -264,3 +266,7 @@ class ReplayedTrial:
     def store_artifact(self, content: bytes) -> str:
         """Puts a file into the artifact store and answers its SHA-256."""
         return self._artifacts.put(content)
+
+    def load_artifact(self, sha256: str) -> bytes:
+        """The content of a file in the artifact store."""
+        return self._artifacts.get(sha256)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "check_pruner",
     "make_pruning",
     "place_on_rung",
+    "spread_order",
     "survives",
 ]
 
@@ -164,10 +165,8 @@ def survives(place: int, num_trials: int, eta: int) -> bool:
 def place_on_rung(values: NDArray[np.float64], index: int) -> int:
     """The place of one trial among all that reached a rung, from 1.
 
-    Front after front comes first, and within a front a spread of it: the trial that is best in
-    the first objective, then whichever lies farthest from all before. That is the ε-net which
-    Schmucker et al. (arXiv:2106.12639) break ties with. Distances are taken between ranks in each
-    objective, so that neither units nor a logarithm matter.
+    Front after front comes first, and within a front a spread of it, as ``spread_order`` has it:
+    the ε-net which Schmucker et al. (arXiv:2106.12639) break ties with.
 
     Args:
         values: Objectives, shape ``(n, k)``, minimised.
@@ -180,19 +179,34 @@ def place_on_rung(values: NDArray[np.float64], index: int) -> int:
     fronts = pareto.non_domination_rank(values)
     before = int(np.count_nonzero(fronts < fronts[index]))
     front = np.flatnonzero(fronts == fronts[index])
+    wanted = int(np.searchsorted(front, index))
+    return before + 1 + next(i for i, j in enumerate(spread_order(values[front])) if j == wanted)
+
+
+def spread_order(front: NDArray[np.float64]) -> Iterator[int]:
+    """The points of a front, each as far as can be from those before it.
+
+    The first is the one that is best in the first objective. Distances are taken between ranks in
+    each objective, so that neither units nor a logarithm matter.
+
+    Args:
+        front: Objectives, shape ``(n, k)``, minimised.
+
+    Yields:
+        Rows, each once.
+    """
+    if not len(front):
+        return
     # Equal values share a rank, or equal sizes would lie apart.
-    ranks = np.stack([np.unique(v, return_inverse=True)[1] for v in values[front].T], axis=1)
+    ranks = np.stack([np.unique(v, return_inverse=True)[1] for v in front.T], axis=1)
     scaled = ranks / np.maximum(ranks.max(axis=0), 1)
-    target = int(np.searchsorted(front, index))
-    chosen = int(np.argmin(scaled[:, 0]))
     nearest = np.full(len(front), np.inf)
-    place = 1
-    while chosen != target:
+    chosen = int(np.argmin(scaled[:, 0]))
+    for _ in range(len(front)):
+        yield chosen
         nearest = np.minimum(nearest, np.linalg.norm(scaled - scaled[chosen], axis=1))
-        nearest[chosen] = -1.0
+        nearest[chosen] = -np.inf
         chosen = int(np.argmax(nearest))
-        place += 1
-    return before + place
 
 
 def _is_whole(figures: Sequence[float | None]) -> bool:

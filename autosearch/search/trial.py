@@ -16,7 +16,7 @@ from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.recorder import Recorder
 from autosearch.store.repeats import Repeats
-from autosearch.values import CandidateResult, Constraint, Objective
+from autosearch.values import CandidateResult, Constraint, Continuation, Objective
 
 __all__ = ["InfeasibleTrial", "InterruptedTrial", "RepeatedTrial", "SearchTrial"]
 
@@ -66,6 +66,7 @@ class SearchTrial:
     Attributes:
         number: The trial's number within its study, from 0.
         seed: A seed of this trial alone.
+        continues: The earlier trial whose network this one trains on; None for a new one.
         stage_seconds: How long each stage took so far.
         facts: What the evaluator described.
         violations: Constraint to how far it was exceeded, once a cost was checked.
@@ -79,6 +80,7 @@ class SearchTrial:
         trial: optuna.Trial,
         *,
         seed: int,
+        continues: Continuation | None,
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
         pruning: Pruning,
@@ -101,6 +103,7 @@ class SearchTrial:
         self._is_infeasible = False
         self.number: int = trial.number
         self.seed = seed
+        self.continues = continues
         self.stage_seconds: dict[str, float] = {}
         self.facts: dict[str, Any] = {}
         self.violations: dict[str, float] | None = None
@@ -235,6 +238,10 @@ class SearchTrial:
     def store_artifact(self, content: bytes) -> str:
         """Puts a file into the artifact store and answers its SHA-256."""
         return self._artifacts.put(content)
+
+    def load_artifact(self, sha256: str) -> bytes:
+        """The content of a file in the artifact store."""
+        return self._artifacts.get(sha256)
 
     def __getattr__(self, name: str) -> Any:
         # What is not ours is Optuna's: suggest_float, set_user_attr, params and so on.

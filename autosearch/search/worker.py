@@ -19,9 +19,10 @@ import psutil
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.baselines import are_wanted, run_baselines
-from autosearch.search.engine import Engine
+from autosearch.search.continuation import TrainingOn
+from autosearch.search.engine import Engine, continuation_of
 from autosearch.search.finals import Finals, run_finals
-from autosearch.search.pruning import make_pruning
+from autosearch.search.pruning import Pruning, make_pruning
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import (
     InfeasibleTrial,
@@ -97,6 +98,22 @@ class Limits:
             or (deadline is not None and time.time() >= deadline)
         )
 
+    def used(self, progress: Progress, minutes: float | None) -> float:
+        """How much of what the study may spend is spent, from 0 to 1, by the first limit to come.
+
+        Args:
+            progress: How far the study is.
+            minutes: What the study may take until the deadline, earlier runs included.
+        """
+        shares = [0.0]
+        if self.counted_trials is not None:
+            shares.append(progress.num_counted / self.counted_trials)
+        if self.total_epochs is not None:
+            shares.append(progress.num_epochs / self.total_epochs)
+        if self.deadline is not None and minutes is not None:
+            shares.append(1 - (self.deadline - time.time()) / (60 * minutes))
+        return min(1.0, max(shares))
+
 
 class Outcome:
     """Why a worker ended."""
@@ -153,6 +170,15 @@ class Worker:
         self._repeats = Repeats(database, study_id)
         self._baselines = Baselines(database, study_id, self._view.data_fingerprint)
         self._pruning = make_pruning(study, database, study_id)
+        self._training_on = None
+        if study.train_on is not None and study.space is not None:
+            self._training_on = TrainingOn(
+                study.train_on,
+                full_epochs=study.space.training.epochs,
+                minutes=study.budget.minutes,
+                limits=limits,
+                view=self._view,
+            )
         self._progress = self._view.progress()
         self._num_stops = self._progress.num_stops if num_stops is None else num_stops
         self._num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
@@ -192,7 +218,12 @@ class Worker:
     def _run_trials(self, worker_id: int) -> str:
         failures_in_a_row = 0
         while (outcome := self._reason_to_end()) is None:
-            asked = self._engine.start_trial(self._recorder, worker_id, may_start=self._has_room)
+            asked = self._engine.start_trial(
+                self._recorder,
+                worker_id,
+                may_start=self._has_room,
+                continue_from=self._training_on.next if self._training_on is not None else None,
+            )
             if asked is None:
                 if self._progress.num_stops != self._num_stops:
                     return Outcome.STOPPED
@@ -260,12 +291,15 @@ class Worker:
 
     def _run_trial(self, asked: optuna.Trial) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
+        continues = continuation_of(asked)
         trial = SearchTrial(
             asked,
+            continues=continues,
             seed=trial_seed(self._seed, asked.number),
             objectives=self._study.objectives,
             constraints=self._study.constraints,
-            pruning=self._pruning,
+            # What is trained on has no peers of its length.
+            pruning=self._pruning if continues is None else Pruning(),
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,

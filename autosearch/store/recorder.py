@@ -371,7 +371,7 @@ class Recorder:
                 WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
             )
         )
-        return [worker for worker in workers if _is_alive(worker)]
+        return [worker for worker in workers if is_alive(worker)]
 
     def _add_candidate(
         self,

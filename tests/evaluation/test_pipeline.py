@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import optuna
 import pytest
+from typer.testing import CliRunner
 
 import autosearch
 from autosearch import (
@@ -15,10 +16,12 @@ from autosearch import (
     SearchSpace,
     Study,
     Target,
+    TrainOn,
     at_most,
     maximize,
     minimize,
 )
+from autosearch.cli.main import app
 from autosearch.data import Dataset
 from autosearch.errors import DefinitionError, NothingTrainedError, StudyError
 from autosearch.evaluation.pipeline import KerasEvaluator, significant
@@ -398,6 +401,41 @@ def test_trials_are_compared_by_costs_that_are_known_exactly_before_training(run
     told = view.candidates_frame().query("representative").set_index("trial")["size_bytes"]
     assert len(told) == counts[TrialState.COMPLETE]
     assert all(first[number]["size_bytes"] == size for number, size in told.items())
+
+
+def test_what_is_on_the_front_is_trained_on_from_its_checkpoint(run, tmp_path):
+    study = study_of(
+        lambda hp: network(hp, hp.Int("width", 2, 16)),
+        trials=4,
+        epochs=4,
+        # So slow that a network which is trained on stays what it was.
+        training=Training(epochs=4, optimizer="adam", learning_rate=1e-9, batch_size=16),
+        train_on=TrainOn(first_epochs=1, share=1.0),
+    )
+    view = run(study)
+    assert view.progress().counts == {TrialState.COMPLETE: 4}
+    trials = view.trials_frame().set_index("number")
+    epochs = view.epochs_frame().set_index("trial")
+    accuracy = view.candidates_frame().set_index("trial")["accuracy"]
+    continued = {n: f["continues"] for n, f in trials["facts"].items() if "continues" in f}
+    assert continued
+    assert len({origin["trial"] for origin in continued.values()}) == len(continued)
+    for number, facts in trials["facts"].items():
+        origin = continued.get(number)
+        told = epochs.loc[[number], "epoch"].tolist()
+        if origin is None:
+            assert told == [1]
+            continue
+        parent, before = origin["trial"], origin["epochs_before"]
+        assert told == list(range(before + 1, before + 1 + facts["num_epochs"]))
+        assert told[-1] <= 4
+        assert trials.at[number, "config"] == trials.at[parent, "config"]
+        assert accuracy[number] == accuracy[parent]
+    shown = CliRunner().invoke(
+        app,
+        ["show", "own", f"{max(continued)}-float32", "--storage", f"sqlite:///{tmp_path}/own.db"],
+    )
+    assert f"from trial {continued[max(continued)]['trial']}, after" in shown.stdout
 
 
 def test_for_a_microcontroller_only_what_its_runtime_runs_is_feasible_and_no_time_is_claimed(run):

@@ -1,0 +1,152 @@
+"""What a budget has left for training on, and what is worth it."""
+
+import time
+
+import pandas as pd
+import pytest
+
+import autosearch
+from autosearch import Budget, Study, TrainOn, maximize, minimize
+from autosearch.data import Digits
+from autosearch.errors import DefinitionError
+from autosearch.search.continuation import TrainingOn
+from autosearch.search.worker import Limits
+from autosearch.space import SearchSpace, Training
+from autosearch.values import Continuation, TrialState
+
+FULL = 12
+
+
+@pytest.fixture
+def view(tmp_path):
+    """Six trials of 3 epochs, of which 0, 2 and 4 are on the front."""
+
+    def look_up(trial):
+        number = trial.number
+        trial.suggest_float("x", 0, 1)
+        trial.describe(num_epochs=3, keras_sha256=f"{number:064d}")
+        with trial.stage("train"):
+            time.sleep(0.01)
+        for epoch in (1, 2, 3):
+            trial.report(epoch, accuracy=0.5)
+        is_dominated = number % 2
+        return {"accuracy": 0.5 + 0.1 * number - is_dominated, "size_bytes": 100 + number}
+
+    study = Study(
+        name="briefly",
+        evaluator=look_up,
+        objectives=[maximize("accuracy"), minimize("size_bytes")],
+        budget=Budget(trials=6),
+        sampler="random",
+    )
+    return autosearch.run(study, storage=f"sqlite:///{tmp_path / 'briefly.db'}")
+
+
+def training_on(view, *, share=1.0, minutes=None, **limits):
+    return TrainingOn(
+        TrainOn(first_epochs=3, share=share),
+        full_epochs=FULL,
+        minutes=minutes,
+        limits=Limits(**(limits or {"counted_trials": 12})),
+        view=view,
+    )
+
+
+def test_the_front_is_gone_on_from_in_an_order_that_spreads_over_it_each_once(view):
+    chooser, started = training_on(view), []
+    while (chosen := chooser.next(started)) is not None:
+        started.append(chosen)
+    assert [c.trial for c in started] == [4, 0, 2]
+    assert started[0] == Continuation(trial=4, keras_sha256=f"{4:064d}", epochs_before=3, epochs=3)
+
+
+def test_nothing_is_gone_on_from_before_its_share_of_the_budget_has_come(view):
+    frame = view.trials_frame()
+    frame["facts"] = [
+        {**facts, "continues": {"trial": 0, "epochs_before": 3}} if number >= 3 else facts
+        for number, facts in zip(frame["number"], frame["facts"], strict=True)
+    ]
+    frame["duration_s"] = 1.0
+    half_continued = training_on(_Seen(view, frame), share=0.8, counted_trials=12)
+    assert half_continued.next([]) is None
+    assert training_on(_Seen(view, frame), share=0.8, counted_trials=6).next([]) is not None
+
+
+def test_a_training_that_goes_on_fits_into_what_is_left(view):
+    assert training_on(view, total_epochs=20).next([]).epochs == 2
+    assert training_on(view, total_epochs=18).next([]) is None
+    now = time.time()
+    assert training_on(view, minutes=1, deadline=now + 30).next([]).epochs == 3
+    assert training_on(view, minutes=1, deadline=now - 1).next([]) is None
+
+
+def test_how_much_is_spent_is_told_by_the_limit_that_comes_first(view):
+    progress = view.progress()
+    assert (progress.num_counted, progress.num_epochs) == (6, 18)
+    assert Limits(counted_trials=12).used(progress, None) == pytest.approx(0.5)
+    both = Limits(counted_trials=60, total_epochs=20)
+    assert both.used(progress, None) == pytest.approx(0.9)
+    with_time = Limits(counted_trials=60, deadline=time.time() + 15)
+    assert with_time.used(progress, 1) == pytest.approx(0.75, abs=0.02)
+    assert Limits(counted_trials=5).used(progress, None) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("budget", "num_trials"),
+    [
+        (Budget(trials=4, total_epochs=100, minutes=10), 4),
+        (Budget(trials=50, total_epochs=10, minutes=10), 4),
+        (Budget(trials=5000, total_epochs=50000, minutes=0.02), None),
+    ],
+)
+def test_a_budget_ends_with_whichever_limit_comes_first(tmp_path, budget, num_trials):
+    def three_epochs(trial):
+        for epoch in (1, 2, 3):
+            trial.report(epoch, accuracy=0.5)
+        time.sleep(0.05)
+        return {"accuracy": trial.hp.Float("x", 0, 1)}
+
+    study = Study(
+        name="limits", evaluator=three_epochs, objectives=[maximize("accuracy")],
+        budget=budget, sampler="random", pruner=autosearch.NoPruner(),
+    )  # fmt: skip
+    storage = f"sqlite:///{tmp_path / 'limits.db'}"
+    view = autosearch.run(study, storage=storage)
+    counts = view.progress().counts
+    assert set(counts) == {TrialState.COMPLETE}
+    assert counts[TrialState.COMPLETE] == (num_trials or counts[TrialState.COMPLETE])
+    assert counts[TrialState.COMPLETE] < 5000
+    # It is spent: running it again adds nothing.
+    assert autosearch.run(study, storage=storage).progress().counts == counts
+
+
+def test_training_on_needs_something_left_to_train():
+    words = {
+        "name": "digits",
+        "dataset": Digits(),
+        "space": SearchSpace(training=Training(epochs=5)),
+        "objectives": [maximize("accuracy")],
+    }
+    study = Study(**words, train_on=TrainOn(first_epochs=2))
+    assert Study.from_definition(study.definition()).train_on == study.train_on
+    assert study.definition_sha256() != Study(**words).definition_sha256()
+    with pytest.raises(DefinitionError, match="first_epochs is 5, and the space trains for 5"):
+        Study(**words, train_on=TrainOn(first_epochs=5))
+    with pytest.raises(DefinitionError, match="train_on needs a dataset and a space"):
+        Study(
+            name="own", evaluator=len, objectives=[maximize("accuracy")],
+            train_on=TrainOn(first_epochs=1),
+        )  # fmt: skip
+
+
+class _Seen:
+    """A view whose trials took another time."""
+
+    def __init__(self, view: autosearch.StudyView, trials: pd.DataFrame):
+        self._view, self._trials = view, trials
+
+    def trials_frame(self):
+        return self._trials
+
+    def __getattr__(self, name):
+        return getattr(self._view, name)
