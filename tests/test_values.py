@@ -79,7 +79,8 @@ def test_words_come_back_from_their_json():
         assert type(word).model_validate_json(word.model_dump_json()) == word
 
 
-def test_a_failed_trial_is_finished_but_does_not_count():
+def test_a_failed_or_discarded_trial_is_finished_but_does_not_count():
     finished = {state for state in TrialState if state.is_finished}
-    assert finished - {state for state in TrialState if state.counts} == {TrialState.FAILED}
+    counting = {state for state in TrialState if state.counts}
+    assert finished - counting == {TrialState.FAILED, TrialState.DISCARDED}
     assert set(TrialState) - finished == {TrialState.WAITING, TrialState.RUNNING}

@@ -30,10 +30,10 @@ FRONT_FIELDS = (
     "latency_p90_ms",
     "memory_bytes",
     "target",
-    "is_measured",
     "parameters",
     "macs",
     "artifact",
+    "is_measured",
     "estimate",
     "suggested",
 )

@@ -57,8 +57,6 @@ class TrainingOn:
         frame = self._view.trials_frame()
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
         progress = self._view.progress()
-        if not self._is_due(trials.values(), progress):
-            return None
         front = self._view.front_frame()
         taken = {continuation.trial for continuation in started}
         ripe = []
@@ -73,21 +71,29 @@ class TrainingOn:
             if self._limits.total_epochs is not None:
                 epochs = min(epochs, self._limits.total_epochs - progress.num_epochs)
             if epochs >= 1:
+                parent = trials[number]
+                lasts_s = parent["duration_s"] * epochs / parent["facts"]["num_epochs"]
+                if not self._is_due(trials.values(), progress, lasts_s):
+                    return None
                 return Continuation(
                     trial=number,
-                    keras_sha256=trials[number]["facts"]["keras_sha256"],
+                    keras_sha256=parent["facts"]["keras_sha256"],
                     epochs_before=length,
                     epochs=epochs,
                 )
         return None
 
-    def _is_due(self, trials: Iterable[Mapping[str, Any]], progress: Progress) -> bool:
+    def _is_due(
+        self, trials: Iterable[Mapping[str, Any]], progress: Progress, seconds: float
+    ) -> bool:
+        """Whether training on has not had its share yet, were so many seconds more to go to it."""
         spent = {False: 0.0, True: 0.0}
         for trial in trials:
             if trial["state"] in (TrialState.COMPLETE, TrialState.PRUNED):
                 spent["continues" in trial["facts"]] += trial["duration_s"]
         used = self._limits.used(progress, self._minutes)
-        return spent[True] < self._rules.share * used * sum(spent.values())
+        continued_s = spent[True] + seconds
+        return continued_s <= self._rules.share * used * (spent[False] + continued_s)
 
     def _epochs_left(self, parent: Mapping[str, Any]) -> int:
         """How many of the parent's epochs there is time for, with all that comes after them."""

@@ -117,7 +117,7 @@ def test_a_zoom_outlives_a_filter(tab, address):
     tab.mouse.up()
     tab.wait_for_timeout(500)
     zoomed = tab.evaluate(RANGE)
-    field = tab.get_by_label("size ≤ (kB)")
+    field = tab.get_by_role("spinbutton", name="size ≤ (kB)")
     field.fill("25")
     field.press("Enter")
     tab.wait_for_url("**max_size_kb=25**")

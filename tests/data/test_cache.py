@@ -1,4 +1,3 @@
-import contextlib
 import os
 import subprocess
 import sys
@@ -7,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from lone_trial import LoneTrial
 from PIL import Image
 
 from autosearch import SearchSpace, Study, maximize
@@ -301,30 +301,6 @@ def test_processes_that_die_leave_nothing_undone(odd_photos, tmp_path, monkeypat
     assert np.array_equal(pixels, once[np.arange(200) % len(odd_photos)])
 
 
-class Sketch:
-    """A trial that samples at random and keeps the file that comes of it."""
-
-    def __init__(self):
-        self.number, self.seed, self.hp = 0, 3, HyperParameters(RandomTrial(3))
-        self.file = b""
-
-    def stage(self, name):
-        return contextlib.nullcontext()
-
-    def check_costs(self, costs):
-        return list(costs)
-
-    def report(self, *words, **figures):
-        pass
-
-    def describe(self, **facts):
-        pass
-
-    def store_artifact(self, content):
-        self.file = content
-        return "0" * 64
-
-
 def test_the_cache_changes_no_trained_network(fill_folder, tmp_path, monkeypatch):
     from autosearch.evaluation.pipeline import KerasEvaluator
 
@@ -343,9 +319,9 @@ def test_the_cache_changes_no_trained_network(fill_folder, tmp_path, monkeypatch
     files = set()
     for num_bytes in ("0", "1_000_000"):
         monkeypatch.setenv("AUTOSEARCH_CACHE_BYTES", num_bytes)
-        trial = Sketch()
+        trial = LoneTrial(HyperParameters(RandomTrial(3)), seed=3)
         KerasEvaluator(study).evaluate(trial)
-        files.add(trial.file)
+        files |= {file for file in trial.artifacts.values() if file[4:8] == b"TFL3"}
     assert len(files) == 1
     assert {entry.split for entry in ImageCache().entries()} == {"train", "validation"}
 

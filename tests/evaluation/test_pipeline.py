@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import optuna
 import pytest
+from lone_trial import LoneTrial
 from typer.testing import CliRunner
 
 import autosearch
@@ -304,6 +305,10 @@ def test_what_breaks_every_scheme_is_not_trained(run):
     assert view.epochs_frame().empty
 
 
+def random_trial(seed=0):
+    return LoneTrial(HyperParameters(RandomTrial(seed)), seed)
+
+
 def test_the_cost_before_training_is_that_of_the_files_after_it(run):
     """A bound of the exact size holds for a trained file, one byte less refuses it."""
     space = Quantization("float32", "int8")
@@ -312,18 +317,8 @@ def test_the_cost_before_training_is_that_of_the_files_after_it(run):
         evaluator = KerasEvaluator(
             study_of(network, quantization=space, constraints=[at_most("size_bytes", size)])
         )
-        plan = evaluator.plan(Sketch())
+        plan = evaluator.plan(random_trial())
         assert evaluator.costs(plan, seed=3)[scheme]["size_bytes"] == size
-
-
-class Sketch:
-    """A trial that samples at random and records nothing."""
-
-    def __init__(self, seed=0):
-        self.number, self.seed, self.hp = 0, seed, HyperParameters(RandomTrial(seed))
-
-    def describe(self, **facts):
-        pass
 
 
 def test_both_heads_of_the_worked_study_can_be_built():
@@ -332,7 +327,7 @@ def test_both_heads_of_the_worked_study_can_be_built():
     evaluator = KerasEvaluator(study)
     seen = set()
     for seed in range(30):
-        plan = evaluator.plan(Sketch(seed))
+        plan = evaluator.plan(random_trial(seed))
         values = plan.hp.values
         if plan.architecture_name == "build":
             assert ("units" in values) == (values["head"] == "dense")

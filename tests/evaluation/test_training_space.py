@@ -1,10 +1,9 @@
-import contextlib
-import hashlib
 import json
 import math
 
 import keras
 import pytest
+from lone_trial import LoneTrial
 
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
@@ -13,7 +12,6 @@ from autosearch.space import (
     CNN,
     Augmentation,
     ClassWeighting,
-    HyperParameters,
     Preprocessing,
     Quantization,
     SearchSpace,
@@ -21,36 +19,6 @@ from autosearch.space import (
 )
 from autosearch.study import Study
 from autosearch.values import MEASURED_METRICS, Budget, maximize
-
-
-class OneTrial:
-    """A trial of no study: the first value of every parameter, everything kept in memory."""
-
-    number = 0
-    seed = 1
-
-    def __init__(self):
-        self.hp = HyperParameters()
-        self.epochs = []
-        self.artifacts = {}
-
-    def check_costs(self, costs):
-        return list(costs)
-
-    def report(self, epoch, **metrics):
-        self.epochs.append(metrics)
-
-    @contextlib.contextmanager
-    def stage(self, name):
-        yield
-
-    def describe(self, **facts):
-        pass
-
-    def store_artifact(self, content):
-        name = hashlib.sha256(content).hexdigest()
-        self.artifacts[name] = content
-        return name
 
 
 def evaluate(trial=None, epochs=1, images=192, **parts):
@@ -72,11 +40,11 @@ def evaluate(trial=None, epochs=1, images=192, **parts):
         objectives=[maximize("balanced_accuracy")],
         budget=Budget(trials=1),
     )
-    return KerasEvaluator(study, max_images=images).evaluate(trial or OneTrial())
+    return KerasEvaluator(study, max_images=images).evaluate(trial or LoneTrial())
 
 
 def test_a_candidate_has_every_metric_and_the_figures_of_each_class():
-    trial = OneTrial()
+    trial = LoneTrial()
     (candidate,) = evaluate(trial)
     assert set(candidate.metrics) == set(MEASURED_METRICS)
     empty = {name for name, value in candidate.metrics.items() if value is None}
@@ -99,7 +67,7 @@ def test_a_candidate_has_every_metric_and_the_figures_of_each_class():
     "method", ["balanced", "effective_number", "focal", "oversample", "logit_adjustment"]
 )
 def test_every_weighting_trains_and_leaves_the_exported_graph_alone(method):
-    trial, plain = OneTrial(), OneTrial()
+    trial, plain = LoneTrial(), LoneTrial()
     training = Training(epochs=1, optimizer="adam", learning_rate=0.01, schedule="constant",
                         batch_size=32, label_smoothing=0.1)  # fmt: skip
     (candidate,) = evaluate(trial, weighting=ClassWeighting(method=method), training=training)
@@ -125,7 +93,7 @@ def test_a_loss_of_the_users_is_not_replaced(method):
 
 @pytest.mark.parametrize("method", ["balanced", "oversample"])
 def test_a_model_that_the_user_compiled_can_be_weighted(method):
-    trial = OneTrial()
+    trial = LoneTrial()
     evaluate(trial, architecture=compiled, weighting=ClassWeighting(method=method))
     assert len(trial.epochs) == 1
 
@@ -140,7 +108,7 @@ def test_a_model_that_the_user_compiled_can_be_weighted(method):
 )
 @pytest.mark.parametrize("method", ["none", "balanced", "logit_adjustment"])
 def test_augmentations_train_with_and_without_weighting(words, method):
-    trial = OneTrial()
+    trial = LoneTrial()
     (candidate,) = evaluate(
         trial, augmentation=Augmentation(**words), weighting=ClassWeighting(method=method)
     )
