@@ -7,6 +7,12 @@ Prints a JSON line each and then the ratio:
 
     python benchmarks/workers.py --trials 24 --workers 1 2
 
+``--latencies`` looks whether a latency that was taken beside working workers is that of a quiet
+machine: every file of 0.1 ms and more is measured again afterwards, and the median and the spread
+of recorded ÷ quiet are printed, each divided by the time of the reference file.
+
+    python benchmarks/workers.py --latencies --workers 2 --trials 8
+
 ``--free`` takes a function that costs nothing in place of training, and looks for what must not
 happen: a trial evaluated twice, a number missing, a trial that failed, as of a locked database.
 
@@ -22,11 +28,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import autosearch
-from autosearch import Budget, SearchSpace, Study, maximize, minimize
+from autosearch import Budget, NoPruner, SearchSpace, Study, maximize, minimize
 from autosearch.data import Digits
-from autosearch.space import CNN, Training
+from autosearch.evaluation.latency import measure_latency
+from autosearch.space import CNN, Augmentation, Preprocessing, Range, Training
 from autosearch.values import TrialState
+
+_NARROW = Range(4, 32, step=4)
+_MIN_LATENCY_MS = 0.1
 
 FREE = """
 import pathlib
@@ -44,19 +56,48 @@ study = Study(name="free", evaluator=evaluate, sampler="random", budget=Budget(m
 """
 
 
-def digits(trials: int) -> Study:
+def digits(trials: int, *, epochs: int = 10, size: int = 8, width: Range = _NARROW) -> Study:
     """The study that is searched by one worker and by several."""
     return Study(
         name="digits",
         dataset=Digits(),
         space=SearchSpace(
-            architecture=CNN(stages=[1, 3], width=[4, 32], width_growth=2.0),
-            training=Training(epochs=12),
+            preprocessing=Preprocessing(size=size, color="greyscale"),
+            architecture=CNN(
+                stages=2, width=width, width_growth=2.0, blocks_per_stage=1, block="plain"
+            ),
+            augmentation=Augmentation(),
+            training=Training(epochs=epochs, batch_size=64),
         ),
         objectives=[maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")],
         budget=Budget(trials=trials),
         sampler="random",
+        pruner=NoPruner(),
     )
+
+
+def compare_latencies(workers: int, trials: int, folder: Path) -> dict[str, Any]:
+    """Recorded ÷ quiet of the files of a search, both over the reference file's time."""
+    study = digits(trials, epochs=3, size=32, width=Range(16, 48, step=8))
+    view = autosearch.run(study, storage=f"sqlite:///{folder / 'l.db'}", workers=workers)
+    rows = view.candidates_frame().dropna(subset=["artifact_sha256"])
+    ratios, in_quiet = [], 0
+    for row in rows.itertuples():
+        recorded = row.conditions["raw_latency_ms"]
+        if recorded < _MIN_LATENCY_MS:
+            continue
+        quiet = measure_latency({"file": view.artifact(row.artifact_sha256)})["file"]
+        relative = recorded / row.conditions["reference_latency_ms"]
+        ratios.append(relative / (quiet.p50_ms / quiet.reference_ms))
+        in_quiet += row.conditions["latency_taken_in_quiet"]
+    return {
+        "workers": workers,
+        "files": len(ratios),
+        "taken_in_quiet": in_quiet,
+        "median_recorded_over_quiet": round(float(np.median(ratios)), 3),
+        "percentiles_5_95": np.percentile(ratios, [5, 95]).round(3).tolist(),
+        "share_within_0.8_1.25": round(float(np.mean([0.8 <= r <= 1.25 for r in ratios])), 3),
+    }
 
 
 def search(workers: int, trials: int, folder: Path) -> dict[str, Any]:
@@ -98,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--latencies", action="store_true")
     parser.add_argument("--free", action="store_true")
     parser.add_argument("--minutes", type=float, default=1.0)
     words = parser.parse_args()
@@ -106,6 +148,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             if words.free:
                 print(json.dumps(search_freely(workers, words.minutes, Path(folder))), flush=True)
+                continue
+            if words.latencies:
+                compared = compare_latencies(workers, words.trials, Path(folder))
+                print(json.dumps(compared), flush=True)
                 continue
             found = search(workers, words.trials, Path(folder))
             print(json.dumps(found), flush=True)

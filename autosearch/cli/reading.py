@@ -387,12 +387,26 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
         },
         "time": {stage: f"{s:.2f} s" for stage, s in found["stage_seconds"].items()},
     }
+    if found["latencies_again"]:
+        groups["latency taken again"] = {
+            f"{one['measured_at'][:19].replace('T', ' ')} UTC": _again(one)
+            for one in found["latencies_again"]
+        }
     lines = [{"what": key, "value": text} for key, text in plain.items() if text]
     for heading, group in groups.items():
         if group:
             lines += [{"what": "", "value": ""}, {"what": f"{heading}:", "value": ""}]
             lines += [{"what": f"  {key}", "value": text} for key, text in group.items()]
     return lines
+
+
+def _again(reading: dict[str, Any]) -> str:
+    """A latency that was taken again, with what it is to be compared by."""
+    text = (
+        f"{reading['latency_ms']:.3g} ms (p90 {reading['latency_p90_ms']:.3g} ms, "
+        f"reference {reading['reference_latency_ms']:.3g} ms) on {_place(reading)}"
+    )
+    return text if reading["is_quiet"] else f"{text}, beside other workers"
 
 
 def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""``worker``, ``stop``, ``enqueue`` and ``discard``: what is done to a study that is searched."""
+"""``worker``, ``stop``, ``enqueue``, ``discard`` and ``remeasure``: what is done to a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autosearch.cli.options import Artifacts, Storage, StudyFile, Workers, WorkersPerGpu
+from autosearch.cli.options import (
+    Artifacts,
+    Format,
+    OutputFormat,
+    Storage,
+    Workers,
+    WorkersPerGpu,
+)
 
 if TYPE_CHECKING:
     from autosearch.store.database import Database
@@ -22,21 +29,80 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="The study's nam
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    for command in (worker, stop, enqueue, discard):
+    for command in (worker, stop, enqueue, discard, remeasure):
         app.command(command.__name__)(command)
 
 
 def worker(
-    study_file: StudyFile,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY_FILE", help="The study's file; with --measure-only its name will do."
+        ),
+    ],
     storage: Storage = None,
     artifacts: Artifacts = None,
     workers: Workers = 1,
     workers_per_gpu: WorkersPerGpu = None,
+    measure_only: Annotated[
+        bool,
+        typer.Option(
+            "--measure-only",
+            help="Train nothing: add this machine's latencies of the front. Needs no TensorFlow.",
+        ),
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", metavar="NAME", help="With --measure-only: what to call this machine."
+        ),
+    ] = None,
 ) -> None:
     """Work on a study that run has started, as from another machine.
 
     Example: autosearch worker studies/digits.py --storage postgresql://me@server/studies
     """
+    from autosearch.errors import DefinitionError
+
+    if measure_only != (target is not None):
+        missing = "--target NAME" if measure_only else "--measure-only"
+        raise DefinitionError(f"--measure-only and --target belong together; add {missing}")
+    if target is not None:
+        _measure_only(study, storage, artifacts, target)
+    else:
+        _work(Path(study), storage, artifacts, workers, workers_per_gpu)
+
+
+def _measure_only(study: str, storage: str | None, artifacts: str | None, target: str) -> None:
+    from autosearch.cli.output import say
+    from autosearch.search.measuring import measure_front
+
+    if study.endswith(".py"):
+        from autosearch.study import load_study_file
+
+        study = load_study_file(study).name
+    database, view = _opened(study, storage, artifacts)
+    count = measure_front(database, view, target=target, on_progress=_say_files)
+    if count:
+        say(f"Rank by them with: autosearch front {study} --target {target}")
+    else:
+        say(f'All of the front of "{study}" was measured on "{target}" before.')
+
+
+def _say_files(done: int, total: int) -> None:
+    from autosearch.cli.output import say
+
+    if total:
+        say(f"{done} of {total} files measured")
+
+
+def _work(
+    study_file: Path,
+    storage: str | None,
+    artifacts: str | None,
+    workers: int,
+    workers_per_gpu: int | None,
+) -> None:
     from autosearch.cli.output import say
     from autosearch.cli.progress import ProgressLine
     from autosearch.cli.running import INTERRUPTED, end_by_signals
@@ -126,7 +192,38 @@ def discard(
     say(f'Discarded trial {trial} of "{study}"; it is kept, and counts towards the budget no more.')
 
 
-def _opened(study: str, storage: str | None) -> tuple[Database, StudyView]:
+def remeasure(
+    study: StudyName,
+    storage: Storage = None,
+    artifacts: Artifacts = None,
+    output_format: Format = OutputFormat.TABLE,
+) -> None:
+    """Take the latencies of a front again, in a quiet moment; both figures are kept.
+
+    Example: autosearch remeasure digits
+    """
+    from dataclasses import asdict
+
+    from autosearch.cli.output import emit, say
+    from autosearch.search.measuring import remeasure as measure_again
+
+    database, view = _opened(study, storage, artifacts)
+    compared = measure_again(database, view, on_progress=_say_files)
+    columns = {
+        "candidate": "candidate",
+        "recorded_ms": "p50 ms in the search",
+        "again_ms": "p50 ms again",
+        "ratio": "ratio, over the reference",
+        "is_quiet": "in quiet",
+    }
+    emit([asdict(one) for one in compared], output_format, columns=columns)
+    if not all(one.is_quiet for one in compared):
+        say("Other workers of this machine did not pause in time; take them again later.")
+
+
+def _opened(
+    study: str, storage: str | None, artifacts: str | None = None
+) -> tuple[Database, StudyView]:
     """A database to write into, and a study that is in it; nothing is made of a mistyped name."""
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
@@ -134,7 +231,7 @@ def _opened(study: str, storage: str | None) -> tuple[Database, StudyView]:
 
     Database.open_to_read(storage).close()
     database = Database.open_to_write(storage)
-    return database, StudyView(database, ArtifactStore.beside(database), study)
+    return database, StudyView(database, ArtifactStore.beside(database, artifacts), study)
 
 
 def _config(text: str) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autosearch.evaluation.latency_gate import machine_gate
 from autosearch.evaluation.litert import TFLiteModel
 
-__all__ = ["Latency", "host_target", "measure_latency", "reference_file"]
+__all__ = ["Latency", "host_target", "measure_latency", "reference_file", "significant"]
 
 _NUM_THREADS = 1
 _MIN_RUNS_PER_BLOCK = 3
@@ -37,12 +38,14 @@ class Latency:
         p90_ms: Median, over the blocks, of a block's 90th percentile; at least ``p50_ms``.
         reference_ms: ``p50_ms`` of the reference file, measured in the same minute.
         num_runs: Inferences that were timed.
+        is_quiet: Whether no other worker of this machine computed meanwhile.
     """
 
     p50_ms: float
     p90_ms: float
     reference_ms: float
     num_runs: int
+    is_quiet: bool
 
 
 def measure_latency(
@@ -51,7 +54,7 @@ def measure_latency(
     """Time files against each other and against the reference file.
 
     Each round runs one block of the reference and one of every file, so that whatever slows the
-    machine for a moment meets them all. See that nothing else computes meanwhile.
+    machine for a moment meets them all. Other workers of this machine are waited for, and wait.
 
     Args:
         files: Contents of ``.tflite`` files by any name.
@@ -76,14 +79,15 @@ def measure_latency(
     reference = _loaded(reference_file())
     models = {name: _loaded(file) for name, file in files.items()}
     block_ns = int(seconds_per_file * 1e9 / num_blocks)
-    for model in (reference, *models.values()):
-        _time_block(model, int(seconds_per_file * 1e9 * _WARM_UP_SHARE))
     reference_medians: list[float] = []
     blocks: dict[str, list[list[int]]] = {name: [] for name in models}
-    for _ in range(num_blocks):
-        reference_medians.append(float(np.median(_time_block(reference, block_ns))))
-        for name, model in models.items():
-            blocks[name].append(_time_block(model, block_ns))
+    with machine_gate().quiet() as is_quiet:
+        for model in (reference, *models.values()):
+            _time_block(model, int(seconds_per_file * 1e9 * _WARM_UP_SHARE))
+        for _ in range(num_blocks):
+            reference_medians.append(float(np.median(_time_block(reference, block_ns))))
+            for name, model in models.items():
+                blocks[name].append(_time_block(model, block_ns))
     reference_ms = float(np.median(reference_medians)) / 1e6
     return {
         name: Latency(
@@ -91,9 +95,23 @@ def measure_latency(
             p90_ms=float(np.median([np.percentile(block, 90) for block in measured])) / 1e6,
             reference_ms=reference_ms,
             num_runs=sum(len(block) for block in measured),
+            is_quiet=is_quiet,
         )
         for name, measured in blocks.items()
     }
+
+
+def significant(value: float, digits: int = 2) -> float:
+    """The value with as many digits as a measured time deserves.
+
+    Two latencies that differ by less than a measurement repeats are then equal, and dominance
+    compares what it is given without a tolerance, which would not be transitive.
+
+    Example:
+        >>> significant(0.012345), significant(1.96)
+        (0.012, 2.0)
+    """
+    return float(f"{value:.{digits - 1}e}")
 
 
 def reference_file() -> bytes:
@@ -103,16 +121,19 @@ def reference_file() -> bytes:
     )
 
 
-def host_target() -> dict[str, str | int]:
+def host_target(name: str = "host") -> dict[str, str | int]:
     """Say what a latency measured here holds for.
 
+    Args:
+        name: What to call this machine.
+
     Returns:
-        ``name`` ("host"), ``cpu`` (model name), ``logical_cores``, ``threads`` (that one
+        ``name``, ``cpu`` (model name), ``logical_cores``, ``threads`` (that one
         inference uses), ``runtime`` (with its version), ``kernels``, ``system``,
         ``architecture``, and ``key``, a digest of the others: equal keys, comparable latencies.
     """
     target: dict[str, str | int] = {
-        "name": "host",
+        "name": name,
         "cpu": _cpu_model(),
         "logical_cores": os.cpu_count() or 1,
         "threads": _NUM_THREADS,

@@ -9,7 +9,7 @@ from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.cost import count_macs, count_parameters
 from autosearch.evaluation.groups import WORST_GROUP, group_figures
-from autosearch.evaluation.latency import Latency, measure_latency
+from autosearch.evaluation.latency import Latency, measure_latency, significant
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     class_figures,
@@ -22,7 +22,7 @@ from autosearch.store.predictions import Predictions
 from autosearch.targets import Target
 from autosearch.values import CandidateResult, Estimate, EvaluatorTrial
 
-__all__ = ["measure_candidates", "significant"]
+__all__ = ["measure_candidates"]
 
 _MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
 _COSTS = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms", "parameters", "macs")
@@ -112,26 +112,14 @@ def measure_candidates(
     return candidates
 
 
-def significant(value: float, digits: int = 2) -> float:
-    """The value with as many digits as a measured time deserves.
-
-    Two latencies that differ by less than a measurement repeats are then equal, and dominance
-    compares what it is given without a tolerance, which would not be transitive.
-
-    Example:
-        >>> significant(0.012345), significant(1.96)
-        (0.012, 2.0)
-    """
-    return float(f"{value:.{digits - 1}e}")
-
-
-def _conditions_of(latency: Latency | None) -> dict[str, float]:
+def _conditions_of(latency: Latency | None) -> dict[str, float | bool]:
     if latency is None:
         return {}
     return {
         "num_latency_runs": latency.num_runs,
         "reference_latency_ms": latency.reference_ms,
         "raw_latency_ms": latency.p50_ms,
+        "latency_taken_in_quiet": latency.is_quiet,
     }
 
 

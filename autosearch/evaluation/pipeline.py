@@ -27,10 +27,10 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
 from autosearch.evaluation.identity import training_identity
-from autosearch.evaluation.latency import host_target, measure_latency
+from autosearch.evaluation.latency import host_target, measure_latency, significant
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
-from autosearch.evaluation.measurement import measure_candidates, significant
+from autosearch.evaluation.measurement import measure_candidates
 from autosearch.evaluation.metrics import CLASSIFICATION_METRICS, classification_metrics
 from autosearch.evaluation.plan import Plan, make_plan
 from autosearch.evaluation.quantization import quantize_all

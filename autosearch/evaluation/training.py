@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from autosearch.errors import TrainingError
+from autosearch.evaluation.latency_gate import give_way
 from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.fused import fused_batch_normalization
 from autosearch.models.pretrained import FineTuning
@@ -135,7 +136,11 @@ def train(
     watcher = _Watcher(
         model, train_batches, validation, steps_per_epoch, on_epoch, best_by, further
     )
-    arguments: dict[str, Any] = {"epochs": config.epochs, "callbacks": [watcher], "verbose": 0}
+    arguments: dict[str, Any] = {
+        "epochs": config.epochs,
+        "callbacks": [watcher, _GivesWay()],
+        "verbose": 0,
+    }
     if user_compiled and terms.class_weights is not None:
         arguments["class_weight"] = dict(enumerate(terms.class_weights.tolist()))
     try:
@@ -259,6 +264,15 @@ def _learning_rate(config: TrainingConfig, steps: int) -> Any:
     if config.schedule == "exponential":
         return schedules.ExponentialDecay(rate, max(1, steps), decay_rate=0.01)
     return rate
+
+
+class _GivesWay(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Lets another worker of this machine take a latency between two batches."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Waits while one does."""
+        del batch, logs
+        give_way()
 
 
 class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

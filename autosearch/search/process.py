@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from autosearch.evaluation.latency_gate import machine_gate
+
 __all__ = ["Order", "Report", "main", "read_report"]
 
 
@@ -88,7 +90,9 @@ def main() -> None:
         return stop.is_set() or os.getppid() != supervisor
 
     try:
-        report = Report(outcome=_work(order, should_stop))
+        # Loading TensorFlow is seconds of work too.
+        with machine_gate().at_work():
+            report = Report(outcome=_work(order, should_stop))
     except Exception as error:
         report = Report(
             error_class=type(error).__name__,

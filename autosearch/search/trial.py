@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from autosearch.evaluation.latency_gate import give_way
 from autosearch.search.pruning import Pruning
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
@@ -257,5 +258,6 @@ class SearchTrial:
         }
 
     def _stop_if_asked(self) -> None:
+        give_way()
         if self._should_stop():
             raise InterruptedTrial

@@ -17,6 +17,7 @@ import optuna
 import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
+from autosearch.evaluation.latency_gate import give_way, machine_gate
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.baselines import are_wanted, run_baselines
 from autosearch.search.continuation import TrainingOn
@@ -195,7 +196,7 @@ class Worker:
             StorageError: The database or the artifact store refused.
             KeyboardInterrupt: Its trial is left for ``Engine.recover``.
         """
-        with self._lease() as worker_id:
+        with machine_gate().at_work(), self._lease() as worker_id:
             try:
                 outcome = self._run_baselines(worker_id) or self._run_trials(worker_id)
                 return self._run_finals() if outcome == Outcome.DONE else outcome
@@ -254,6 +255,7 @@ class Worker:
     def _wait_for_others(self) -> None:
         """While others evaluate what is left; a trial whose worker is gone is put back to wait."""
         time.sleep(_WAIT_S)
+        give_way()
         if time.monotonic() >= self._next_recovery:
             self._next_recovery = time.monotonic() + _RECOVERY_S
             self._engine.recover(self._recorder, self._view, reason="its worker was lost")

@@ -26,7 +26,7 @@ from autosearch.store.tables import (
 )
 from autosearch.values import CandidateResult, Estimate, TrialState
 
-__all__ = ["Recorder", "finite", "is_alive", "utc_now"]
+__all__ = ["Recorder", "find_target", "finite", "is_alive", "utc_now"]
 
 _MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
 _NOT_DESCRIBED = ("key", "name", "is_measured")
@@ -409,7 +409,7 @@ class Recorder:
         session.add(
             MeasurementRow(
                 candidate_id=row.id,
-                target_id=_target_id(session, target),
+                target_id=find_target(session, target),
                 is_measured=target.get("is_measured", True),
                 reference_latency_ms=candidate.conditions.get("reference_latency_ms"),
                 measured_at=utc_now(),
@@ -438,7 +438,8 @@ def _get_trial(session: Session, study_id: int, number: int) -> TrialRow:
     return row
 
 
-def _target_id(session: Session, target: Mapping[str, Any]) -> int:
+def find_target(session: Session, target: Mapping[str, Any]) -> int:
+    """The id of a target's row, which is made if there is none of that key."""
     row = session.scalar(select(TargetRow).where(TargetRow.key == target["key"]))
     if row is None:
         description = {k: v for k, v in target.items() if k not in _NOT_DESCRIBED}

@@ -21,6 +21,7 @@ __all__ = [
     "CandidateRow",
     "EpochRow",
     "FinalistRow",
+    "LatencyRow",
     "MeasurementRow",
     "ModelRow",
     "NoteRow",
@@ -246,6 +247,24 @@ class MeasurementRow(Base):
     latency_p90_ms: Mapped[float | None]
     reference_latency_ms: Mapped[float | None]
     memory_bytes: Mapped[float | None]
+    measured_at: Mapped[datetime]
+
+
+class LatencyRow(Base):
+    """A latency that was taken again, as in a quiet moment; the search's own figure stays."""
+
+    __tablename__ = "autosearch_latencies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(
+        ForeignKey("autosearch_candidates.id", ondelete="CASCADE"), index=True
+    )
+    target_id: Mapped[int] = mapped_column(ForeignKey("autosearch_targets.id"), index=True)
+    latency_ms: Mapped[float]
+    latency_p90_ms: Mapped[float]
+    reference_latency_ms: Mapped[float]
+    num_runs: Mapped[int]
+    is_quiet: Mapped[bool]
     measured_at: Mapped[datetime]
 
 

@@ -16,6 +16,7 @@ from autosearch.errors import NotFoundError
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
+from autosearch.store.latencies import latencies_frame
 from autosearch.store.study_frames import (
     CANDIDATE_COLUMNS,
     RESERVED_COLUMNS,
@@ -392,7 +393,13 @@ class StudyView:
         record["keras_sha256"] = record["keras_sha256"] or trial["facts"].get("keras_sha256")
         record["started_at"] = trial["started_at"]
         record["epochs"] = records(epochs[epochs["trial"] == record["trial"]])
+        again = self.latencies_frame()
+        record["latencies_again"] = records(again[again["candidate"] == name])
         return record
+
+    def latencies_frame(self) -> pd.DataFrame:
+        """One row a latency that ``remeasure`` took again; see ``store.latencies``."""
+        return latencies_frame(self._database, self.id)
 
     def artifact(self, sha256: str) -> bytes:
         """A file of the study, by content.

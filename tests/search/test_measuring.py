@@ -1,0 +1,140 @@
+"""Latencies of a front that are taken after its search, here again or on another machine."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import autosearch
+from autosearch import Budget, CandidateResult, Study, maximize, minimize
+from autosearch.errors import DefinitionError, NotFoundError
+from autosearch.evaluation.latency import host_target, reference_file
+from autosearch.search.measuring import measure_front, remeasure
+from autosearch.store.database import Database
+
+NUM_TRIALS = 3
+
+
+def evaluate(trial):
+    """A point of a front with a file that can be timed, and a latency as a search records it."""
+    trial.describe(target=host_target())
+    return CandidateResult(
+        quantization="float32",
+        metrics={
+            "accuracy": 0.5 + 0.1 * trial.number,
+            "size_bytes": 100 * (1 + trial.number),
+            "latency_ms": 0.2,
+            "memory_bytes": 5000,
+        },
+        artifact=trial.store_artifact(reference_file()),
+        conditions={"raw_latency_ms": 0.2, "reference_latency_ms": 0.1},
+    )
+
+
+def evaluate_without_latency(trial):
+    return CandidateResult(
+        quantization="float32",
+        metrics={"accuracy": 0.5, "size_bytes": 100},
+        artifact=trial.store_artifact(reference_file()),
+    )
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    storage = f"sqlite:///{tmp_path_factory.mktemp('measured') / 'search.db'}"
+    both = (maximize("accuracy"), minimize("size_bytes"))
+    for name, evaluator, objectives in [
+        ("table", evaluate, both),
+        ("no-latencies", evaluate_without_latency, both),
+        ("no-files", lambda trial: {"accuracy": 0.5}, both[:1]),
+    ]:
+        autosearch.run(
+            Study(
+                name=name,
+                evaluator=evaluator,
+                objectives=objectives,
+                budget=Budget(trials=NUM_TRIALS),
+                sampler="random",
+            ),
+            storage=storage,
+        )
+    return storage
+
+
+def opened(storage, name="table"):
+    return Database.open_to_write(storage), autosearch.open_study(name, storage=storage)
+
+
+def test_a_front_that_is_measured_again_keeps_both_figures(storage, autosearch_here):
+    database, view = opened(storage)
+    compared = remeasure(database, view)
+    assert [one.candidate for one in compared] == list(view.front_frame()["candidate"])
+    for one in compared:
+        assert one.recorded_ms == 0.2
+        assert one.again_ms > 0
+        # The search is made out to have taken twice the reference's time; it is the reference.
+        assert 1.3 < one.ratio < 3
+    assert set(view.candidates_frame()["latency_ms"]) == {0.2}
+    remeasure(database, view)
+    assert len(view.latencies_frame()) == 2 * NUM_TRIALS
+    shown = json.loads(
+        autosearch_here(
+            "show", "table", "1-float32", "--format", "json", "--storage", storage
+        ).stdout
+    )
+    assert shown["latency_ms"] == 0.2
+    assert len(shown["latencies_again"]) == 2
+    text = autosearch_here("show", "table", "1-float32", "--storage", storage).stdout
+    assert "latency taken again:" in text
+    assert "ms) on host" in text
+
+
+def test_what_cannot_be_measured_says_why(storage):
+    with pytest.raises(DefinitionError, match="has no files to measure"):
+        remeasure(*opened(storage, "no-files"))
+    with pytest.raises(DefinitionError, match="has no files to measure"):
+        measure_front(*opened(storage, "no-files"), target="pi")
+    with pytest.raises(DefinitionError, match="took no latencies"):
+        remeasure(*opened(storage, "no-latencies"))
+
+
+def test_another_machines_latencies_are_a_target_of_their_own(storage):
+    database, view = opened(storage)
+    said = []
+    words = {"target": "pi", "on_progress": lambda done, total: said.append((done, total))}
+    assert measure_front(database, view, **words) == NUM_TRIALS
+    assert said == [(0, NUM_TRIALS), (NUM_TRIALS, NUM_TRIALS)]
+    assert measure_front(database, view, **words) == 0
+    frame = view.candidates_frame()
+    assert sorted(frame["target"]) == ["host"] * NUM_TRIALS + ["pi"] * NUM_TRIALS
+    front = view.front_frame("pi")
+    assert len(front) == NUM_TRIALS
+    assert set(front["latency_ms"]) != {0.2}
+    assert set(front["memory_bytes"]) == {5000}
+    assert set(view.front_frame()["target"]) == {"host"}
+    with pytest.raises(NotFoundError, match="expected one of: host, pi"):
+        view.front_frame("phone")
+    with pytest.raises(DefinitionError, match="give this one another name"):
+        measure_front(database, view, target="host")
+
+
+def test_measuring_alone_loads_neither_tensorflow_nor_a_sampler(storage):
+    code = (
+        "import sys; from autosearch.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code or 0)\n"
+        "print([m for m in ('tensorflow', 'keras', 'optuna') if m in sys.modules])"
+    )
+    words = ["worker", "table", "--storage", storage, "--measure-only", "--target", "board"]
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert finished.stdout.split("\n")[:2] == ["0", "[]"], finished.stderr
+    assert "autosearch front table --target board" in finished.stderr
+    assert "board" in set(opened(storage)[1].candidates_frame()["target"])
+
+
+def test_to_measure_alone_needs_a_name(autosearch_here, storage):
+    said = autosearch_here("worker", "table", "--measure-only", "--storage", storage).stderr
+    assert "add --target NAME" in said
