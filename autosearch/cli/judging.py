@@ -73,7 +73,9 @@ def evaluate(
         ReportFormat, typer.Option("--format", help="How to print it.")
     ] = ReportFormat.TABLE,
 ) -> None:
-    """Judge a candidate, bundle or file on labelled images, every figure with its interval.
+    """Judge a candidate, bundle or file on labelled images.
+
+    Every figure is printed with its interval.
 
     Example: autosearch evaluate digits/12-int8 incident --format json
     """

@@ -177,7 +177,7 @@ def front(
     ] = FigureKind.VALIDATION,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Print the candidates that no other candidate beats in everything.
+    """Print the candidates that no other one beats in everything.
 
     Example: autosearch front digits --format csv
     """
@@ -239,7 +239,9 @@ def suggest(
     artifacts: Artifacts = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Say which candidate to take: the smallest that cannot be told apart from the best.
+    """Say which candidate to take, and why.
+
+    It is the smallest one that cannot be told apart from the best.
 
     Example: autosearch suggest digits --format json
     """

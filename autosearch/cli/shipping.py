@@ -47,7 +47,9 @@ def promote(
         ReportFormat, typer.Option("--format", help="How to print it.")
     ] = ReportFormat.TABLE,
 ) -> None:
-    """Measure a candidate on the test split, beside what the alias held; point the alias to it.
+    """Measure a candidate on the test split, and point an alias to it.
+
+    What the alias held is measured beside it, on the same images.
 
     Example: autosearch promote digits 12-int8 --alias champion
     """

@@ -128,7 +128,9 @@ def _work(
 
 
 def stop(study: StudyName, storage: Storage = None) -> None:
-    """Let all workers of a study, on every machine, finish their trial and end.
+    """Let all workers of a study finish their trial and end.
+
+    Those on other machines too.
 
     Example: autosearch stop digits
     """
@@ -156,7 +158,9 @@ def enqueue(
     ],
     storage: Storage = None,
 ) -> None:
-    """Add a configuration, to be evaluated before others are sampled; what it leaves out is.
+    """Add a configuration, to be evaluated before others.
+
+    What it leaves out is sampled.
 
     Example: autosearch enqueue digits '{"width": 16, "learning_rate": 0.003}'
     """
@@ -177,7 +181,7 @@ def discard(
     ],
     storage: Storage = None,
 ) -> None:
-    """Keep a bad trial, but neither show its candidates nor let samplers learn from it.
+    """Keep a bad trial, but neither show it nor learn from it.
 
     Example: autosearch discard digits 12 --reason "trained while the disk was full"
     """
@@ -198,7 +202,9 @@ def remeasure(
     artifacts: Artifacts = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Take the latencies of a front again, in a quiet moment; both figures are kept.
+    """Take a front's latencies again, in a quiet moment.
+
+    Both figures are kept.
 
     Example: autosearch remeasure digits
     """

@@ -23,7 +23,7 @@ def doctor(
     artifacts: Artifacts = None,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """Look whether packages, machine, database and files are in order.
+    """Check packages, machine, database and files.
 
     Example: autosearch doctor
     """
