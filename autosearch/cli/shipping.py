@@ -47,7 +47,7 @@ def promote(
         ReportFormat, typer.Option("--format", help="How to print it.")
     ] = ReportFormat.TABLE,
 ) -> None:
-    """Measure a candidate on the test split, and point an alias to it.
+    """Measure a candidate on the test split; an alias points to it.
 
     What the alias held is measured beside it, on the same images.
 

@@ -43,7 +43,9 @@ def delete(
     storage: Storage = None,
     artifacts: Artifacts = None,
 ) -> None:
-    """Delete a study with its trials and files; what was promoted stays.
+    """Delete a study with its trials and files.
+
+    What was promoted stays.
 
     Example: autosearch delete digits
     """
