@@ -76,7 +76,8 @@ class Estimate(StrEnum):
     A ``VALIDATION`` figure is that of the file itself on the validation split, on which the search
     has chosen: the fewer images, the more it flatters the best. A ``CROSS_VALIDATION`` figure is
     that of networks which were trained alike, each judged on images that it has not seen; the
-    file itself was then fitted on training and validation split together.
+    file itself was then fitted on training and validation split together, and the accuracy is
+    corrected for the images that those networks lacked and the file has seen.
     """
 
     VALIDATION = "validation"

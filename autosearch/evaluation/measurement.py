@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autosearch.errors import ConversionError
@@ -28,10 +28,6 @@ _MAX_CLASSES_IN_CONDITIONS = 50  # a confusion matrix grows with the square
 _COSTS = ("size_bytes", "memory_bytes", "latency_ms", "latency_p90_ms", "parameters", "macs")
 
 
-def _wilson(seen: Predictions) -> tuple[float, float]:
-    return wilson_interval(int(seen.right.sum()), len(seen.labels))
-
-
 def measure_candidates(
     plan: Plan,
     files: Mapping[str, bytes | ConversionError],
@@ -43,7 +39,6 @@ def measure_candidates(
     target: Target,
     estimate: Estimate = Estimate.VALIDATION,
     conditions: Mapping[str, Any] | None = None,
-    interval: Callable[[Predictions], tuple[float, float]] = _wilson,
     keras_sha256: str | None = None,
 ) -> list[CandidateResult]:
     """Measures files and puts what is known of each together.
@@ -58,7 +53,6 @@ def measure_candidates(
         target: Where the files will run: this machine's time says nothing of a microcontroller.
         estimate: What kind of figures those are.
         conditions: How they were taken, besides what is always recorded.
-        interval: Answers the 90 % interval of the accuracy.
         keras_sha256: The network's ``.keras`` file, if it is not the trial's own.
     """
     usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
@@ -69,7 +63,7 @@ def measure_candidates(
             candidates.append(_without_file(scheme, str(file), estimate))
             continue
         seen = predictions[scheme]
-        low, high = interval(seen)
+        low, high = wilson_interval(int(seen.right.sum()), len(seen.labels))
         by_group = group_figures(seen.labels, seen.probabilities, groups)
         arena = measure_arena(file)
         latency = latencies.get(scheme)

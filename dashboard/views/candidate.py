@@ -117,14 +117,21 @@ def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
         how = "validation images"
         if row["estimate"] == Estimate.CROSS_VALIDATION:
             how = (
-                f"{conditions.get('num_folds')}-fold cross-validation; the file itself is fitted "
-                f"on the {conditions.get('fitted_on')}"
+                f"{conditions.get('num_folds')}-fold cross-validation"
+                + _of_folds(conditions)
+                + f"; the file itself is fitted on the {conditions.get('fitted_on')}"
             )
         st.caption(
             f"The accuracy of {markdown_text(row['candidate'])} lies between "
             f"{100 * row['accuracy_low']:.1f} and {100 * row['accuracy_high']:.1f} % "
             f"(90 % interval, {markdown_text(how)})."
         )
+
+
+def _of_folds(conditions: Mapping[str, Any]) -> str:
+    """What the folds' own networks had right, which the figures by class are taken from."""
+    share = conditions.get("accuracy_of_folds")
+    return "" if share is None else f", whose networks have {100 * share:.1f} % right"
 
 
 def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
