@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from autosearch.changes import WITHOUT_IDENTITY
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
@@ -39,11 +40,7 @@ from autosearch.values import (
     TrainOn,
 )
 
-__all__ = ["Study", "changes", "load_study_file"]
-
-_NO_IDENTITY = ("baselines", "budget", "cross_validation", "pruner")
-"""What may change between two runs of a study: no candidate's figures are otherwise for it."""
-
+__all__ = ["Study", "load_study_file"]
 
 _PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
     NoPruner: "none",
@@ -348,7 +345,7 @@ class Study(BaseModel):
 
     def definition_sha256(self) -> str:
         """Identifies the definition, as far as it decides how a trial goes and is ranked."""
-        identity = {k: v for k, v in self.definition().items() if k not in _NO_IDENTITY}
+        identity = {k: v for k, v in self.definition().items() if k not in WITHOUT_IDENTITY}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -393,16 +390,6 @@ def code_definition(code: Any) -> dict[str, str]:
         "callable": f"{named.__module__}:{named.__qualname__}",
         "syntax_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two definitions, a line each, but for what may change."""
-    old, new = _flat(before), _flat(after)
-    return [
-        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
-        for key in dict.fromkeys([*old, *new])
-        if key.partition(".")[0] not in _NO_IDENTITY and old.get(key) != new.get(key)
-    ]
 
 
 def load_study_file(path: str | Path) -> Study:
@@ -471,17 +458,3 @@ def _line_in(path: Path, error: BaseException) -> str:
             line = step.tb_lineno
         step = step.tb_next
     return f", line {line}," if line is not None else ""
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {k: v for key in value for k, v in _flat(value[key], f"{prefix}{key}.").items()}
-    if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return {
-            k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()
-        }
-    return {prefix.removesuffix("."): value}
-
-
-def _shown(flat: Mapping[str, Any], key: str) -> str:
-    return json.dumps(flat[key]) if key in flat else "absent"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from autosearch import Budget, SearchSpace, Study, at_most, load_study_file, maximize, minimize
+from autosearch.changes import changes
 from autosearch.data import Arrays, Digits
 from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.space import CNN
-from autosearch.study import changes
 
 STUDIES = Path(__file__).parent.parent / "studies"
 HEAD = """

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.growth import Growth
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
@@ -39,6 +40,7 @@ MAX_ATTEMPTS = 3
 
 _INFEASIBLE_OBJECTIVE = 1.0
 _CONTINUES = "autosearch:continues"
+_REDEFINED = "autosearch:trials_before_the_definition_changed"
 
 ContinuationChoice = Callable[[list[Continuation]], Continuation | None]
 
@@ -53,6 +55,7 @@ class Engine:
 
     Attributes:
         is_exhausted: Whether the sampler has nothing left to sample, as a grid once it is used up.
+        growth: Sees to the trials from before the space has grown.
 
     Raises:
         StorageError: Optuna's storage cannot be opened.
@@ -63,17 +66,55 @@ class Engine:
         self._database = database
         self._seed = seed
         self.is_exhausted = False
+        self._storage, self._study = self._open()
+        num_earlier = int(self._study.user_attrs.get(_REDEFINED, 0))
+        self.growth = Growth(database, study.name, num_earlier=num_earlier)
+
+    def _open(self) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
+        definition, database = self._definition, self._database
         with database.exclusive(), _quiet(), _explained(database):
-            self._storage = _optuna_storage(database)
-            self._study = optuna.create_study(
-                study_name=study.name,
-                storage=self._storage,
-                directions=[objective.direction.value for objective in study.objectives],
-                sampler=make_sampler(study.sampler, seed=seed, number=0),
-                pruner=_optuna_pruner(study.chosen_pruner),
+            storage = _optuna_storage(database)
+            study = optuna.create_study(
+                study_name=definition.name,
+                storage=storage,
+                directions=[objective.direction.value for objective in definition.objectives],
+                sampler=make_sampler(definition.sampler, seed=self._seed, number=0),
+                pruner=_optuna_pruner(definition.chosen_pruner),
                 load_if_exists=True,
             )
-            self._study.set_metric_names([objective.metric for objective in study.objectives])
+            study.set_metric_names([objective.metric for objective in definition.objectives])
+        return storage, study
+
+    def reopen(self) -> None:
+        """Reads all trials anew: Optuna reads a finished one only once."""
+        self._storage, self._study = self._open()
+
+    def reopened(self, trial: optuna.Trial) -> optuna.Trial:
+        """The same trial, after all trials were read anew; what was drawn of it stays."""
+        self.reopen()
+        with _quiet(), _explained(self._database):
+            # Optuna's cache writes only to trials that it has read.
+            self._study.get_trials(deepcopy=False)
+            self._take_sampler(trial.number, trial.user_attrs.get(ORIGIN))
+            return optuna.Trial(self._study, trial._trial_id)
+
+    def known_trials(self) -> list[optuna.trial.FrozenTrial]:
+        """The study's trials as this process knows them."""
+        with _quiet(), _explained(self._database):
+            return self._study.get_trials(deepcopy=False)
+
+    def redefine(self) -> None:
+        """Says that the definition has changed: the space of the trials so far was another one."""
+        with self._database.exclusive(), _quiet(), _explained(self._database):
+            num_earlier = len(self._study.get_trials(deepcopy=False))
+            self._study.set_user_attr(_REDEFINED, num_earlier)
+        self.growth = Growth(self._database, self._definition.name, num_earlier=num_earlier)
+
+    def _take_sampler(self, number: int, start: Mapping[str, Any] | None) -> None:
+        sampler = make_sampler(self._definition.sampler, seed=self._seed, number=number)
+        self._study.sampler = (
+            sampler if start is None else StartingSampler(start["params"], sampler)
+        )
 
     def start_trial(
         self,
@@ -102,11 +143,7 @@ class Engine:
                 self._enqueue_continuation(continue_from)
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
-            sampler = make_sampler(self._definition.sampler, seed=self._seed, number=trial.number)
-            start = trial.user_attrs.get(ORIGIN)
-            self._study.sampler = (
-                sampler if start is None else StartingSampler(start["params"], sampler)
-            )
+            self._take_sampler(trial.number, trial.user_attrs.get(ORIGIN))
             recorder.start_trial(trial.number, worker_id)
             return trial
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from autosearch.changes import changes
 from autosearch.errors import ChangedDefinitionError, DefinitionError
 from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine
@@ -20,7 +21,7 @@ from autosearch.store.database import Database
 from autosearch.store.placement import refuse_shared_folder
 from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.view import StudyView
-from autosearch.study import Study, changes
+from autosearch.study import Study
 
 __all__ = ["join"]
 

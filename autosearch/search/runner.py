@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from autosearch.changes import changes, is_growth
 from autosearch.data.files import describe_growth
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
 from autosearch.search.answers import is_feasible
@@ -29,7 +30,7 @@ from autosearch.store.database import Database
 from autosearch.store.placement import refuse_shared_folder
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import Progress, StudyView
-from autosearch.study import Study, changes
+from autosearch.study import Study
 
 __all__ = [
     "DEFAULT_TRIAL_TIMEOUT_S",
@@ -80,7 +81,9 @@ def run(
             file can make again.
         workers_per_gpu: How many workers may share a GPU; by default as many as must.
         seed: Makes sampling and training repeatable; 0 for a new study, a resumed one keeps its.
-        accept_changes: Go on although the definition differs from the one in the database.
+        accept_changes: Go on although the definition differs from the one in the database. Without
+            it only the space may differ, and only by choices more and ranges that reach further;
+            earlier trials go on teaching the sampler.
         accept_data: Go on although images were added or removed. Those that were there stay on
             their side of the split, and earlier trials keep their figures.
         trial_timeout_s: How long a trial may run in a worker process.
@@ -119,8 +122,11 @@ def run(
     before = earlier.data_sides() if earlier is not None else None
     study = study.keeping_sides(before["sides"] if before is not None else None)
     fingerprint = study.dataset.fingerprint() if study.dataset is not None else None
+    has_changed = False
     if earlier is not None:
-        _check_definition(study, earlier, seed=seed, accept_changes=accept_changes)
+        has_changed = _check_definition(study, earlier, seed=seed, accept_changes=accept_changes)
+        if has_changed:
+            _check_nobody_works(study, database, earlier)
         if fingerprint != earlier.data_fingerprint:
             _check_data(study, before, accept_data=accept_data)
         seed = earlier.seed
@@ -142,6 +148,10 @@ def run(
         )
     view = StudyView(database, store, study.name)
     engine = Engine(study, database, seed=seed)
+    if has_changed:
+        engine.redefine()
+        if on_message is not None:
+            on_message("The definition has changed; the trials so far go on teaching the sampler.")
     if start is not None:
         num_taken = engine.start_from(start.points)
         if on_message is not None:
@@ -306,14 +316,22 @@ def _earlier(database: Database, store: ArtifactStore, name: str) -> StudyView |
 
 def _check_definition(
     study: Study, earlier: StudyView, *, seed: int | None, accept_changes: bool
-) -> None:
+) -> bool:
+    """Refuses another definition, unless it was accepted or only lets more be sampled.
+
+    Returns:
+        Whether it is another one.
+    """
     if seed is not None and seed != earlier.seed:
         raise ChangedDefinitionError(
             f'study "{study.name}" was started with seed {earlier.seed}, not {seed}; '
             "leave --seed out, or give the study another name"
         )
-    if study.definition_sha256() != earlier.definition_sha256 and not accept_changes:
-        listed = "; ".join(changes(earlier.definition, study.definition())) or "its code"
+    if study.definition_sha256() == earlier.definition_sha256:
+        return False
+    before, after = earlier.definition, study.definition()
+    if not accept_changes and not is_growth(before, after):
+        listed = "; ".join(changes(before, after)) or "its code"
         raise ChangedDefinitionError(
             f'study "{study.name}" differs from the one in the database ({listed}); '
             "go on with the new definition with --accept-changes, or give the study another name"
@@ -322,6 +340,16 @@ def _check_definition(
         raise ChangedDefinitionError(
             f'study "{study.name}" has other objectives in the database, and trials of different '
             "objectives cannot be ranked together; give the study another name"
+        )
+    return True
+
+
+def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:
+    """Refuses to change a definition under the hands of workers that hold to the old one."""
+    if Recorder(database, earlier.id).living_workers():
+        raise ChangedDefinitionError(
+            f'study "{study.name}" has another definition now, and workers are still searching by '
+            f"the old one; let them end first: autosearch stop {study.name}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 
 from autosearch.evaluation.latency_gate import give_way
+from autosearch.search.growth import GrownTrial
 from autosearch.search.pruning import Pruning
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
@@ -78,7 +79,7 @@ class SearchTrial:
 
     def __init__(
         self,
-        trial: optuna.Trial,
+        trial: GrownTrial,
         *,
         seed: int,
         continues: Continuation | None,
@@ -116,7 +117,7 @@ class SearchTrial:
     def hp(self) -> HyperParameters:
         """Samples parameters, with Keras Tuner's names and meaning."""
         if self._hp is None:
-            self._hp = HyperParameters(self._trial)
+            self._hp = HyperParameters(self._trial, before_asking=self._trial.prepare)
         return self._hp
 
     @property
@@ -211,7 +212,7 @@ class SearchTrial:
         self._stop_if_asked()
         if epoch == self.facts.get("num_epochs"):
             return
-        why = self._pruning.why(self._trial, epoch, figures)
+        why = self._pruning.why(self._trial.optuna_trial, epoch, figures)
         if why is not None:
             self.is_pruned = True
             self.describe(pruned=why)

@@ -23,6 +23,7 @@ from autosearch.search.baselines import are_wanted, run_baselines
 from autosearch.search.continuation import TrainingOn
 from autosearch.search.engine import Engine, continuation_of
 from autosearch.search.finals import Finals, run_finals
+from autosearch.search.growth import GrownTrial
 from autosearch.search.pruning import Pruning, make_pruning
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import (
@@ -250,7 +251,7 @@ class Worker:
         num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
         if num_discarded != self._num_discarded:
             self._num_discarded = num_discarded
-            self._engine = Engine(self._study, self._database, seed=self._seed)
+            self._engine.reopen()
 
     def _wait_for_others(self) -> None:
         """While others evaluate what is left; a trial whose worker is gone is put back to wait."""
@@ -295,7 +296,7 @@ class Worker:
         """One trial from ask to tell; state None if it was cut off and put back."""
         continues = continuation_of(asked)
         trial = SearchTrial(
-            asked,
+            GrownTrial(asked, self._engine),
             continues=continues,
             seed=trial_seed(self._seed, asked.number),
             objectives=self._study.objectives,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -37,6 +37,7 @@ class HyperParameters:
             ``suggest_categorical``. Without one, every parameter takes its default.
         input_shape: (height, width, channels) of the images, for a user's ``build``.
         num_classes: how many probabilities a network gives, for a user's ``build``.
+        before_asking: called with each parameter before the trial is asked for it.
 
     Example:
         >>> hp = HyperParameters()
@@ -53,8 +54,10 @@ class HyperParameters:
         *,
         input_shape: Shape = None,
         num_classes: int | None = None,
+        before_asking: Callable[[Parameter], None] | None = None,
     ) -> None:
         self.trial = trial
+        self._before_asking = before_asking
         self.input_shape = input_shape
         self.num_classes = num_classes
         self.values: dict[str, Scalar] = {}
@@ -330,6 +333,8 @@ class HyperParameters:
             if isinstance(asked, Numbers) and isinstance(value, int | float):
                 self._drawn[name] = asked.drawn(value)
             return value
+        if self._before_asking is not None:
+            self._before_asking(parameter)
         try:
             if isinstance(asked, Choices):
                 value = as_scalar(trial.suggest_categorical(name, asked.values), name)

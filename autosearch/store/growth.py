@@ -1,0 +1,96 @@
+"""Parameters as Optuna stores them, rewritten once a study's space has grown.
+
+Optuna refuses a parameter whose choices have changed, and a sampler takes one whose range has
+changed for another parameter. So what earlier trials had is written anew, in the terms of what may
+be sampled now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, text
+
+from autosearch.store.database import Database
+from autosearch.store.tables import StudyRow, TrialRow
+
+__all__ = ["EarlierTrial", "earlier_trials", "write_parameter"]
+
+_PARAMETERS = text(
+    "SELECT t.number, t.trial_id, p.param_value, p.distribution_json FROM trials t "
+    "JOIN studies s ON s.study_id = t.study_id AND s.study_name = :study "
+    "LEFT JOIN trial_params p ON p.trial_id = t.trial_id AND p.param_name = :name "
+    "WHERE t.number < :before ORDER BY t.number"
+)
+_DELETE = text("DELETE FROM trial_params WHERE trial_id = :trial AND param_name = :name")
+_INSERT = text(
+    "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
+    "VALUES (:trial, :name, :value, :distribution)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTrial:
+    """What a trial knows of one parameter.
+
+    Attributes:
+        number: The trial's.
+        id: Optuna's key of it.
+        value: As Optuna stores it; None if the trial was not asked for the parameter.
+        distribution: Optuna's JSON of what it was drawn from; None likewise.
+        config: All that was sampled or fixed, by plain names; empty of a trial that is not
+            finished.
+    """
+
+    number: int
+    id: int
+    value: float | None
+    distribution: str | None
+    config: Mapping[str, Any]
+
+
+def earlier_trials(database: Database, study: str, name: str, *, before: int) -> list[EarlierTrial]:
+    """The trials of lower numbers, with what they know of a parameter.
+
+    Args:
+        database: Opened to write.
+        study: The study's name.
+        name: The parameter's, as Optuna knows it.
+        before: The number at which to end.
+    """
+    with database.session() as session:
+        known = session.execute(
+            select(TrialRow.number, TrialRow.config)
+            .join(StudyRow, StudyRow.id == TrialRow.study_id)
+            .where(StudyRow.name == study, TrialRow.number < before)
+        )
+        configs = {row.number: row.config for row in known}
+        rows = session.execute(_PARAMETERS, {"study": study, "name": name, "before": before})
+        return [
+            EarlierTrial(number, key, value, distribution, configs.get(number, {}))
+            for number, key, value, distribution in rows
+        ]
+
+
+def write_parameter(
+    database: Database, name: str, values: Mapping[int, float], distribution: str
+) -> None:
+    """Writes one parameter of some trials anew, all of them or none.
+
+    Args:
+        database: Opened to write.
+        name: The parameter's, as Optuna knows it.
+        values: Optuna's key of a trial to the value as Optuna stores it.
+        distribution: Optuna's JSON of what the values are drawn from now.
+    """
+    if not values:
+        return
+    rows = [
+        {"trial": trial, "name": name, "value": value, "distribution": distribution}
+        for trial, value in values.items()
+    ]
+    with database.session() as session:
+        session.execute(_DELETE, rows)
+        session.execute(_INSERT, rows)

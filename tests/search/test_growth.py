@@ -1,0 +1,214 @@
+"""A study whose space has grown: accepted by name, and the trials so far go on teaching."""
+
+import optuna
+import pytest
+
+import autosearch
+from autosearch import Budget, SearchSpace, Study, maximize, minimize
+from autosearch.changes import is_growth
+from autosearch.data import Digits
+from autosearch.errors import ChangedDefinitionError, DefinitionError
+from autosearch.space import CNN, Preprocessing, Quantization, Range, Training
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'search.db'}"
+
+
+def make_study(evaluator, *, sampler="tpe"):
+    return Study(
+        name="grown",
+        evaluator=evaluator,
+        objectives=[maximize("accuracy"), minimize("size_bytes")],
+        budget=Budget(trials=30),
+        sampler=sampler,
+    )
+
+
+def figures(width, kind):
+    return {"accuracy": 1 - 1 / width - (kind == "plain") * 0.1, "size_bytes": 100 * width}
+
+
+def small(trial):
+    hp = trial.hp
+    kind = hp.Choice("kind", ["plain", "separable"])
+    with hp.conditional_scope("kind", ["plain"]):
+        hp.Choice("pooling", ["max", "stride"])
+    hp.Fixed("activation", "relu")
+    hp.Int("units", 8, 64, step=2, sampling="log")
+    width = hp.Int("width", 4, 16)
+    return figures(width, kind)
+
+
+def large(trial):
+    hp = trial.hp
+    kind = hp.Choice("kind", ["residual", "separable", "plain"])
+    with hp.conditional_scope("kind", ["plain"]):
+        hp.Choice("pooling", ["average", "max", "stride"])
+    hp.Choice("activation", ["hard_swish", "relu"])
+    hp.Int("units", 4, 128, step=2, sampling="log")
+    width = hp.Int("width", 2, 32)
+    return figures(width, kind)
+
+
+def optuna_trials(storage):
+    return optuna.load_study(study_name="grown", storage=storage).trials
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "pareto", "random", "qmc"])
+def test_a_study_with_more_choices_and_wider_ranges_goes_on(storage, sampler):
+    autosearch.run(make_study(small, sampler=sampler), storage=storage, trials=12)
+    view = autosearch.run(
+        make_study(large, sampler=sampler), storage=storage, trials=20, accept_changes=True
+    )
+    configs = view.trials_frame()["config"]
+    assert len(configs) == 32
+    assert "residual" in {config["kind"] for config in configs[12:]}
+
+
+def test_the_trials_so_far_have_the_parameters_of_the_grown_space(storage):
+    view = autosearch.run(make_study(small, sampler="random"), storage=storage, trials=15)
+    before = list(view.trials_frame()["config"])
+    grown = make_study(large, sampler="random")
+    autosearch.run(grown, storage=storage, trials=12, accept_changes=True)
+    trials = optuna_trials(storage)
+    newest = {name: d for trial in trials[15:] for name, d in trial.distributions.items()}
+    for trial, config in zip(trials, before, strict=False):
+        assert trial.distributions == {name: newest[name] for name in trial.params}
+        assert trial.params["kind"] == config["kind"]
+        assert trial.params["width"] == config["width"]
+        # Fixed then, one of several now.
+        assert trial.params["activation"] == "relu"
+        # To Optuna the index of a power: of 8 then, of 4 now.
+        assert 4 * 2 ** trial.params["units"] == config["units"]
+        assert trial.params.get("pooling[kind=plain]") == config.get("pooling")
+
+
+def test_a_sampler_learns_from_the_trials_before(storage):
+    def first(trial):
+        return figures(trial.hp.Choice("width", list(range(2, 20))), "separable")
+
+    def second(trial):
+        return figures(trial.hp.Choice("width", list(range(1, 20))), "separable")
+
+    def study(evaluator):
+        return Study(
+            name="grown",
+            evaluator=evaluator,
+            objectives=[maximize("accuracy")],
+            budget=Budget(trials=100),
+            sampler="tpe",
+        )
+
+    autosearch.run(study(first), storage=storage, trials=60)
+    view = autosearch.run(study(second), storage=storage, trials=10, accept_changes=True)
+    widths = [config["width"] for config in view.trials_frame()["config"][60:]]
+    # Of ten random ones, fewer than two would be among the best three.
+    assert sum(width >= 17 for width in widths) >= 4
+
+
+def test_an_optuna_objective_grows_likewise(storage):
+    def first(trial):
+        kind = trial.suggest_categorical("kind", ["plain", "separable"])
+        return figures(trial.suggest_int("width", 4, 16), kind)
+
+    def second(trial):
+        kind = trial.suggest_categorical("kind", ["new", "plain", "separable"])
+        return figures(trial.suggest_int("width", 4, 32), kind)
+
+    view = autosearch.run(make_study(first), storage=storage, trials=5)
+    kinds = [config["kind"] for config in view.trials_frame()["config"]]
+    autosearch.run(make_study(second), storage=storage, trials=5, accept_changes=True)
+    assert [trial.params["kind"] for trial in optuna_trials(storage)[:5]] == kinds
+
+
+def test_a_choice_that_trials_had_cannot_be_taken_away(storage):
+    def fewer(trial):
+        return figures(trial.hp.Int("width", 4, 16), trial.hp.Choice("kind", ["separable"] * 1))
+
+    def other(trial):
+        return figures(trial.hp.Int("width", 4, 16), trial.hp.Choice("kind", ["separable", "x"]))
+
+    autosearch.run(make_study(small), storage=storage, trials=8)
+    for evaluator in (fewer, other):
+        with pytest.raises(DefinitionError, match=r"'kind' can no longer be 'plain'.*put it back"):
+            autosearch.run(make_study(evaluator), storage=storage, trials=1, accept_changes=True)
+
+
+def test_a_definition_does_not_change_under_the_hands_of_its_workers(storage):
+    view = autosearch.run(make_study(small), storage=storage, trials=1)
+    recorder = Recorder(Database.open_to_write(storage), view.id)
+    worker = recorder.start_worker(60.0)
+    with pytest.raises(ChangedDefinitionError, match="autosearch stop grown"):
+        autosearch.run(make_study(large), storage=storage, trials=1, accept_changes=True)
+    recorder.end_worker(worker)
+    autosearch.run(make_study(large), storage=storage, trials=1, accept_changes=True)
+
+
+RATE = Range(1e-3, 1e-2, log=True)
+
+
+def definition(*, width=(8, 16), rate=RATE, schemes=("int8",), epochs=5):
+    study = Study(
+        name="declared",
+        dataset=Digits(),
+        space=SearchSpace(
+            preprocessing=Preprocessing(size=8),
+            architecture=CNN(width=width),
+            training=Training(epochs=epochs, learning_rate=rate),
+            quantization=Quantization(*schemes),
+        ),
+        objectives=[maximize("accuracy")],
+    )
+    return study.definition()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"width": (4, 32)}, True),
+        ({"width": (9, 32)}, False),
+        ({"rate": Range(1e-4, 1e-1, log=True)}, True),
+        ({"rate": Range(1e-4, 1e-1)}, False),
+        ({"schemes": ("float32", "int8")}, True),
+        ({"schemes": ("float32",)}, False),
+        ({"epochs": 9}, False),
+        ({}, True),
+    ],
+)
+def test_growth_is_told_from_other_changes(words, expected):
+    assert is_growth(definition(), definition(**words)) is expected
+
+
+def test_a_fixed_value_grows_into_choices_or_a_range_that_hold_it():
+    assert is_growth(definition(width=8), definition(width=[16, 8]))
+    assert is_growth(definition(width=8), definition(width=(4, 8)))
+    assert not is_growth(definition(width=8), definition(width=[16, 32]))
+    assert not is_growth(definition(width=[8, 16]), definition(width=[16]))
+
+
+def test_a_declared_space_that_has_grown_needs_no_word_of_consent(storage):
+    def study(width):
+        return Study(
+            name="declared",
+            dataset=Digits(),
+            space=SearchSpace(
+                preprocessing=Preprocessing(size=8, color="greyscale"),
+                architecture=CNN(stages=1, width=width, blocks_per_stage=1, block="plain"),
+                training=Training(epochs=1),
+                quantization=Quantization("int8"),
+            ),
+            objectives=[maximize("accuracy")],
+            cross_validation=None,
+        )
+
+    autosearch.run(study([4, 8]), storage=storage, trials=2)
+    said = []
+    view = autosearch.run(study([2, 4, 8]), storage=storage, trials=2, on_message=said.append)
+    assert "go on teaching" in said[0]
+    assert set(view.trials_frame()["state"]) == {"complete"}
+    with pytest.raises(ChangedDefinitionError, match="--accept-changes"):
+        autosearch.run(study([2, 4]), storage=storage, trials=1)
