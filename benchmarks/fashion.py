@@ -35,13 +35,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autosearch import Budget, SearchSpace, Study, TrainOn, at_most, maximize, minimize, pareto
 from autosearch.data import Idx
 from autosearch.space import CNN, Preprocessing, Quantization, Range, Training
+
+if TYPE_CHECKING:
+    from autosearch.store.view import StudyView
 
 _BOX = np.array([[0.06, 0.15], [3.7, 5.3], [-2.2, -0.5]])
 _SIZES_KB = (16, 32, 64)
@@ -94,7 +97,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=_ARMS, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.arm is not None:
-        _ARMS[words.arm](words, _Files(words.folder, words.minutes))
+        _ARMS[words.arm](words, Files(words.folder, words.minutes))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = (words.folder or Path(scratch)).absolute()
@@ -111,37 +114,51 @@ def main() -> None:
         _judge({arm: folder / arm for arm in words.arms})
 
 
-class _Files:
-    """The int8 files of one arm, each with the seconds after which it was there."""
+class Files:
+    """The files of one arm, each with the seconds after which it was there.
+
+    Args:
+        folder: Where they are kept.
+        minutes: How long the arm may take from now on.
+
+    Attributes:
+        folder: The same.
+        deadline: ``time.time()`` after which a file comes too late to count.
+    """
 
     def __init__(self, folder: Path, minutes: float) -> None:
         self.folder = folder
+        self._count = 0
         self._started = time.time()
         self.deadline = self._started + 60 * minutes
 
-    def add(self, file: bytes, at: float | None = None) -> None:
+    def add(self, file: bytes, *, at: float | None = None, label: str = "int8") -> None:
+        """Keeps a file that was there at that ``time.time()``, or is there now."""
         seconds = (at or time.time()) - self._started
         if seconds <= self.deadline - self._started:
-            (self.folder / f"{seconds:08.1f}.tflite").write_bytes(file)
+            self._count += 1
+            name = f"{seconds:08.1f} {self._count:05d} {label}.tflite"
+            (self.folder / name).write_bytes(file)
+
+    def add_all(self, view: StudyView) -> None:
+        """Keeps what a study has found, labelled with the scheme, and "sampled" if it was that."""
+        ended = view.trials_frame().set_index("number")["finished_at"]
+        for row in view.candidates_frame().to_dict("records"):
+            if row["artifact_sha256"]:
+                label = row["quantization"] + (" sampled" if row["representative"] else "")
+                at = ended[row["trial"]].timestamp()
+                self.add(view.artifact(row["artifact_sha256"]), at=at, label=label)
 
 
-def _autosearch(words: argparse.Namespace, files: _Files) -> None:
+def _autosearch(words: argparse.Namespace, files: Files) -> None:
     from autosearch import run
 
     budgeted = study.model_copy(update={"budget": Budget(minutes=words.minutes)})
-    view = run(
-        budgeted,
-        storage=f"sqlite:///{files.folder}/study.db",
-        seed=words.seed,
-        workers=words.workers,
-    )
-    ended = view.trials_frame().set_index("number")["finished_at"]
-    for row in view.candidates_frame().to_dict("records"):
-        if row["artifact_sha256"]:
-            files.add(view.artifact(row["artifact_sha256"]), ended[row["trial"]].timestamp())
+    storage = f"sqlite:///{files.folder}/study.db"
+    files.add_all(run(budgeted, storage=storage, seed=words.seed, workers=words.workers))
 
 
-def _plain_optuna(words: argparse.Namespace, files: _Files) -> None:
+def _plain_optuna(words: argparse.Namespace, files: Files) -> None:
     import optuna
 
     from autosearch.space.hyperparameters import HyperParameters
@@ -163,7 +180,7 @@ def _plain_optuna(words: argparse.Namespace, files: _Files) -> None:
         return
 
 
-def _plain_hyperband(words: argparse.Namespace, files: _Files) -> None:
+def _plain_hyperband(words: argparse.Namespace, files: Files) -> None:
     import keras_tuner
 
     class Hyperband(keras_tuner.Hyperband):
@@ -200,7 +217,7 @@ def _plain_hyperband(words: argparse.Namespace, files: _Files) -> None:
         return
 
 
-def _hand_written(words: argparse.Namespace, files: _Files) -> None:
+def _hand_written(words: argparse.Namespace, files: Files) -> None:
     from autosearch.models.cnn import build_cnn
     from autosearch.space.hyperparameters import HyperParameters
 
@@ -315,11 +332,10 @@ def _plain_latency_ms(file: bytes) -> float:
 
 
 def _judge(folders: dict[str, Path]) -> None:
-    arms = {arm: sorted(_figures(folder), key=lambda f: f["seconds"])
-            for arm, folder in folders.items()}  # fmt: skip
-    curves = {arm: list(_curve(figures)) for arm, figures in arms.items()}
+    arms = {arm: judged(folder) for arm, folder in folders.items()}
+    curves = {arm: list(curve(figures)) for arm, figures in arms.items()}
     for arm, figures in arms.items():
-        print(json.dumps({"arm": arm, **_summary(figures, curves[arm])}), flush=True)
+        print(json.dumps({"arm": arm, **summary(figures)}), flush=True)
     peers = [arm for arm in _PEERS if arms.get(arm)]
     if not arms.get("autosearch") or not peers:
         return
@@ -338,7 +354,8 @@ def _judge(folders: dict[str, Path]) -> None:
     )
 
 
-def _figures(folder: Path) -> Iterator[dict[str, float]]:
+def judged(folder: Path) -> list[dict[str, Any]]:
+    """The figures of an arm's files on the test split, in the order in which they were there."""
     from autosearch.evaluation.latency import measure_latency
     from autosearch.evaluation.litert import TFLiteModel
 
@@ -346,17 +363,23 @@ def _figures(folder: Path) -> Iterator[dict[str, float]]:
     pixels = np.stack([np.asarray(image) for image in images]).reshape(-1, 28, 28, 1)
     files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.tflite"))}
     latencies = measure_latency(files)
+    rows = []
     for name, file in files.items():
         right = TFLiteModel(file).predict(pixels).argmax(axis=1) == labels
-        yield {
-            "seconds": float(name),
-            "accuracy": float(right.mean()),
-            "size_bytes": len(file),
-            "latency_ms": latencies[name].p50_ms,
-        }
+        seconds, _, label = name.split(" ", 2)
+        rows.append(
+            {
+                "seconds": float(seconds),
+                "label": label,
+                "accuracy": float(right.mean()),
+                "size_bytes": len(file),
+                "latency_ms": latencies[name].p50_ms,
+            }
+        )
+    return rows
 
 
-def _curve(figures: list[dict[str, float]]) -> Iterator[tuple[float, float]]:
+def curve(figures: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
     """After how many seconds which hypervolume was reached, file by file."""
     points = np.array(
         [[1 - f["accuracy"], np.log10(f["size_bytes"]), np.log10(f["latency_ms"])] for f in figures]
@@ -366,9 +389,9 @@ def _curve(figures: list[dict[str, float]]) -> Iterator[tuple[float, float]]:
         yield figure["seconds"], float(pareto.hypervolume(scaled[:end], np.ones(3)))
 
 
-def _summary(
-    figures: list[dict[str, float]], curve: list[tuple[float, float]]
-) -> dict[str, object]:
+def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a line tells of an arm."""
+    reached = list(curve(figures))
     best = {
         f"best_accuracy_under_{kb}_kb": max(
             (round(f["accuracy"], 4) for f in figures if f["size_bytes"] < 1000 * kb), default=None
@@ -377,11 +400,11 @@ def _summary(
     }
     at = {
         f"hypervolume_at_{share}": round(
-            max((v for s, v in curve if s <= share * curve[-1][0]), default=0.0), 4
+            max((v for s, v in reached if s <= share * reached[-1][0]), default=0.0), 4
         )
         for share in (0.1, 0.25, 0.5)
-    } if curve else {}  # fmt: skip
-    final = round(curve[-1][1], 4) if curve else 0.0
+    } if reached else {}  # fmt: skip
+    final = round(reached[-1][1], 4) if reached else 0.0
     return {"files": len(figures), "hypervolume": final, **at, **best}
 
 

@@ -1,0 +1,123 @@
+"""What each lever of the search is worth: Fashion-MNIST with one of them switched off in turn.
+
+Usage: python benchmarks/ablation.py [--minutes 5] [--seeds 3] [--workers 2] [--folder FOLDER]
+           [--arms all no_cost_check no_pruning no_training_on]
+
+Each arm runs the study of ``fashion.py`` with three schemes in place of one, for the same minutes:
+
+* ``all``: every lever on.
+* ``no_cost_check``: without the bounds that stop a network before it is trained; what breaks them
+  lies outside the box and counts for nothing.
+* ``no_pruning``: no trial is ended by its rank among those that trained as long.
+* ``no_training_on``: every trial is trained for the full number of epochs at once.
+
+A fifth row, ``no_siblings``, is the files of ``all`` in the scheme that each trial had sampled.
+The files are judged on the test split in the same box as in ``fashion.py``. One JSON line an arm
+and seed, then one an arm with the median hypervolume and its ratio to that of ``all`` on the same
+seeds. ``--folder`` keeps what was found: arms and seeds that are in it are not run again, so that
+the benchmark can be cut off and gone on with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fashion
+
+from autosearch import Budget, NoPruner, SearchSpace, Study, run
+from autosearch.space import Quantization
+
+_SWITCHED_OFF: dict[str, dict[str, Any]] = {
+    "all": {},
+    "no_cost_check": {"constraints": ()},
+    "no_pruning": {"pruner": NoPruner()},
+    "no_training_on": {"train_on": None},
+}
+_SCHEMES = ("int8", "dynamic_int8", "float16")
+
+
+def main() -> None:
+    """Runs the arms of each seed one after the other, then judges their files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--arms", nargs="+", choices=_SWITCHED_OFF, default=list(_SWITCHED_OFF))
+    parser.add_argument("--arm", choices=_SWITCHED_OFF, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.arm is not None:
+        _run(words)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (words.folder or Path(scratch)).absolute()
+        for seed in range(words.seeds):
+            for arm in words.arms:
+                _run_once(words, arm, seed, folder / f"{arm}-{seed}")
+        _judge(words, folder)
+
+
+def study_of(arm: str, minutes: float) -> Study:
+    """The study of ``fashion.py`` with one lever switched off."""
+    space = fashion.study.space
+    assert space is not None
+    space = SearchSpace(
+        preprocessing=space.preprocessing,
+        architecture=space.architecture,
+        training=space.training,
+        quantization=Quantization(*_SCHEMES),
+    )
+    changed = {"space": space, "budget": Budget(minutes=minutes), **_SWITCHED_OFF[arm]}
+    return fashion.study.model_copy(update=changed)
+
+
+def _run_once(words: argparse.Namespace, arm: str, seed: int, place: Path) -> None:
+    if (place / "done").exists():
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, "--arm", arm, "--seed", str(seed)]
+    command += ["--minutes", str(words.minutes), "--workers", str(words.workers)]
+    command += ["--folder", str(place)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=quiet)
+    (place / "done").touch()
+
+
+def _run(words: argparse.Namespace) -> None:
+    files = fashion.Files(words.folder, words.minutes)
+    storage = f"sqlite:///{words.folder}/study.db"
+    study = study_of(words.arm, words.minutes)
+    files.add_all(run(study, storage=storage, seed=words.seed, workers=words.workers))
+
+
+def _judge(words: argparse.Namespace, folder: Path) -> None:
+    volumes: dict[str, list[float]] = {}
+    for seed in range(words.seeds):
+        for arm in words.arms:
+            figures = fashion.judged(folder / f"{arm}-{seed}")
+            rows = {arm: figures}
+            if arm == "all":
+                rows["no_siblings"] = [f for f in figures if f["label"].endswith(" sampled")]
+            for name, of in rows.items():
+                line = fashion.summary(of)
+                volumes.setdefault(name, []).append(line["hypervolume"])
+                print(json.dumps({"arm": name, "seed": seed, **line}), flush=True)
+    for name, reached in volumes.items():
+        row: dict[str, Any] = {"arm": name, "median_hypervolume": statistics.median(reached)}
+        if "all" in volumes:
+            ratios = [a / b for a, b in zip(reached, volumes["all"], strict=True) if b]
+            row["median_ratio_to_all"] = round(statistics.median(ratios), 3) if ratios else None
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
