@@ -24,8 +24,9 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
+from autosearch.data.damage import FORMATS, hidden_damage, reason
 from autosearch.data.findings import keep_findings, known_findings
 from autosearch.data.images import to_color
 from autosearch.errors import StudyError
@@ -55,9 +56,6 @@ MAX_PIXELS = 64_000_000
 LARGEST_MAX_PIXELS = 178_956_970
 """Pillow itself refuses anything larger as a decompression bomb."""
 
-# JPEG stands for MPO too, which is what Pillow calls a camera's file of several pictures.
-_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
-_MAGIC = (b"\xff\xd8", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*")
 _GREY_MODES = ("1", "L", "LA", "La", "F")
 
 # Four channels of 16 bits, uncompressed, and what may stand before them.
@@ -161,8 +159,9 @@ def _is_settled(path: Path, stamp: str, max_pixels: int) -> bool:
 @lru_cache(maxsize=1)
 def _recipe() -> str:
     """What decides a finding besides the file: this very code and Pillow's version."""
-    text = resources.files("autosearch.data").joinpath("photos.py").read_text("utf-8")
-    return hashlib.sha256(f"{PIL.__version__}\n{text}".encode()).hexdigest()[:8]
+    here = resources.files("autosearch.data")
+    texts = [here.joinpath(name).read_text("utf-8") for name in ("photos.py", "damage.py")]
+    return hashlib.sha256("\n".join([PIL.__version__, *texts]).encode()).hexdigest()[:8]
 
 
 def examine(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -194,7 +193,7 @@ def examine(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         return Photo(sha256, "too large: not enough memory to decode it")
     # Pillow's plugins answer damaged bytes with almost any exception.
     except Exception as error:
-        return Photo(sha256, _reason(contents, error))
+        return Photo(sha256, reason(contents, error))
 
 
 def decode(path: Path) -> npt.NDArray[np.uint8]:
@@ -289,7 +288,7 @@ def in_parallel(function: Callable[[_In], _Out], values: Iterable[_In]) -> Itera
 
 def _opened(file: Path | io.BytesIO) -> Image.Image:
     Image.init()  # Until then Pillow knows only some of the formats, and trips over the others.
-    return Image.open(file, formats=_FORMATS)
+    return Image.open(file, formats=FORMATS)
 
 
 def _room_for(image: Image.Image) -> AbstractContextManager[object]:
@@ -303,15 +302,15 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
             return Photo(
                 sha256, f"too large: {width} × {height} pixels, more than {max_pixels:,} in all"
             )
-        is_png = image.format == "PNG"
         with _room_for(image):
             image.load()
             plain = image if image.mode in ("L", "RGB") else to_color(image, "rgb")
             small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")
         mode, exif = image.mode, _exif(image)
-    if is_png:
-        with Image.open(io.BytesIO(contents), formats=("PNG",)) as again:
-            again.verify()  # Decoding alone overlooks wrong checksums.
+        _try_last_picture(image, max_pixels)
+    problem = hidden_damage(contents)
+    if problem is not None:
+        return Photo(sha256, problem)
     orientation = exif.get(ExifTags.Base.Orientation, 1)
     if orientation in _TURNS:
         small = small.transpose(_TURNS[orientation])
@@ -319,6 +318,16 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
         width, height = height, width
     luma = small.resize((18, 16), Image.Resampling.BOX).tobytes()
     return Photo(sha256, None, width, height, mode, luma, *_taken(exif))
+
+
+def _try_last_picture(image: Image.Image, max_pixels: int) -> None:
+    """Raises if a file of several pictures lacks the last of them; only the first is used."""
+    if image.format not in ("TIFF", "MPO") or getattr(image, "n_frames", 1) == 1:
+        return
+    image.seek(image.n_frames - 1)  # type: ignore[attr-defined]
+    if image.width * image.height <= max_pixels:
+        with _room_for(image):
+            image.load()
 
 
 _TURNS = {
@@ -366,30 +375,3 @@ def _taken(exif: Any) -> tuple[float | None, str]:
 
 def _is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY_MODES or image.mode.startswith("I")
-
-
-def _reason(contents: bytes, error: Exception) -> str:
-    if not contents.startswith(_MAGIC):
-        return "not an image: its contents are of no image format"
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, UnidentifiedImageError):
-        text = "it begins like an image and cannot be read as one"
-    if isinstance(error, EOFError) or "truncated" in text.lower() or _ends_early(contents):
-        return f"truncated: the file ends too early ({text})"
-    return f"damaged: {text}"
-
-
-def _ends_early(contents: bytes) -> bool:
-    """Whether a broken file lacks what its format ends with, or is shorter than it says."""
-    size = len(contents)
-    if contents.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in contents[-64:]
-    if contents.startswith(b"\x89PNG"):
-        return b"IEND" not in contents[-64:]
-    if contents.startswith(b"GIF8"):
-        return not contents.rstrip(b"\0").endswith(b";")
-    if contents.startswith(b"RIFF"):
-        return size < 8 + int.from_bytes(contents[4:8], "little")
-    if contents.startswith(b"BM"):
-        return size < int.from_bytes(contents[2:6], "little")
-    return size <= int.from_bytes(contents[4:8], "little" if contents[:1] == b"I" else "big")
