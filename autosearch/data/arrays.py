@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from autosearch.data.grouping import grouped_split
 from autosearch.data.splits import stratified_split
 from autosearch.errors import DefinitionError, NotFoundError
 
-__all__ = ["Arrays"]
+__all__ = ["Arrays", "check_npz"]
 
 
 class Arrays(Dataset):
@@ -59,6 +59,10 @@ class Arrays(Dataset):
         group: str | Sequence[str] | None = None,
     ) -> None:
         self._images, self._labels, self.classes = self.checked(images, labels, classes)
+        if len(self.classes) < 2:
+            raise DefinitionError(
+                f'there is one class, "{self.classes[0]}"; expected labels of at least two'
+            )
         self.name = name
         self.split_seed = split_seed
         self._groups = _checked_groups(groups or {}, len(self._labels))
@@ -97,6 +101,10 @@ class Arrays(Dataset):
         Raises:
             DefinitionError: They do not fit each other.
         """
+        if classes is not None and len(set(classes)) < len(classes):
+            raise DefinitionError(
+                f"classes {tuple(classes)} name one twice; expected different names"
+            )
         images = _checked_images(images)
         indices = _checked_labels(labels, len(images), classes)
         names = tuple(classes) if classes else tuple(str(i) for i in range(int(indices.max()) + 1))
@@ -132,9 +140,10 @@ class Arrays(Dataset):
             DefinitionError: It is no such file, lacks an array, or the arrays do not fit.
         """
         file = Path(path).expanduser().absolute()
+        check_npz(file)
         try:
             with np.load(file, allow_pickle=False) as arrays:
-                names = list(getattr(arrays, "files", ()))
+                names = list(arrays.files)
                 if not {images, labels, *groups} <= set(names):
                     wanted = '" and "'.join((images, labels, *groups))
                     raise DefinitionError(
@@ -150,9 +159,7 @@ class Arrays(Dataset):
                     {column: arrays[column].astype(str).tolist() for column in groups},
                     group,
                 )
-        except FileNotFoundError as error:
-            raise NotFoundError(f'there is no file "{file}"; name an .npz file') from error
-        except (OSError, EOFError, BadZipFile, TypeError, AttributeError, ValueError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError) as error:
             if isinstance(error, DefinitionError):
                 raise
             raise DefinitionError(
@@ -212,12 +219,29 @@ class Arrays(Dataset):
         }
 
 
+def check_npz(path: Path) -> None:
+    """Refuses what is no file of NumPy arrays.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DefinitionError: It is another kind of file.
+    """
+    if not path.is_file():
+        raise NotFoundError(f'there is no file "{path}"; name an .npz file')
+    if not is_zipfile(path):
+        raise DefinitionError(
+            f'"{path}" is no .npz file; write one with numpy.savez("photos.npz", images=images, '
+            "labels=labels)"
+        )
+
+
 def _checked_images(images: Images) -> Images:
-    if len(images) == 0:
+    if not hasattr(images, "__len__") or len(images) == 0:
         raise DefinitionError("there are no images; expected a uint8 array (n, h, w, c)")
     if isinstance(images, np.ndarray):
         images = images[..., np.newaxis] if images.ndim == 3 else images
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        is_right = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3)
+        if not is_right or 0 in images.shape:
             raise DefinitionError(
                 f"images are {images.dtype} of shape {images.shape}; expected uint8 of shape "
                 "(n, h, w, 1) or (n, h, w, 3), with pixels from 0 to 255"
@@ -226,7 +250,7 @@ def _checked_images(images: Images) -> Images:
     for index, image in enumerate(images):
         shape: tuple[int, ...] = getattr(image, "shape", ())
         dtype = getattr(image, "dtype", type(image).__name__)
-        if dtype != np.uint8 or len(shape) != 3 or shape[-1] not in (1, 3):
+        if dtype != np.uint8 or len(shape) != 3 or shape[-1] not in (1, 3) or 0 in shape:
             raise DefinitionError(
                 f"image {index} is {dtype} of shape {shape}; expected a uint8 array of shape "
                 "(h, w, 1) or (h, w, 3), with pixels from 0 to 255"
@@ -250,9 +274,14 @@ def _checked_labels(
 ) -> Labels:
     given = np.asarray(labels)
     if given.shape != (num_images,) or not np.issubdtype(given.dtype, np.integer):
+        hint = ""
+        if given.dtype.kind in "US":
+            hint = ": classes, labels = np.unique(labels, return_inverse=True)"
+        elif given.ndim == 2 and len(given) == num_images:
+            hint = ": labels.argmax(axis=1) of one-hot labels"
         raise DefinitionError(
             f"labels are {given.dtype} of shape {given.shape}; expected {num_images} whole "
-            f"numbers, one for each image"
+            f"numbers, one for each image{hint}"
         )
     low, high = int(given.min()), int(given.max())
     if low < 0 or (classes and high >= len(classes)):

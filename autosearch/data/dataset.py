@@ -21,6 +21,7 @@ __all__ = [
     "Dataset",
     "Images",
     "Labels",
+    "check_seed",
     "check_split",
     "dataset_from_definition",
 ]
@@ -185,6 +186,20 @@ def check_split(split: str) -> None:
     if split not in SPLITS:
         raise DefinitionError(
             f'split "{split}" is not known; expected "train", "validation" or "test"'
+        )
+
+
+def check_seed(split_seed: int) -> None:
+    """Refuses what draws no split.
+
+    Raises:
+        DefinitionError: It is no whole number from 0 to 4294967295.
+    """
+    is_whole = isinstance(split_seed, int) and not isinstance(split_seed, bool)
+    if not is_whole or not 0 <= split_seed < 2**32:
+        raise DefinitionError(
+            f"split_seed {split_seed!r} is no seed; expected a whole number from 0 to 4294967295, "
+            "such as split_seed=0"
         )
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import Dataset, Labels, check_split
+from autosearch.data.dataset import Dataset, Labels, check_seed, check_split
 from autosearch.data.splits import stratified_split
-from autosearch.errors import DefinitionError
 
 __all__ = ["Digits"]
 
@@ -40,12 +39,7 @@ class Digits(Dataset):
     )
 
     def __post_init__(self) -> None:
-        seed = self.split_seed
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise DefinitionError(
-                f"split_seed {seed!r} is no seed; expected a whole number from 0 to 4294967295, "
-                "such as Digits(split_seed=0)"
-            )
+        check_seed(self.split_seed)
 
     def load(self, split: str) -> tuple[npt.NDArray[np.uint8], Labels]:
         """One split: uint8 images (n, 8, 8, 1) and int64 labels (n,)."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autosearch.data.dataset import SPLITS, Dataset, Labels, check_split
+from autosearch.data.dataset import SPLITS, Dataset, Labels, check_seed, check_split
 from autosearch.data.duplicates import bursts, clusters, exact_duplicates, near_duplicates
 from autosearch.data.grouping import grouped_split
 from autosearch.data.photos import LARGEST_MAX_PIXELS, Photo, Photos, examine_all
@@ -117,27 +117,24 @@ class FileDataset(Dataset):
         known_sides: Mapping[str, str] | None,
         has_groups: bool,
     ) -> None:
-        seed = split_seed
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        check_seed(split_seed)
+        if not isinstance(max_pixels, int) or not 0 < max_pixels <= LARGEST_MAX_PIXELS:
             raise DefinitionError(
-                f"split_seed {seed!r} is no seed; expected a whole number from 0 to 4294967295"
-            )
-        if not 0 < max_pixels <= LARGEST_MAX_PIXELS:
-            raise DefinitionError(
-                f"max_pixels is {max_pixels}; expected from 1 to {LARGEST_MAX_PIXELS:,}, beyond "
+                f"max_pixels is {max_pixels!r}; expected from 1 to {LARGEST_MAX_PIXELS:,}, beyond "
                 "which Pillow takes an image for a decompression bomb"
             )
         for split in set((known_sides or {}).values()):
             check_split(split)
-        shares = tuple(float(share) for share in fractions)
-        if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        shares = tuple(share for share in fractions if isinstance(share, int | float))
+        is_division = len(fractions) == len(shares) == 3 and min(shares) > 0
+        if not is_division or abs(sum(shares) - 1) > 1e-6:
             raise DefinitionError(
                 f"fractions {tuple(fractions)} do not divide a dataset; expected three positive "
                 "shares of train, validation and test that add up to 1, such as (0.6, 0.2, 0.2)"
             )
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
-        self.split_seed = seed
+        self.split_seed = split_seed
         self.fractions = (shares[0], shares[1], shares[2])
         self.max_pixels = max_pixels
         self.keep_alike_together = keep_alike_together
@@ -279,10 +276,7 @@ class FileDataset(Dataset):
         counts = np.bincount(self._labels, minlength=len(self.classes))
         for name, count in zip(self.classes, counts, strict=True):
             if not count:
-                raise DefinitionError(
-                    f'class "{name}" of "{self.path}" has 0 usable images; add some, or remove '
-                    "the class (autosearch data inspect lists what is unusable and why)"
-                )
+                raise DefinitionError(self._about_no_images(name))
         given = [source.split for source in sources]
         if not any(given):
             return self._divided(np.arange(len(sources)), self.fractions)
@@ -309,6 +303,15 @@ class FileDataset(Dataset):
                 f'that "{self.path}" gives; add some, or leave the class out'
             )
         return parts
+
+    def _about_no_images(self, name: str) -> str:
+        of_class = {source.shown for source in self.listing.sources if source.label == name}
+        reasons = [f"{path} is {why}" for path, why in self.survey.unusable if path in of_class]
+        first = f" ({len(reasons):,} unusable: {reasons[0]})" if reasons else ""
+        return (
+            f'class "{name}" of "{self.path}" has 0 usable images{first}; add some, or remove '
+            "the class (autosearch data inspect lists what is unusable and why)"
+        )
 
     def _divided(self, pool: Labels, shares: tuple[float, float, float]) -> dict[str, Labels]:
         sides = self._kept_sides

@@ -64,7 +64,7 @@ class ImageFolder(FileDataset):
         self.group = group
         try:
             self._pattern = re.compile(group) if group is not None else None
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise DefinitionError(
                 f"group {group!r} is no regular expression ({error}); expected one that finds "
                 r"the group in a path, such as r'patient_\d+'"
@@ -94,11 +94,10 @@ class ImageFolder(FileDataset):
             )
         files = sorted(_files(root))
         images = [parts for parts in files if _is_image(parts)]
-        folders = {name for name in _sub_folders(root) if not name.startswith((".", "__"))}
+        folders = set(_sub_folders(root))
         given = {name for name in folders if any(len(p) > 2 and p[0] == name for p in images)}
         others = {p[0] for p in images if len(p) > 1} - given
-        # A class may be called "train" as well, beside "bus".
-        has_splits = _are_splits(given) and (len(given) > 1 or not others)
+        has_splits = _has_splits(root, given, others)
         depth = 2 if has_splits else 1
         sources, ignored = [], []
         for parts in files:
@@ -122,13 +121,9 @@ class ImageFolder(FileDataset):
         names = folders
         if has_splits:
             names = {name for split in given for name in _sub_folders(root / split)}
-        classes = sorted(name for name in names if not name.startswith((".", "__")))
+        classes = sorted(names)
         if len(classes) < self.fewest_classes:
-            raise DefinitionError(
-                f'"{root}" has {len(classes)} sub-folders for classes; expected at least '
-                f"{self.fewest_classes}, each "
-                "named after its class and holding its images"
-            )
+            raise DefinitionError(_about_few_classes(root, classes, self.fewest_classes))
         return Listing(tuple(sources), tuple(ignored), tuple(classes))
 
     def _groups(self, shown: str) -> dict[str, str]:
@@ -138,20 +133,59 @@ class ImageFolder(FileDataset):
         return {"group": "/".join(g or "" for g in match.groups()) or match.group(0)}
 
 
-def _are_splits(folders: set[str]) -> bool:
-    """Whether the folders are train, val and test: one of each at most, train among them."""
-    splits = [SPLIT_NAMES.get(name.lower()) for name in folders]
-    return None not in splits and "train" in splits and len(set(splits)) == len(splits)
+def _has_splits(root: Path, given: set[str], others: set[str]) -> bool:
+    """Whether the folders with images two levels down are train, val and test.
+
+    Raises:
+        DefinitionError: Several are, and make no split; "train" and "test" would be classes.
+    """
+    meant = sorted(name for name in given if name.lower() in SPLIT_NAMES)
+    named = {name: SPLIT_NAMES[name.lower()] for name in meant}
+    if len(named) < 2:
+        # A class may be called "train" as well, beside "bus".
+        return list(named.values()) == ["train"] and given == set(named) and not others
+    found = ", ".join(named)
+    besides = sorted((given | others) - set(named))
+    if besides:
+        raise DefinitionError(
+            f'"{root}" gives a split ({found}) and has images in "{besides[0]}" beside it; '
+            "expected nothing else there: move it away, or name another folder"
+        )
+    if "train" not in named.values():
+        raise DefinitionError(
+            f'"{root}" gives a split ({found}) without train; expected train, and val, test or '
+            "both beside it"
+        )
+    if len(set(named.values())) < len(named):
+        raise DefinitionError(
+            f'"{root}" gives a split with two folders for the same part ({found}); expected one '
+            "each of train, val and test: merge the two, or move one of them away"
+        )
+    return True
+
+
+def _about_few_classes(root: Path, classes: list[str], fewest: int) -> str:
+    expected = f"at least {fewest}, each named after its class and holding its images"
+    if len(classes) != 1:
+        return f'"{root}" has {len(classes)} sub-folders for classes; expected {expected}'
+    inner = root / classes[0]
+    instead = f'; did you mean "{inner}"?' if len(_sub_folders(inner)) >= fewest else ""
+    return f'"{root}" has one sub-folder, "{classes[0]}"; expected {expected}{instead}'
 
 
 def _is_image(parts: tuple[str, ...]) -> bool:
-    if any(part.startswith((".", "__MACOSX")) for part in parts):
-        return False
-    return Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES
+    return not any(map(_is_hidden, parts)) and Path(parts[-1]).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_hidden(name: str) -> bool:
+    """Hidden, or what macOS, Python and network storages leave, thumbnails of photos included."""
+    return name.startswith(".") or name in ("__MACOSX", "__pycache__", "@eaDir")
 
 
 def _sub_folders(folder: Path) -> list[str]:
-    return [entry.name for entry in os.scandir(folder) if _is_folder(entry)]
+    """The names of a folder's folders that are not hidden."""
+    entries = [entry for entry in os.scandir(folder) if _is_folder(entry)]
+    return [entry.name for entry in entries if not _is_hidden(entry.name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -68,6 +68,7 @@ def grouped_split(
     division.place_groups(rng)
     division.place_singles(rng)
     division.spread_classes(every_class_everywhere)
+    division.refuse_empty_parts()
     return {split: np.nonzero(division.side == index)[0] for index, split in enumerate(SPLITS)}
 
 
@@ -168,6 +169,16 @@ class _Division:
                         f'{SPLITS[part]}" gets none; add other images of it, leave the class out, '
                         "or see keep_alike_together"
                     )
+
+    def refuse_empty_parts(self) -> None:
+        """Of one or two large groups there are too few for three parts."""
+        for part in np.nonzero(self.shares > 0)[0].tolist():
+            if len(self.labels) and not self.have[part].any():
+                groups = "one group" if len(self.members) == 1 else f"{len(self.members)} groups"
+                raise DefinitionError(
+                    f"the {len(self.labels):,} images belong to {groups}, so split "
+                    f'"{SPLITS[part]}" gets none; name smaller groups, or none'
+                )
 
     def _spare_group(self, groups: list[_Ints], label: int, part: int) -> _Ints | None:
         """The smallest group whose going leaves no class without images where it was."""

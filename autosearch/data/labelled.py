@@ -11,12 +11,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from autosearch.data.arrays import Arrays
+from autosearch.data.arrays import Arrays, check_npz
 from autosearch.data.dataset import SPLITS, Dataset, Images, Labels, check_split
 from autosearch.data.files import FileDataset
 from autosearch.data.folder import ImageFolder
 from autosearch.data.manifest import Manifest
-from autosearch.errors import DefinitionError, NotFoundError
+from autosearch.errors import DefinitionError
 
 __all__ = ["EVERY_SPLIT", "LabelledImages", "labelled_images", "read_labelled"]
 
@@ -156,9 +156,10 @@ def _of_splits(dataset: Dataset, splits: tuple[str, ...]) -> LabelledImages:
 
 
 def _read_npz(path: Path, split: str) -> LabelledImages:
+    check_npz(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = list(getattr(arrays, "files", ()))
+            names = list(arrays.files)
             if "images" not in names or "labels" not in names:
                 raise DefinitionError(
                     f'"{path}" holds the arrays {names}; expected "images" and "labels", and '
@@ -166,9 +167,7 @@ def _read_npz(path: Path, split: str) -> LabelledImages:
                 )
             images, labels = arrays["images"], arrays["labels"]
             classes = arrays["classes"].astype(str).tolist() if "classes" in names else None
-    except FileNotFoundError as error:
-        raise NotFoundError(f'there is no file "{path}"; name an .npz file') from error
-    except (OSError, EOFError, BadZipFile, TypeError, AttributeError, ValueError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError) as error:
         if isinstance(error, DefinitionError):
             raise
         raise DefinitionError(

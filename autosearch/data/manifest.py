@@ -76,6 +76,12 @@ class Manifest(FileDataset):
 
     def _list(self) -> Listing:
         columns, rows = _read(self.path)
+        twice = next((c for c in columns if columns.count(c) > 1), None)
+        if twice is not None:
+            raise DefinitionError(
+                f'"{self.path}" has the column "{twice}" twice; expected each once: rename or '
+                "remove one of them"
+            )
         for column in ("path", "label", *self.group):
             if column not in columns:
                 raise DefinitionError(
@@ -113,8 +119,8 @@ class Manifest(FileDataset):
         classes = {source.label for source in sources if source.label}
         if len(classes) < self.fewest_classes:
             raise DefinitionError(
-                f'"{self.path}" has {len(classes)} labels; expected at least '
-                f"{self.fewest_classes} in the column label"
+                f'"{self.path}" names {len(classes)} different classes in {len(rows):,} rows; '
+                f"expected at least {self.fewest_classes} in the column label"
             )
         in_order = sorted(classes, key=int) if all(map(_is_number, classes)) else sorted(classes)
         return Listing(tuple(sources), (), tuple(in_order))
@@ -128,7 +134,11 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         return _read_parquet(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, restval="", skipinitialspace=True)
+            header = file.readline()
+            file.seek(0)
+            # Spreadsheets write semicolons where the comma is for decimals.
+            separator = next((mark for mark in ",;\t" if mark in header), ",")
+            lines = csv.DictReader(file, restval="", skipinitialspace=True, delimiter=separator)
             columns = [name.strip() for name in lines.fieldnames or []]
             lines.fieldnames = columns
             return columns, [{c: (line[c] or "").strip() for c in columns} for line in lines]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import SPLITS
+from autosearch.data.dataset import SPLITS, check_seed
 from autosearch.errors import DefinitionError
 
 __all__ = ["fold_numbers", "stratified_split"]
@@ -42,6 +42,7 @@ def stratified_split(
         >>> {name: len(indices) for name, indices in parts.items()}
         {'train': 12, 'validation': 4, 'test': 4}
     """
+    check_seed(seed)
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise DefinitionError(
             f"fractions {fractions} do not divide a dataset; expected three positive shares of "

@@ -198,6 +198,9 @@ def test_an_npz_file_without_the_arrays_says_what_it_holds(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DefinitionError, match=r"no \.npz file"):
         Arrays.from_npz(tmp_path / "text.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(DefinitionError, match=r"no \.npz file; write one with"):
+        Arrays.from_npz(tmp_path / "one.npy")
 
 
 def test_a_tensorflow_dataset_keeps_its_own_splits_and_draws_what_it_lacks(tmp_path):

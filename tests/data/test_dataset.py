@@ -116,7 +116,10 @@ def test_images_without_a_channel_axis_get_one():
         ([np.zeros((6, 6), np.uint8)], [0], "image 0"),
         ([], [], "no images"),
         (random_images(20, 6, 6, 1), [0, 1] * 9, "20 whole numbers"),
-        (random_images(20, 6, 6, 1), ["a", "b"] * 10, "20 whole numbers"),
+        (random_images(20, 6, 6, 1), ["a", "b"] * 10, "20 whole numbers.*np.unique"),
+        (random_images(20, 6, 6, 1), np.eye(2)[[0, 1] * 10], "20 whole numbers.*argmax"),
+        (random_images(20, 0, 6, 1), [0, 1] * 10, r"\(20, 0, 6, 1\)"),
+        (None, None, "no images"),
         (random_images(20, 6, 6, 1), [0, 2] * 10, "from 0 to 2"),
         (random_images(20, 6, 6, 1), [0, -1] * 10, "from -1 to 0"),
     ],
@@ -124,6 +127,19 @@ def test_images_without_a_channel_axis_get_one():
 def test_arrays_that_do_not_fit_are_refused(images, labels, message):
     with pytest.raises(DefinitionError, match=message):
         Arrays(images, labels, classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": [0] * 20}, "one class"),
+        ({"classes": ("a", "a")}, "name one twice"),
+        ({"split_seed": -1}, "split_seed -1 is no seed"),
+    ],
+)
+def test_arrays_that_make_no_search_are_refused(arguments, message):
+    with pytest.raises(DefinitionError, match=message):
+        Arrays(random_images(20, 6, 6, 1), **{"labels": [0, 1] * 10, **arguments})
 
 
 def test_importing_the_data_package_loads_neither_tensorflow_nor_optuna():

@@ -217,6 +217,14 @@ def test_a_manifest_may_be_parquet(photos):
     assert sum(dataset.split_counts().values()) == 30
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_manifest_may_come_from_a_spreadsheet(photos, separator):
+    rows = [f"{path}{separator}{path.parent.name}\r\n" for path in photos.rglob("*.png")]
+    table = photos / "list.csv"
+    table.write_text("".join([f"\ufeffpath{separator}label\r\n", *rows]), encoding="utf-8")
+    assert sum(Manifest(table).split_counts().values()) == 30
+
+
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(NotFoundError, match="there is no file"):
         Manifest(tmp_path / "nowhere.csv")
@@ -224,10 +232,12 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path):
         Manifest(write(tmp_path / "a.csv", [], columns=("path", "class")))
     with pytest.raises(DefinitionError, match='the split "holdout"'):
         Manifest(write(tmp_path / "b.csv", [["a.png", "cat", "holdout", ""]]))
-    with pytest.raises(DefinitionError, match="1 labels"):
+    with pytest.raises(DefinitionError, match="1 different classes in 1 rows"):
         Manifest(write(tmp_path / "c.csv", [["a.png", "cat", "", ""]]))
     with pytest.raises(DefinitionError, match='no "patient"'):
         Manifest(write(tmp_path / "d.csv", [["a.png", "cat", "", ""]]), group="patient")
+    with pytest.raises(DefinitionError, match='column "site" twice'):
+        Manifest(write(tmp_path / "f.csv", [], columns=("path", "label", "site", "site")))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00p")
     with pytest.raises(DefinitionError, match="no CSV file"):
         Manifest(tmp_path / "e.csv")
