@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -20,7 +21,7 @@ from autosearch.data.grouping import grouped_split
 from autosearch.data.photos import LARGEST_MAX_PIXELS, Photo, Photos, examine_all
 from autosearch.errors import DefinitionError
 
-__all__ = ["FileDataset", "Listing", "Source", "Survey", "describe_growth"]
+__all__ = ["FileDataset", "Listing", "Source", "Survey", "describe_growth", "printable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,3 +362,8 @@ def describe_growth(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     moved = sum(1 for key in before.keys() & after.keys() if before[key] != after[key])
     were = "image was" if added == 1 else "images were"
     return f"{added} {were} added, {removed} removed, {moved} moved to another split"
+
+
+def printable(path: str) -> str:
+    """The same as text that any encoding can write: file names may hold any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from autosearch.data.arrays import Arrays, check_npz
 from autosearch.data.dataset import SPLITS, Dataset, Images, Labels, check_split
-from autosearch.data.files import FileDataset
+from autosearch.data.files import FileDataset, printable
 from autosearch.data.folder import ImageFolder
 from autosearch.data.manifest import Manifest
 from autosearch.errors import DefinitionError
@@ -110,7 +109,7 @@ def labelled_images(dataset: Dataset, split: str = EVERY_SPLIT) -> LabelledImage
         check_split(split)
     if not isinstance(dataset, FileDataset):
         return _of_splits(dataset, SPLITS if split == EVERY_SPLIT else (split,))
-    unusable = tuple((_printable(path), why) for path, why in dataset.survey.unusable)
+    unusable = tuple((printable(path), why) for path, why in dataset.survey.unusable)
     if split == EVERY_SPLIT:
         images, labels, members, groups = dataset.everything()
     else:
@@ -120,7 +119,7 @@ def labelled_images(dataset: Dataset, split: str = EVERY_SPLIT) -> LabelledImage
         images=images,
         labels=labels,
         classes=dataset.classes,
-        members=[_printable(path) for path in members],
+        members=[printable(path) for path in members],
         groups=groups,
         unusable=unusable,
     )
@@ -182,8 +181,3 @@ def _read_npz(path: Path, split: str) -> LabelledImages:
     return LabelledImages(
         images=pixels, labels=indices, classes=named, members=list(range(len(indices)))
     )
-
-
-def _printable(path: str) -> str:
-    """The same as text that any encoding can write: file names may hold any bytes."""
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from autosearch.data.dataset import SPLITS, Dataset
 from autosearch.data.duplicates import clusters
-from autosearch.data.files import FileDataset
+from autosearch.data.files import FileDataset, printable
 from autosearch.data.folder import ImageFolder
 from autosearch.data.manifest import Manifest
 from autosearch.data.photos import MAX_PIXELS
@@ -101,8 +100,8 @@ def inspect(dataset: FileDataset) -> dict[str, Any]:
         "splits": splits,
     }
     report["advice"] = _advice(dataset, report, split_problem)
-    printable: dict[str, Any] = _printable(report)
-    return printable
+    shown: dict[str, Any] = _printable(report)
+    return shown
 
 
 def split_members(dataset: Dataset) -> dict[str, list[Any]]:
@@ -267,9 +266,9 @@ def _number(things: Sequence[Any], noun: str) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """The same with text that any encoding can write: file names may hold any bytes."""
+    """The same with every text ``printable``."""
     if isinstance(value, str):
-        return os.fsencode(value).decode("utf-8", "replace")
+        return printable(value)
     if isinstance(value, dict):
         return {_printable(key): _printable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -105,10 +105,26 @@ def test_the_page_needs_nothing_else_and_escapes_names(messy):
     text = page(dataset, inspect(dataset))
     assert "<b>dog" not in text
     assert "&lt;b&gt;dog &amp; co" in text
-    assert text.count("<img ") == 16 + 12
+    # Contact sheets, one picture twice and one under two labels.
+    assert text.count("<img ") == 16 + 12 + 2 + 2
     sources = re.findall(r'(?:src|href)="(.{22})', text)
     assert set(sources) == {"data:image/jpeg;base64"}
     assert "<script" not in text
+
+
+def test_the_page_shows_groups_look_alikes_and_names_of_any_bytes(photos, make_scene):
+    make_scene(900, size=(80, 60)).save(photos / "cat" / "large.jpg")
+    make_scene(900, size=(40, 30)).save(photos / "cat" / "small.jpg")
+    make_scene(901).save(os.fsencode(photos / "cat") + b"/\xff.png")
+    dataset = ImageFolder(photos, group=r"/(\d{3})")
+    text = page(dataset, inspect(dataset))
+    text.encode("utf-8")
+    assert "3 groups of 10 to 10 images" in text
+    look_alike = text[text.index("Look alike: 1") : text.index("Contact sheets")]
+    assert re.findall("<figcaption>(.*?)</figcaption>", look_alike) == [
+        "cat/large.jpg", "cat/small.jpg"
+    ]  # fmt: skip
+    assert 'title="cat/\ufffd.png"' in text
 
 
 @pytest.mark.parametrize(("name", "plots"), [("photos", False), ("messy", True)])
