@@ -48,6 +48,7 @@ class Suggestion:
         p_value: Of the two having the same figure but for chance; None for the best itself.
         estimate: What kind of figures these are, an ``Estimate``.
         num_images: How many images they rest on.
+        num_left_out: Smaller candidates that were judged on other images, before the data grew.
     """
 
     candidate: str
@@ -61,17 +62,26 @@ class Suggestion:
     p_value: float | None
     estimate: str
     num_images: int
+    num_left_out: int = 0
 
     @property
     def reason(self) -> str:
         """Why, in a sentence."""
         what = self.metric.replace("_", " ")
+        left_out = (
+            f"; {self.num_left_out} smaller, judged on other images, left out"
+            if self.num_left_out
+            else ""
+        )
         if self.candidate == self.best:
-            return f"the best {what}, and every smaller candidate is worse by more than chance"
+            return (
+                f"the best {what}, and every smaller candidate is worse by more than chance"
+                f"{left_out}"
+            )
         return (
             f"the smallest whose {what} cannot be told apart from the best one's, "
             f"{self.best_value:.3f} of {self.best} (paired test on the same images: "
-            f"p = {self.p_value:.2f})"
+            f"p = {self.p_value:.2f}{left_out})"
         )
 
 
@@ -95,6 +105,11 @@ class PairedTests:
                 self._predictions(one), self._predictions(other), metric=metric
             )
         return self._p_values[key]
+
+    def are_paired(self, one: str, other: str) -> bool:
+        """Whether two stored predictions are of the same images: data may have grown between."""
+        labels = self._predictions(one).labels
+        return np.array_equal(labels, self._predictions(other).labels)
 
     def num_images(self, sha256: str) -> int:
         """How many images stored predictions are of."""
@@ -132,6 +147,8 @@ def smallest_alike(
 ) -> Suggestion | None:
     """The smallest candidate of a front that a paired test cannot tell apart from the best one.
 
+    What was judged on other images than the best one, since the data grew, is left out.
+
     Args:
         front: Rows of ``StudyView.candidates_frame()`` of one target and one kind of figure, in
             any order.
@@ -154,10 +171,13 @@ def smallest_alike(
         [metric, cost], ascending=[objective.direction is Direction.MINIMIZE, True], kind="stable"
     )
     best = front.iloc[0]
-    chosen, p_value = best, None
+    chosen, p_value, num_left_out = best, None, 0
     for _, row in front.sort_values(cost, kind="stable").iterrows():
         if row["candidate"] == best["candidate"] or row[cost] > best[cost]:
             break
+        if not tests.are_paired(row["predictions_sha256"], best["predictions_sha256"]):
+            num_left_out += 1
+            continue
         p = tests.p_value(row["predictions_sha256"], best["predictions_sha256"], metric)
         if p >= _LEVEL:
             chosen, p_value = row, p
@@ -174,6 +194,7 @@ def smallest_alike(
         p_value=p_value,
         estimate=str(best["estimate"]),
         num_images=tests.num_images(best["predictions_sha256"]),
+        num_left_out=num_left_out,
     )
 
 

@@ -124,5 +124,12 @@ def test_the_best_is_suggested_where_every_smaller_one_is_worse(view_of):
     assert "every smaller candidate is worse by more than chance" in suggestion.reason
 
 
+def test_what_was_judged_before_the_data_grew_is_not_compared(view_of):
+    view = view_of({1000: right_but_for(10, total=150), 9000: right_but_for(10)})
+    suggestion = suggest(view)
+    assert suggestion.candidate == "1-int8"
+    assert suggestion.reason.endswith("; 1 smaller, judged on other images, left out")
+
+
 def test_nothing_is_suggested_without_predictions_or_figures_of_accuracy(view_of, tmp_path):
     assert suggest(view_of({1000: right_but_for(3)}, without_predictions=True)) is None

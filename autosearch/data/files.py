@@ -360,6 +360,8 @@ def describe_growth(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     added = len(after.keys() - before.keys())
     removed = len(before.keys() - after.keys())
     moved = sum(1 for key in before.keys() & after.keys() if before[key] != after[key])
+    if not added and not removed and not moved:
+        return "the images are the same, but labels were changed or copies of them added or removed"
     were = "image was" if added == 1 else "images were"
     return f"{added} {were} added, {removed} removed, {moved} moved to another split"
 

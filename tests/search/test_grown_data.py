@@ -81,6 +81,12 @@ def test_a_grown_folder_stops_the_study_and_says_what_changed(folder, started):
         autosearch.run(make_study(folder), storage=started)
 
 
+def test_an_image_that_went_to_another_class_stops_the_study_too(folder, started):
+    (folder / "a" / "0-0.png").rename(folder / "b" / "moved.png")
+    with pytest.raises(ChangedDefinitionError, match="the same, but labels were changed"):
+        autosearch.run(make_study(folder), storage=started)
+
+
 def test_accepted_data_leave_every_known_image_on_its_side(folder, started):
     before = ImageFolder(folder).sides()
     for seed in (1, 2):  # it grows twice: the second time, the first growth is known too
