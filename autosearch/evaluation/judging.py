@@ -98,7 +98,8 @@ def judge(
     if len(classes) != num_outputs:
         raise DefinitionError(
             f"the file has {num_outputs} outputs, and {len(classes)} classes are named; expected "
-            "a name for each output"
+            "a name for each output: write them into a file, one on each line, and name it with "
+            "--labels FILE"
         )
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
@@ -180,11 +181,19 @@ def _judged(
         right, support = details["confusion"][index][index], figures["support"]
         low, high = wilson_interval(right, support) if support else (None, None)
         figures |= {"recall_low": low, "recall_high": high}
+    # No resample of a class that is never or always right has another figure.
+    tested = [of for of in details["per_class"].values() if of["support"]]
+    worst = min(tested, key=lambda of: float(of["recall"]))
+    low, high = intervals["worst_class_recall"]
+    intervals["worst_class_recall"] = (
+        min(low, worst["recall_low"]),
+        max(high, worst["recall_high"]),
+    )
     by_group = group_figures(labels, probabilities, data.groups)
     metrics[WORST_GROUP] = by_group.worst_accuracy
     if "worst_group" in by_group.figures:
-        worst = by_group.figures["worst_group"]
-        intervals[WORST_GROUP] = (worst["accuracy_low"], worst["accuracy_high"])
+        of_group = by_group.figures["worst_group"]
+        intervals[WORST_GROUP] = (of_group["accuracy_low"], of_group["accuracy_high"])
     return Judgement(
         classes=classes,
         labels=labels,

@@ -86,6 +86,15 @@ def test_every_figure_has_an_interval_that_holds_it():
         assert low < high, name
 
 
+def test_a_class_that_is_never_right_is_not_known_to_be_so_for_ever():
+    judgement = judged(data(("dark", "light"), [0] * 10 + [1] * 10, [20] * 20))
+    assert judgement.metrics["worst_class_recall"] == 0
+    low, high = judgement.intervals["worst_class_recall"]
+    assert low == 0
+    assert high == pytest.approx(judgement.details["per_class"]["light"]["recall_high"])
+    assert 0.15 < high < 0.3
+
+
 @pytest.mark.parametrize("num_classes", [2, 7])
 def test_the_bootstrap_computes_what_the_metrics_say(num_classes):
     rng = np.random.default_rng(0)
