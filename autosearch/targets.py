@@ -29,7 +29,7 @@ __all__ = ["BOARDS", "MICRO_SCHEMES", "Board", "Target"]
 _KIB = 1024
 _MIB = 1024 * _KIB
 
-MICRO_SCHEMES: tuple[str, ...] = ("float32", "int8", "int16x8")
+MICRO_SCHEMES: tuple[str, ...] = ("float32", "int8", "int16x8", "mixed")
 """The quantization schemes that TensorFlow Lite Micro has kernels for.
 
 It refuses the float16 weights of ``float16`` files and the hybrid kernels of ``dynamic_int8``.

@@ -383,7 +383,9 @@ def _lines(found: dict[str, Any]) -> list[dict[str, str]]:
     groups = {
         "configuration": config,
         "conditions": {
-            key: figure(key, value)
+            key: ", ".join(f"{one} {of}" for one, of in value.items())
+            if isinstance(value, dict)
+            else figure(key, value)
             for key, value in found["conditions"].items()
             if key not in DETAIL_KEYS
         },

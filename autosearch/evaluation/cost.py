@@ -10,7 +10,14 @@ from autosearch.evaluation.conversion import trace
 
 __all__ = ["count_macs", "count_parameters", "estimate_size_bytes"]
 
-_BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic_int8": 1, "int8": 1, "int16x8": 1}
+_BYTES_PER_WEIGHT = {
+    "float32": 4.0,
+    "float16": 2.0,
+    "dynamic_int8": 1.0,
+    "int8": 1.0,
+    "int16x8": 1.0,
+    "mixed": 0.5,
+}
 
 
 def count_parameters(model: keras.Model) -> int:
@@ -40,7 +47,8 @@ def count_macs(model: keras.Model, *, image_shape: tuple[int, int, int] | None =
 def estimate_size_bytes(model: keras.Model, scheme: str) -> int:
     """A lower bound of the size of the file, without converting anything.
 
-    Counts the trainable weights of rank 2 and more, which every scheme stores as they are.
+    Counts the trainable weights of rank 2 and more, which every scheme stores as they are;
+    ``mixed`` may store each of them in half a byte.
     Biases, scales and normalization, which the converter may fold into each other, and the
     file's structure are left out, so the file is larger: by 2 to 8 kB for small networks, and by
     some 20 bytes a channel if it is quantized. The bound does not hold for a network with
@@ -63,7 +71,7 @@ def estimate_size_bytes(model: keras.Model, scheme: str) -> int:
         for variable in model.trainable_variables
         if len(variable.shape) >= 2
     )
-    return num_weights * _BYTES_PER_WEIGHT[scheme]
+    return math.ceil(num_weights * _BYTES_PER_WEIGHT[scheme])
 
 
 def _macs_of_node(node: Any) -> int:

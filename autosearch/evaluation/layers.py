@@ -28,6 +28,8 @@ class Layer:
         shape: Of its output, without the batch.
         kind: The type of its output, such as ``INT8``.
         reads: The layers whose output it reads, by place.
+        weights: The type that its largest constant is stored in, such as ``INT4``; empty where it
+            has none.
         weight_bytes: What its weights take in the file, of those that no earlier layer has.
         macs: Multiply-accumulates of one inference.
     """
@@ -38,6 +40,7 @@ class Layer:
     shape: tuple[int, ...]
     kind: str
     reads: tuple[int, ...]
+    weights: str
     weight_bytes: int
     macs: int
 
@@ -68,6 +71,7 @@ def layers_of(file: bytes) -> tuple[Layer, ...]:
     # Tensor to the bytes that it stands for, and to the layer that makes it.
     weights = {place: _stored(model, t) for place, t in enumerate(graph.tensors)}
     constant = {place for place, size in weights.items() if size}
+    stored_as = {place: kinds.get(graph.tensors[place].type, "") for place in constant}
     maker = {int(place): 0 for place in graph.inputs}
     counted: set[int] = set()
     first = int(graph.inputs[0])
@@ -79,6 +83,7 @@ def layers_of(file: bytes) -> tuple[Layer, ...]:
             shape=_shape(graph, first)[1:],
             kind=kinds.get(graph.tensors[first].type, ""),
             reads=(),
+            weights="",
             weight_bytes=0,
             macs=0,
         )
@@ -89,9 +94,11 @@ def layers_of(file: bytes) -> tuple[Layer, ...]:
         if inputs and constant.issuperset(inputs):
             constant.update(outputs)
             weights[outputs[0]] = sum(weights[place] for place in inputs)
+            stored_as[outputs[0]] = stored_as[inputs[0]]
             continue
         own = [p for p in inputs if p in constant and p not in counted]
         counted.update(own)
+        largest = max(constant.intersection(inputs), key=weights.__getitem__, default=-1)
         name = str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))
         shapes = [_shape(graph, int(place)) for place in operator.inputs]
         output = graph.tensors[outputs[0]]
@@ -104,6 +111,7 @@ def layers_of(file: bytes) -> tuple[Layer, ...]:
                 shape=_shape(graph, outputs[0])[1:],
                 kind=kinds.get(output.type, ""),
                 reads=tuple(dict.fromkeys(maker[p] for p in inputs if p in maker)),
+                weights=stored_as.get(largest, ""),
                 weight_bytes=sum(weights[place] for place in own),
                 macs=_macs(name, shapes, _shape(graph, outputs[0]), operator),
             )

@@ -16,8 +16,10 @@ from autosearch.evaluation.metrics import (
     classification_metrics,
     wilson_interval,
 )
+from autosearch.evaluation.mixed_precision import weights_by_layer
 from autosearch.evaluation.plan import Plan
 from autosearch.evaluation.quantization import is_fully_integer
+from autosearch.space.quantization import MIXED
 from autosearch.store.predictions import Predictions
 from autosearch.targets import Target
 from autosearch.values import CandidateResult, Estimate, EvaluatorTrial
@@ -97,6 +99,7 @@ def measure_candidates(
                     **(conditions or {"interval": "Wilson, 90 %"}),
                     **_conditions_of(latency),
                     "fully_integer": is_fully_integer(file),
+                    **_weights_of(scheme, file),
                     **_class_figures(seen, classes),
                     **by_group.figures,
                 },
@@ -115,6 +118,15 @@ def _conditions_of(latency: Latency | None) -> dict[str, float | bool]:
         "raw_latency_ms": latency.p50_ms,
         "latency_taken_in_quiet": latency.is_quiet,
     }
+
+
+def _weights_of(scheme: str, file: bytes) -> dict[str, Any]:
+    """Which layers of a mixed file have weights of which type; those of any other have one."""
+    if scheme != MIXED:
+        return {}
+    layers = weights_by_layer(file)
+    num_narrow = sum(kind == "INT4" for kind in layers.values())
+    return {"weights": f"int4 in {num_narrow} of {len(layers)} layers", "weights_by_layer": layers}
 
 
 def _class_figures(seen: Predictions, classes: Sequence[str]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from autosearch.evaluation.quantization import quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
 from autosearch.models.user import overrides_fit
 from autosearch.space.preprocessing import PreprocessingConfig
+from autosearch.space.quantization import MIXED
 from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
@@ -172,12 +173,14 @@ class KerasEvaluator:
 
         One that cannot be made, or that the target's runtime cannot run, is left out.
 
-        The weights are random, so that every file has the size of the trained one.
+        The weights are random, so that every file has the size of the trained one. That of
+        ``mixed`` depends on the weights after all: it is the smallest that it can become.
         """
         weights = random_weights(plan.model, seed)
         file = to_tflite(plan.model, weights=weights, image_shape=plan.preprocessing.input_shape)
         schemes = [scheme for scheme in self.schemes(plan) if self.target.why_not(scheme) is None]
-        files = quantize_all(file, schemes, self._calibration(plan.preprocessing))
+        calibration = self._calibration(plan.preprocessing)
+        files = quantize_all(file, schemes, calibration, is_trained=False)
         return {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
 
     def costs(
@@ -188,7 +191,8 @@ class KerasEvaluator:
         Of the sampled scheme also those that are objectives, if trials are compared by them.
 
         In order of price: arithmetic from the graph, a lower bound of the size from the weights,
-        and only if neither settles it the untrained network's files.
+        and only if neither settles it the untrained network's files. Of ``mixed`` the figures
+        are the best that it can have.
 
         Args:
             plan: What was sampled.
@@ -229,6 +233,9 @@ class KerasEvaluator:
                 p50, p90 = (latency.p50_ms, latency.p90_ms) if latency else (None, None)
                 costs[scheme]["latency_ms"] = p50 if p50 is None else significant(p50)
                 costs[scheme]["latency_p90_ms"] = p90 if p90 is None else significant(p90)
+        if MIXED in usable:
+            # It lies between the two: fewer bytes, but more time and memory, to unpack them.
+            costs[MIXED] = _least(costs[MIXED], costs["int8"])
         return costs
 
     def _keeps_constraints(self, cost: Mapping[str, float | None]) -> bool:
@@ -388,6 +395,15 @@ class KerasEvaluator:
 
     def _calibration(self, preprocessing: PreprocessingConfig) -> Pixels:
         return calibration_images(self._split("train", preprocessing)[0])
+
+
+def _least(
+    one: Mapping[str, float | None], other: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """The smaller of each figure of ``one`` and the same of ``other``, if both are known."""
+    pairs = {name: (value, other.get(name)) for name, value in one.items()}
+    known = {name: [v for v in pair if v is not None] for name, pair in pairs.items()}
+    return {name: min(values, default=None) for name, values in known.items()}
 
 
 def calibration_images(images: Pixels) -> Pixels:

@@ -12,7 +12,10 @@ dynamic_int8 int8 per channel        int8, ranges found float32, raw pixels 0–
                                      while it runs
 int8         int8 per channel        int8               uint8; input: scale 1, zero point 0
 int16x8      int8 per channel        int16              int16; input: scale 255 / 32767
+mixed        int8, or int4 by layer  int8               uint8; input: scale 1, zero point 0
 ============ ======================= ================== =====================================
+
+``mixed`` is made of the int8 file by ``autosearch.evaluation.mixed_precision``.
 
 What a scheme's kernels lack stays float between a DEQUANTIZE and a QUANTIZE: such files run, and
 `is_fully_integer` tells them apart.
@@ -29,11 +32,13 @@ import numpy.typing as npt
 
 from autosearch.errors import ConversionError
 from autosearch.evaluation.litert import captured_stderr
+from autosearch.evaluation.mixed_precision import mixed_file, narrowest_file
+from autosearch.space.quantization import MIXED
 
 __all__ = ["SCHEMES", "is_fully_integer", "quantize", "quantize_all", "strip_names"]
 
 SCHEMES: tuple[str, ...] = ("float32", "float16", "dynamic_int8", "int8", "int16x8")
-"""The quantization schemes, from the widest weights to the narrowest."""
+"""The schemes that every network has, whatever its weights: all but ``mixed``."""
 
 _SMALLEST_RANGE = 1e-6
 _STATIC_SCHEMES = ("int8", "int16x8")
@@ -48,10 +53,10 @@ def quantize(float_file: bytes, scheme: str, calibration: npt.NDArray[np.uint8])
 
     Args:
         float_file: From `autosearch.evaluation.conversion.to_tflite`.
-        scheme: One of `SCHEMES`.
+        scheme: One of `SCHEMES`, or ``mixed``.
         calibration: Images of the training split, uint8 (n, height, width, channels), whose
-            activations give the static schemes their ranges; about 200 are enough. The other
-            schemes ignore them.
+            activations give the static schemes their ranges; about 200 are enough. ``mixed``
+            is compared with the float file on them, and the other schemes ignore them.
 
     Returns:
         The content of the file that would ship. The same input gives the same bytes.
@@ -67,31 +72,49 @@ def quantize(float_file: bytes, scheme: str, calibration: npt.NDArray[np.uint8])
 
 
 def quantize_all(
-    float_file: bytes, schemes: Sequence[str], calibration: npt.NDArray[np.uint8]
+    float_file: bytes,
+    schemes: Sequence[str],
+    calibration: npt.NDArray[np.uint8],
+    *,
+    is_trained: bool = True,
 ) -> dict[str, bytes | ConversionError]:
     """Quantize a float32 file several ways, calibrating once for all static schemes.
 
     Args:
         float_file: As in `quantize`.
-        schemes: Some of `SCHEMES`.
+        schemes: Some of `SCHEMES`, and ``mixed``.
         calibration: As in `quantize`.
+        is_trained: Whether the weights say which layers of ``mixed`` may be narrowed; otherwise
+            all are.
 
     Returns:
         For each scheme the stripped file, or the error that says why there is none.
     """
     results: dict[str, bytes | ConversionError] = {}
+    needed = dict.fromkeys("int8" if scheme == MIXED else scheme for scheme in schemes)
     ranges: _Ranges | ConversionError = {}
-    if any(scheme in _STATIC_SCHEMES for scheme in schemes):
+    if any(scheme in _STATIC_SCHEMES for scheme in needed):
         try:
             ranges = _calibrate(_with_plain_names(float_file), calibration)
         except ConversionError as error:
             ranges = error
-    for scheme in schemes:
+    for scheme in needed:
         try:
             results[scheme] = _quantized(float_file, scheme, ranges)
         except ConversionError as error:
             results[scheme] = error
-    return results
+    if MIXED in schemes:
+        results[MIXED] = results["int8"]
+        if isinstance(results["int8"], bytes):
+            try:
+                results[MIXED] = (
+                    mixed_file(float_file, results["int8"], calibration)
+                    if is_trained
+                    else narrowest_file(results["int8"])
+                )
+            except ConversionError as error:
+                results[MIXED] = error
+    return {scheme: results[scheme] for scheme in schemes}
 
 
 def strip_names(file: bytes) -> bytes:
@@ -140,7 +163,8 @@ def is_fully_integer(file: bytes) -> bool:
 def _quantized(float_file: bytes, scheme: str, ranges: _Ranges | ConversionError) -> bytes:
     if scheme not in SCHEMES:
         raise ConversionError(
-            f"Got the quantization scheme {scheme!r}; expected one of {', '.join(SCHEMES)}."
+            f"Got the quantization scheme {scheme!r}; expected one of "
+            f"{', '.join((*SCHEMES, MIXED))}."
         )
     if scheme == "float32":
         return strip_names(float_file)

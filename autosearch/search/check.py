@@ -13,6 +13,7 @@ from autosearch.search.answers import check_candidates, evaluate
 from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.quantization import MIXED
 from autosearch.space.search_space import RandomTrial
 from autosearch.study import Study
 from autosearch.values import Constraint
@@ -70,7 +71,9 @@ class CheckReport:
         if self.macs is not None:
             lines.append(("MACs (estimate of time)", "{:,} to {:,}".format(*self.macs)))
         for scheme, (low, high) in self.size_bytes.items():
-            lines.append((f"size of {scheme}", f"{low:,} to {high:,} bytes"))
+            # What can be narrowed without harm is known once a network is trained.
+            least = ", at the least" if scheme == MIXED else ""
+            lines.append((f"size of {scheme}", f"{low:,} to {high:,} bytes{least}"))
         slowest = max(self.stage_seconds, key=self.stage_seconds.__getitem__, default=None)
         for stage, seconds in self.stage_seconds.items():
             mark = "  ← slowest" if stage == slowest and len(self.stage_seconds) > 1 else ""

@@ -9,23 +9,31 @@ from pydantic import field_validator
 from autosearch.space.domain import Options, Space, sample
 from autosearch.space.hyperparameters import HyperParameters
 
-__all__ = ["SCHEMES", "Quantization"]
+__all__ = ["MIXED", "SCHEMES", "Quantization"]
 
 SCHEMES: tuple[str, ...] = ("float32", "float16", "dynamic_int8", "int8", "int16x8")
 """Every scheme, by name: ``int8`` has uint8 input and output, ``int16x8`` 16-bit activations."""
 
+MIXED = "mixed"
+"""The ``int8`` file with the weights of some layers in four bits, chosen for each network."""
+
+_NAMES = (*SCHEMES, MIXED)
+
 
 class Quantization(Space):
-    """The schemes of a study, all by default: every trained network is measured in each of them.
+    """The schemes of a study: every trained network is measured in each of them.
 
     One of them is sampled per trial, as ``quantization``: it decides whose figures the sampler
-    learns from.
+    learns from. ``mixed`` is never that one: what it comes to is found after training, and of
+    some networks nothing comes.
 
     Args:
-        *schemes: names from :data:`SCHEMES`.
+        *schemes: names from :data:`SCHEMES`, all by default, and ``mixed`` beside ``int8``: a
+            smaller file that has nearly its accuracy, and is slower on the host.
 
     Raises:
-        DefinitionError: a name is unknown or there twice, or there is none.
+        DefinitionError: a name is unknown or there twice, there is none, or ``mixed`` stands
+            without ``int8``.
 
     Example:
         >>> Quantization("float32", "int8").schemes
@@ -44,17 +52,18 @@ class Quantization(Space):
     def _known(cls, written: Any) -> tuple[str, ...]:
         schemes = (written,) if isinstance(written, str) else tuple(written)
         if not schemes:
-            raise ValueError(f"no scheme is left; write one or more of {', '.join(SCHEMES)}")
+            raise ValueError(f"no scheme is left; write one or more of {', '.join(_NAMES)}")
         for index, scheme in enumerate(schemes):
-            if scheme not in SCHEMES:
-                raise ValueError(
-                    f"{scheme!r} is unknown; write one or more of {', '.join(SCHEMES)}"
-                )
+            if scheme not in _NAMES:
+                raise ValueError(f"{scheme!r} is unknown; write one or more of {', '.join(_NAMES)}")
             if scheme in schemes[:index]:
                 raise ValueError(f"{scheme!r} is there twice; keep one of them")
+        if MIXED in schemes and "int8" not in schemes:
+            raise ValueError(f'{MIXED!r} narrows the file of int8; write "int8", {MIXED!r}')
         return schemes
 
     def sample(self, hp: HyperParameters) -> str:
         """Return the scheme whose figures this trial tells the sampler."""
-        scheme: str = sample(hp, "quantization", Options(self.schemes))
+        fixed = [scheme for scheme in self.schemes if scheme != MIXED]
+        scheme: str = sample(hp, "quantization", Options(fixed))
         return scheme

@@ -191,7 +191,9 @@ def _name(layer: Layer) -> str:
 
 
 def _label(layer: Layer) -> str:
-    extra = [part for part in (layer.detail, layer.activation) if part]
+    # Four bits are the exception: the other types are those of the whole file.
+    narrow = "int4" if layer.weights == "INT4" else ""
+    extra = [part for part in (layer.detail, layer.activation, narrow) if part]
     return " · ".join([_name(layer), *extra])
 
 

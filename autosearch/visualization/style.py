@@ -31,7 +31,7 @@ __all__ = [
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999")
 GREY = "#8c8c8c"
 
-_SCHEMES = ("int8", "float32", "int16x8", "dynamic_int8", "float16")
+_SCHEMES = ("int8", "float32", "int16x8", "dynamic_int8", "float16", "mixed")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "pentagon", "x")
 _LABELS = {
     "accuracy": ("accuracy", ""),

@@ -135,6 +135,7 @@ def test_layers_hold_the_weights_the_shapes_and_the_paths_of_a_file():
     first, second = (layer for layer in found if layer.operator == "CONV_2D")
     assert (first.detail, first.activation, first.shape) == ("3 × 3, stride 2", "relu", (4, 4, 4))
     assert first.weight_bytes == 4 * (3 * 3 * 3 * 4 + 4)
+    assert (found[0].weights, first.weights, found[-1].weights) == ("", "FLOAT32", "")
     assert second.detail == "1 × 1"
     (joined,) = (layer for layer in found if layer.operator == "ADD")
     assert set(joined.reads) == {found.index(first), found.index(second)}
@@ -153,3 +154,4 @@ def test_unpacked_weights_belong_to_the_layer_that_needs_them():
     assert "DEQUANTIZE" not in {layer.operator for layer in found}
     (dense,) = (layer for layer in found if layer.operator == "FULLY_CONNECTED")
     assert dense.weight_bytes >= 2 * 8 * 8 * 3 * 2
+    assert dense.weights == "FLOAT16"

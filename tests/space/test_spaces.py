@@ -21,7 +21,7 @@ from autosearch.space import (
 )
 from autosearch.space.augmentation import AugmentationStep
 from autosearch.space.domain import Space
-from autosearch.space.quantization import SCHEMES
+from autosearch.space.quantization import MIXED, SCHEMES
 from autosearch.space.search_space import RandomTrial
 from autosearch.space.weighting import (
     ClassWeightingConfig,
@@ -79,6 +79,7 @@ spaces = st.one_of(
     ),
     st.builds(Training, epochs=st.integers(1, 99), learning_rate=reals(1e-6, 1.0)),
     st.permutations(SCHEMES).map(lambda names: Quantization(*names[:3])),
+    st.permutations(["int8", "float32", MIXED]).map(lambda names: Quantization(*names)),
 )
 
 
@@ -214,6 +215,7 @@ def test_the_step_of_a_logarithmic_range_is_a_factor() -> None:
         (lambda: Training(epochs=(1, 5)), r"epochs: input should be a valid integer, not \(1, 5\)"),
         (lambda: Quantization("int4"), "'int4' is unknown; write one or more of float32, "),
         (lambda: Quantization("int8", "int8"), "'int8' is there twice; keep one of them"),
+        (lambda: Quantization("float32", "mixed"), "'mixed' narrows the file of int8; write "),
         (lambda: Quantization(schemes=[]), "no scheme is left; write one or more of float32, "),
         (lambda: Range(5, 2), r"Range\(5, 2\): low is above high; write Range\(2, 5\)"),
         (lambda: Range(0, 1, log=True), r"Range\(0, 1\): a logarithmic range needs a low above 0"),
@@ -371,6 +373,10 @@ def test_the_scheme_is_sampled_among_those_of_the_study() -> None:
     sampled = {space.sample(HyperParameters(RandomTrial(seed))) for seed in range(30)}
     assert sampled == {"float16", "int8"}
     assert Quantization().schemes == SCHEMES
+    with_mixed = Quantization(MIXED, "float32", "int8")
+    # Nothing is known of it before training, and of some networks nothing comes.
+    sampled = {with_mixed.sample(HyperParameters(RandomTrial(seed))) for seed in range(30)}
+    assert sampled == {"float32", "int8"}
     assert Quantization(schemes=["int8"]) == Quantization("int8")
 
 

@@ -174,7 +174,7 @@ def test_a_rung_counts_who_went_on_and_who_was_pruned_there() -> None:
 
 
 def test_a_network_is_a_picture_with_every_layer_in_it() -> None:
-    def layer(operator, reads=(), weight_bytes=0):
+    def layer(operator, reads=(), weight_bytes=0, weights=""):
         return Layer(
             operator=operator,
             detail="3 × 3" if operator == "CONV_2D" else "",
@@ -182,13 +182,14 @@ def test_a_network_is_a_picture_with_every_layer_in_it() -> None:
             shape=(4, 4, 2),
             kind="INT8",
             reads=reads,
+            weights=weights,
             weight_bytes=weight_bytes,
             macs=10,
         )
 
-    layers = (layer("INPUT"), layer("CONV_2D", (0,), 2000), layer("ADD", (1, 0)))
+    layers = (layer("INPUT"), layer("CONV_2D", (0,), 2000, "INT4"), layer("ADD", (1, 0)))
     picture = architecture_svg(layers)
-    for words in ("input", "convolution · 3 × 3", "4 × 4 × 2", "2.0 kB", "2 layers"):
+    for words in ("input", "convolution · 3 × 3 · int4", "4 × 4 × 2", "2.0 kB", "2 layers"):
         assert words in picture
     # One line for each path: two straight ones, and one past the convolution.
     assert picture.count("<path") == 3
