@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,8 +126,11 @@ def _weights_of(scheme: str, file: bytes) -> dict[str, Any]:
     if scheme != MIXED:
         return {}
     layers = weights_by_layer(file)
-    num_narrow = sum(kind == "INT4" for kind in layers.values())
-    return {"weights": f"int4 in {num_narrow} of {len(layers)} layers", "weights_by_layer": layers}
+    count = Counter(layers.values())
+    words = f"int4 in {count['INT4']} of {len(layers)} layers"
+    if count["FLOAT32"]:
+        words += f", float32 in {count['FLOAT32']}"
+    return {"weights": words, "weights_by_layer": layers}
 
 
 def _class_figures(seen: Predictions, classes: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ What a scheme's kernels lack stays float between a DEQUANTIZE and a QUANTIZE: su
 import contextlib
 import copy
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,12 @@ def quantize_all(
         if isinstance(results["int8"], bytes):
             try:
                 results[MIXED] = (
-                    mixed_file(float_file, results["int8"], calibration)
+                    mixed_file(
+                        float_file,
+                        results["int8"],
+                        calibration,
+                        partly_float=lambda kept: _quantized(float_file, "int8", ranges, kept),
+                    )
                     if is_trained
                     else narrowest_file(results["int8"])
                 )
@@ -160,7 +165,13 @@ def is_fully_integer(file: bytes) -> bool:
     )
 
 
-def _quantized(float_file: bytes, scheme: str, ranges: _Ranges | ConversionError) -> bytes:
+def _quantized(
+    float_file: bytes,
+    scheme: str,
+    ranges: _Ranges | ConversionError,
+    kept_in_float: Collection[int] = (),
+) -> bytes:
+    """One file, with some layers left as they are: those that give the tensors of that number."""
     if scheme not in SCHEMES:
         raise ConversionError(
             f"Got the quantization scheme {scheme!r}; expected one of "
@@ -176,7 +187,8 @@ def _quantized(float_file: bytes, scheme: str, ranges: _Ranges | ConversionError
     with _quiet():
         try:
             # The quantizer changes what it is given: each scheme starts from copies.
-            worker = quantizer.Quantizer(bytearray(named), _recipe(scheme))
+            recipe = [*_recipe(scheme), *map(_left_alone, sorted(kept_in_float))]
+            worker = quantizer.Quantizer(bytearray(named), recipe)
             result = worker.quantize(
                 copy.deepcopy(ranges) if is_static else None, enable_progress_report=False
             )
@@ -272,6 +284,16 @@ def _uint8_edge(operation: str) -> dict[str, Any]:
     weights = {**_tensor(8, "INT"), "granularity": "CHANNELWISE"}
     tensors = {"activation_tensor_config": activations, "weight_tensor_config": weights}
     return _entry(operation, tensors, explicit=False)
+
+
+def _left_alone(tensor: int) -> dict[str, Any]:
+    """The layer that gives that tensor of ``_with_plain_names`` is not quantized."""
+    return {
+        "regex": f"^tensor_{tensor}(;|$)",
+        "operation": "*",
+        "algorithm_key": "no_quantize",
+        "op_config": {},
+    }
 
 
 def _entry(operation: str, tensors: dict[str, Any], *, explicit: bool) -> dict[str, Any]:
