@@ -104,21 +104,21 @@ def quantize_all(
         except ConversionError as error:
             results[scheme] = error
     if MIXED in schemes:
-        results[MIXED] = results["int8"]
-        if isinstance(results["int8"], bytes):
-            try:
-                results[MIXED] = (
-                    mixed_file(
-                        float_file,
-                        results["int8"],
-                        calibration,
-                        partly_float=lambda kept: _quantized(float_file, "int8", ranges, kept),
-                    )
-                    if is_trained
-                    else narrowest_file(results["int8"])
-                )
-            except ConversionError as error:
-                results[MIXED] = error
+
+        def partly_float(kept: Collection[int]) -> bytes:
+            return _quantized(float_file, "int8", ranges, kept)
+
+        int8 = results["int8"]
+        try:
+            if isinstance(int8, ConversionError):
+                raise int8
+            results[MIXED] = (
+                mixed_file(float_file, int8, calibration, partly_float=partly_float)
+                if is_trained
+                else narrowest_file(int8)
+            )
+        except ConversionError as error:
+            results[MIXED] = error
     return {scheme: results[scheme] for scheme in schemes}
 
 
