@@ -92,17 +92,13 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
             f"sampler {shown} is not known; expected one of: {', '.join(SAMPLERS)}, "
             "or an optuna.samplers.BaseSampler"
         )
-    if sampler == "pareto" and number % 2:
-        # In turn: what each finds, the other learns from, and the joint model alone takes longer
-        # to find the ends of the front.
-        sampler = "tpe"
     own_seed = trial_seed(seed, number)
+    if sampler == "pareto":
+        return ParetoSampler(seed=own_seed, design_seed=seed)
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         whole = SAMPLERS[sampler](seed if sampler == "qmc" else own_seed)
-    if isinstance(whole, ParetoSampler):
-        return whole
     seeded = whole if isinstance(whole, KerasTunerSampler) else _SeededByName(whole, own_seed)
     return BoundedHistory(seeded) if sampler in _LOOK_AT_ALL else seeded
 

@@ -17,7 +17,9 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-__all__ = ["Vectors"]
+from autosearch.search.gaussian import Geometry, Group
+
+__all__ = ["Vectors", "spread_value"]
 
 _Array = NDArray[np.float64]
 
@@ -117,13 +119,14 @@ class Vectors:
 
     Attributes:
         space: Name to distribution, of every parameter that was sampled so far.
-        is_choice: Which of them are choices, shape ``(d,)``.
+        geometry: What makes two of the vectors alike.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], points: _Array | None) -> None:
         self.space = dict(space)
         self._axes = [_Axis.of(distribution) for distribution in space.values()]
-        self.is_choice = np.array([axis.is_choice for axis in self._axes], dtype=np.bool_)
+        is_choice = np.array([axis.is_choice for axis in self._axes], dtype=np.bool_)
+        self.geometry = Geometry(is_choice, _groups(self._axes))
         self._conditions: dict[int, _Condition] = {}
         if points is not None:
             self._conditions = _conditions(points, self._axes)
@@ -175,18 +178,21 @@ class Vectors:
 
     def vary(self, parents: _Array, rng: np.random.Generator, *, random_share: float) -> _Array:
         """A new configuration: at random, or from one or two others with a few changes."""
-        row = parents[rng.integers(len(parents))].copy()
         if rng.random() < random_share:
-            row = np.array([axis.draw(rng) for axis in self._axes])
-        else:
-            if rng.random() < 0.3:
-                other = parents[rng.integers(len(parents))]
-                row = np.where(rng.random(len(row)) < 0.5, row, other)
-            present = np.flatnonzero(~np.isnan(row))
-            changes = min(int(rng.geometric(0.6)), len(present))
-            for column in rng.choice(present, size=changes, replace=False):
-                row[column] = self._axes[column].near(row[column], rng)
+            return self.draw(rng)
+        row = parents[rng.integers(len(parents))].copy()
+        if rng.random() < 0.3:
+            other = parents[rng.integers(len(parents))]
+            row = np.where(rng.random(len(row)) < 0.5, row, other)
+        present = np.flatnonzero(~np.isnan(row))
+        changes = min(int(rng.geometric(0.6)), len(present))
+        for column in rng.choice(present, size=changes, replace=False):
+            row[column] = self._axes[column].near(row[column], rng)
         return self._complete(row, rng)
+
+    def draw(self, rng: np.random.Generator) -> _Array:
+        """A configuration at random, shape ``(d,)``."""
+        return self._complete(np.array([axis.draw(rng) for axis in self._axes]), rng)
 
     def _complete(self, row: _Array, rng: np.random.Generator) -> _Array:
         """Adds what the row's choices bring in, and takes out what they leave out."""
@@ -205,6 +211,42 @@ class Vectors:
         while column in self._conditions and depth <= len(self._axes):
             column, depth = self._conditions[column].parent, depth + 1
         return depth
+
+
+def spread_value(
+    distribution: BaseDistribution, number: int, block: int, rng: np.random.Generator
+) -> Any:
+    """A trial's value, such that those of a block of trials are spread over the whole range.
+
+    A Latin hypercube (McKay et al. 1979, https://doi.org/10.2307/1268522) that is drawn a
+    parameter at a time, whichever trial asks for it.
+
+    Args:
+        distribution: What to draw from.
+        number: The trial's number.
+        block: So many trials in a row are spread.
+        rng: Of the parameter and the study: the same for every trial.
+    """
+    axis = _Axis.of(distribution)
+    place = number % block
+    if axis.is_choice:
+        assert axis.levels is not None
+        rounds = -(-block // axis.levels)
+        order = np.concatenate([rng.permutation(axis.levels) for _ in range(rounds)])
+        return axis.decode(float(order[place]))
+    position = (rng.permutation(block) + rng.random(block)) / block
+    return axis.decode(axis.snap(float(position[place])))
+
+
+def _groups(axes: Sequence[_Axis]) -> tuple[Group, ...]:
+    alike: dict[str, list[int]] = {}
+    for column, axis in enumerate(axes):
+        alike.setdefault(repr(axis.distribution), []).append(column)
+    return tuple(
+        Group(tuple(columns), (axes[columns[0]].levels or 0) if axes[columns[0]].is_choice else 0)
+        for columns in alike.values()
+        if len(columns) > 1 and (axes[columns[0]].levels or 0) <= _MOST_LEVELS
+    )
 
 
 def _conditions(points: _Array, axes: Sequence[_Axis]) -> dict[int, _Condition]:

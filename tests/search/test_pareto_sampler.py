@@ -5,9 +5,10 @@ import optuna
 import pytest
 
 from autosearch import pareto
-from autosearch.search.gaussian import GaussianProcess, differences, fit_hyperparameters
+from autosearch.search.gaussian import GaussianProcess, Geometry, Group, fit_hyperparameters
 from autosearch.search.improvement import expected_improvement
 from autosearch.search.samplers import make_sampler
+from autosearch.search.scales import AsItIs, ByRank
 from autosearch.search.vectors import Vectors
 
 
@@ -41,29 +42,56 @@ def test_expected_improvement_is_what_samples_improve_on_average(objectives):
     rng = np.random.default_rng(objectives)
     points = rng.random((12, objectives))
     front, reference = points[pareto.non_dominated(points)], np.full(objectives, 1.1)
-    mean, sd = rng.random((3, objectives)), np.full((3, objectives), 0.2)
+    predicted = rng.random((3, objectives, 4))
     before = pareto.hypervolume(front, reference)
-    for expected, center in zip(
-        expected_improvement(front, reference, mean, sd), mean, strict=True
+    for expected, values in zip(
+        expected_improvement(front, reference, predicted), predicted, strict=True
     ):
-        drawn = center + 0.2 * rng.normal(size=(1000, objectives))
-        gains = [pareto.hypervolume([*front, d], reference) - before for d in drawn]
-        assert expected == pytest.approx(np.mean(gains), abs=5 * np.std(gains) / 1000**0.5 + 1e-4)
+        combined = np.stack(np.meshgrid(*values), axis=-1).reshape(-1, objectives)
+        gains = [pareto.hypervolume([*front, d], reference) - before for d in combined]
+        assert expected == pytest.approx(np.mean(gains), abs=1e-9)
 
 
 def test_a_process_knows_what_it_was_shown_and_which_parameter_matters():
     rng = np.random.default_rng(0)
-    is_choice = np.array([False, True, False])
+    geometry = Geometry(np.array([False, True, False]))
     points = np.stack([rng.random(60), rng.integers(3, size=60), rng.random(60)], axis=1)
     points[::7, 2] = np.nan
     targets = np.sin(4 * points[:, 0]) + points[:, 1]
     normed = (targets - targets.mean()) / targets.std()
-    found = fit_hyperparameters(differences(points, points, is_choice), normed)
-    assert found.inverse_lengths[2] < 0.3 * found.inverse_lengths[:2].min()
-    half = GaussianProcess(points[:40], targets[:40], is_choice, found)
-    mean, sd = half.predict(differences(points[:40], points[40:], is_choice))
+    found = fit_hyperparameters(geometry.differences(points, points), normed)
+    assert found.variances[2] < 0.3 * found.variances[:2].min()
+    half = GaussianProcess(geometry.differences(points[:40], points[:40]), targets[:40], found)
+    mean, sd = half.predict(geometry.differences(points[:40], points[40:]))
     assert np.abs(mean - targets[40:]).max() < 0.3
     assert sd.min() > 0
+    assert np.abs(half.without_each() - targets[:40]).max() < 0.5
+
+
+def test_costs_of_alike_layers_are_known_after_a_few_trials():
+    rng = np.random.default_rng(0)
+    points = rng.integers(5, size=(315, 6)).astype(float)
+    costs = np.array([0.0, 0.0, 1.0, 9.0, 0.0])[points.astype(int)].sum(axis=1)
+    seen, unseen = points[:15], points[15:]
+    normed = (costs[:15] - costs[:15].mean()) / costs[:15].std()
+
+    def error(groups):
+        geometry = Geometry(np.ones(6, dtype=bool), groups)
+        among = geometry.differences(seen, seen)
+        process = GaussianProcess(among, costs[:15], fit_hyperparameters(among, normed))
+        mean, _ = process.predict(geometry.differences(seen, unseen))
+        return np.abs(mean - costs[15:]).mean() / costs.std()
+
+    assert error((Group(tuple(range(6)), 5),)) < 0.1 < error(())
+
+
+@pytest.mark.parametrize("scale", [AsItIs, ByRank])
+def test_a_scale_gives_back_what_was_found_and_lets_the_best_be_beaten(scale):
+    known = np.array([90.0, 12.0, 9.0, 8.5, 90.0, 14.0, 11.0])
+    made = scale(known)
+    assert made.backward(made.forward(known)) == pytest.approx(known)
+    best = made.forward(known).min()
+    assert 0 <= made.backward(np.array([best - 0.5])).item() < 8.5
 
 
 def test_a_parameter_of_one_branch_is_absent_in_the_other():
@@ -84,6 +112,14 @@ def test_the_same_seed_searches_alike_and_never_the_same_configuration_twice():
     configurations = [tuple(sorted(t.params.items())) for t in study.trials]
     assert configurations == [tuple(sorted(t.params.items())) for t in again.trials]
     assert len(set(configurations[10:])) == 12
+
+
+def test_the_first_trials_take_every_choice_and_reach_over_the_whole_range():
+    study = search(conditional, ["minimize"] * 2, trials=10, seed=1)
+    kinds = [t.params["kind"] for t in study.trials]
+    assert kinds.count("dense") == 5
+    tenths = [int(10 * (np.log10(t.params["rate"]) + 4) / 3) for t in study.trials]
+    assert sorted(tenths) == list(range(10))
 
 
 def test_it_finds_more_than_random_search():

@@ -1,0 +1,231 @@
+"""What the sampler "pareto" believes of configurations that nobody has tried.
+
+A Gaussian process for each objective, on the scale on which it predicts better what was left out,
+and one for feasibility. Configurations are scored by the hypervolume that they are expected to
+add, within a box that differs from trial to trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from autosearch import pareto
+from autosearch.search.gaussian import (
+    Differences,
+    GaussianProcess,
+    Geometry,
+    Hyperparameters,
+    fit_hyperparameters,
+)
+from autosearch.search.history import choose_trials
+from autosearch.search.improvement import MAX_OBJECTIVES, expected_improvement
+from autosearch.search.scales import AsItIs, ByRank, Scale
+
+__all__ = ["FEWEST_VALUES", "Surrogate"]
+
+_Array = NDArray[np.float64]
+
+FEWEST_VALUES = 5
+"""With fewer known values of the objectives, nothing is said of them."""
+
+_FITTED_TRIALS = 120
+_MAX_FRONT = 60
+_REFERENCE = 1.01
+_QUANTILES = 12
+_NODES = special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+_NODES = _NODES / _NODES.std()
+
+# What was fitted to the same data once need not be fitted again; it changes no result.
+_fits: OrderedDict[bytes, tuple[Hyperparameters, float]] = OrderedDict()
+_MAX_FITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Configurations and how they differ from one another."""
+
+    points: _Array
+    geometry: Geometry
+    among: Differences
+
+    @classmethod
+    def of(cls, points: _Array, geometry: Geometry) -> _Data:
+        return cls(points, geometry, geometry.differences(points, points))
+
+
+@dataclass(frozen=True, slots=True)
+class _Modelled:
+    """One objective's process and the scale that it is on."""
+
+    process: GaussianProcess
+    scale: Scale
+
+    def predict(self, differences: Differences) -> _Array:
+        """Equally likely values of each configuration, shape ``(m, q)``."""
+        mean, deviation = self.process.predict(differences)
+        return self.scale.backward(mean[:, None] + deviation[:, None] * _NODES)
+
+
+class Surrogate:
+    """What is known of the objectives and of feasibility.
+
+    Args:
+        points: Configurations, shape ``(n, d)``, as ``Geometry.differences`` takes them.
+        values: Their objectives, minimised, shape ``(n, k)``; NaN where they are not known.
+        violations: Above 0 of what is infeasible, shape ``(n,)``.
+        geometry: Of the space.
+        rng: Weighs the objectives, if there are many.
+
+    Attributes:
+        parents: Configurations worth varying, shape ``(p, d)``.
+        is_boxed: Whether ``look_below`` makes a difference.
+    """
+
+    def __init__(
+        self,
+        points: _Array,
+        values: _Array,
+        violations: _Array,
+        geometry: Geometry,
+        rng: np.random.Generator,
+    ) -> None:
+        self._geometry, self._all_points = geometry, points
+        is_known, is_feasible = np.isfinite(values).all(axis=1), violations <= 0
+        self._violation = None
+        if not is_feasible.all():
+            clipped = np.clip(violations, -1.0, 1.0)
+            data = _Data.of(points, geometry)
+            found = _fitted(data, clipped, _fitted_rows(clipped))[0]
+            self._violation = GaussianProcess(data.among, clipped, found)
+        known = np.flatnonzero(is_known)
+        self._points, self._modelled = points[known], list[_Modelled]()
+        self.is_boxed = False
+        if len(known) < FEWEST_VALUES:
+            self.parents = points[np.argsort(violations, kind="stable")[:FEWEST_VALUES]]
+            return
+        targets = values
+        if targets.shape[1] > MAX_OBJECTIVES:
+            targets = _as_one(targets, targets[known], rng)
+        feasible = np.flatnonzero(is_known & is_feasible)
+        ranked = feasible if len(feasible) else known
+        on_front = ranked[pareto.non_dominated(values[ranked])]
+        second = np.setdiff1d(ranked, on_front)
+        second = second[pareto.non_dominated(values[second])] if len(second) else second
+        self.parents = points[np.concatenate([on_front, on_front, second])]
+        best = ranked[pareto.non_dominated(targets[ranked])]
+        self._low, high = targets[known].min(axis=0), targets[known].max(axis=0)
+        # The worst of all, not of the front: what is better and costs more must count.
+        self._spread = np.where(high > self._low, high - self._low, 1.0)
+        self._front = (targets[best] - self._low) / self._spread
+        self._reference = np.full(targets.shape[1], _REFERENCE)
+        self.is_boxed = targets.shape[1] > 1
+        data = _Data.of(self._points, geometry)
+        self._modelled = [_model(data, column) for column in targets[known].T]
+
+    def look_below(self, point: _Array) -> None:
+        """Counts from now on only what is better than one configuration in every objective.
+
+        Volume counts where the front is to be pushed. Summed over all of it, what promises most
+        is where least is known, for most of a search the same end of the front.
+
+        Args:
+            point: Shape ``(d,)``.
+        """
+        differences = self._geometry.differences(self._points, point[None])
+        expected = np.array([np.median(m.predict(differences)) for m in self._modelled])
+        corner = np.minimum((expected - self._low) / self._spread + 1e-3, _REFERENCE)
+        self._reference = corner
+        self._front = self._front[(self._front < corner).all(axis=1)]
+
+    def score(self, points: _Array) -> _Array:
+        """What each configuration promises; more is better. Shape ``(m,)``."""
+        scores = np.ones(len(points))
+        if self._modelled:
+            scores = self._improvement(points)
+        if self._violation is not None:
+            differences = self._geometry.differences(self._all_points, points)
+            violation, deviation = self._violation.predict(differences)
+            scores = scores * special.ndtr(-violation / deviation)
+        return scores
+
+    def _improvement(self, points: _Array) -> _Array:
+        differences = self._geometry.differences(self._points, points)
+        predicted = np.stack([m.predict(differences) for m in self._modelled], axis=1)
+        normed = (predicted - self._low[:, None]) / self._spread[:, None]
+        front = self._front
+        if len(front) > _MAX_FRONT:
+            order = np.argsort(front[:, 0], kind="stable")
+            front = front[order[np.linspace(0, len(order) - 1, _MAX_FRONT).astype(np.intp)]]
+        return expected_improvement(front, self._reference, normed)
+
+
+def _model(data: _Data, targets: _Array) -> _Modelled:
+    """An objective on the scale on which the rest predicts better what is left out."""
+    rows = _fitted_rows(targets)
+    kinds: list[Callable[[_Array], Scale]] = [AsItIs]
+    if len(np.unique(targets[rows])) > FEWEST_VALUES:
+        kinds.append(ByRank)
+    chosen = []
+    for kind in kinds:
+        # By the ranks of then, so that the hyperparameters are those of the same data.
+        of_then = kind(targets[: _milestone(len(targets))])
+        chosen.append((*_fitted(data, of_then.forward(targets), rows), kind))
+    found, _, kind = max(chosen, key=lambda triple: triple[1])
+    scale = kind(targets)
+    return _Modelled(GaussianProcess(data.among, scale.forward(targets), found), scale)
+
+
+def _fitted_rows(targets: _Array) -> NDArray[np.intp]:
+    """What hyperparameters are fitted to.
+
+    Refitted when a tenth more is known: to what was known then, so that a resumed study, which
+    never saw the steps between, finds the same.
+    """
+    count = _milestone(len(targets))
+    return choose_trials(targets[:count, None], np.ones(count, dtype=bool), _FITTED_TRIALS)
+
+
+def _fitted(data: _Data, targets: _Array, rows: NDArray[np.intp]) -> tuple[Hyperparameters, float]:
+    """Hyperparameters, and the rank correlation of targets with what the others say of them."""
+    normed = targets[rows] - targets[rows].mean()
+    normed = normed / (normed.std() or 1.0)
+    told = data.points[rows].tobytes() + normed.tobytes() + repr(data.geometry).encode()
+    key = hashlib.sha256(told).digest()
+    if key not in _fits:
+        among = data.among
+        some = Differences(
+            *(part[:, rows[:, None], rows[None]] for part in (among.squared, among.alike))
+        )
+        found = fit_hyperparameters(some, normed)
+        left_out = GaussianProcess(some, normed, found).without_each()
+        is_flat = np.ptp(normed) == 0 or np.ptp(left_out) == 0
+        agreement = 0.0 if is_flat else float(stats.spearmanr(left_out, normed)[0])
+        _fits[key] = found, agreement
+        if len(_fits) > _MAX_FITS:
+            _fits.popitem(last=False)
+    return _fits[key]
+
+
+def _as_one(targets: _Array, known: _Array, rng: np.random.Generator) -> _Array:
+    """Many objectives as one, weighed at random in every trial.
+
+    The augmented Chebyshev sum of ParEGO (Knowles 2006, https://doi.org/10.1109/TEVC.2005.851274).
+    """
+    low, high = known.min(axis=0), known.max(axis=0)
+    weighed = (targets - low) / np.where(high > low, high - low, 1.0)
+    weighed = weighed * rng.dirichlet(np.ones(targets.shape[1]))
+    return np.asarray((weighed.max(axis=1) + 0.05 * weighed.sum(axis=1))[:, None])
+
+
+def _milestone(count: int) -> int:
+    step = 1
+    while count // step >= 20:
+        step *= 2
+    return count // step * step
