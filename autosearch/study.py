@@ -66,7 +66,7 @@ class Study(BaseModel):
         constraints: What a candidate must keep to be feasible; those of the target are added.
         budget: What the study may spend.
         target: Where the model will run; a microcontroller's memory bounds file and arena.
-        sampler: ``"tpe"``, ``"pareto"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
+        sampler: ``"pareto"``, ``"tpe"``, ``"nsga2"``, ``"nsga3"``, ``"random"``, ``"qmc"``,
             ``"gp"`` (with PyTorch installed), any ``optuna.samplers.BaseSampler``, or for one
             objective ``"keras_tuner.random"``, ``"keras_tuner.bayesian"``, ``"keras_tuner.grid"``.
         pruner: Which trials end early: ``"mo_asha"``, a ``ParetoPruner``, ``NoPruner()``, or with a
@@ -110,7 +110,7 @@ class Study(BaseModel):
     constraints: tuple[Constraint, ...] = ()
     budget: Budget = Budget(trials=100)
     target: Target = Target("host")
-    sampler: Any = "tpe"
+    sampler: Any = "pareto"
     pruner: Any = None
     train_on: TrainOn | None = None
     cross_validation: CrossValidation | None = CrossValidation()

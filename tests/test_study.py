@@ -81,7 +81,7 @@ def test_a_budget_is_no_change_and_everything_else_is_named():
     after = digits(constraints=[at_most("size_bytes", 32_000)], sampler="random")
     assert changes(before.definition(), after.definition()) == [
         "constraints.0.bound: 64000.0 → 32000.0",
-        'sampler: "tpe" → "random"',
+        'sampler: "pareto" → "random"',
     ]
     (change,) = changes(before.definition(), digits(constraints=[]).definition())[:1]
     assert "absent" in change or "→ []" in change

@@ -8,7 +8,7 @@ The kernel is a sum of three kinds. One term a parameter (Duvenaud et al. 2011, 
 Processes", https://arxiv.org/abs/1112.4394): costs are sums over layers. One term a trait, which is
 how often a choice was made in parameters that offer the same choices, or the sum of numbers of the
 same range: the layers of a network are alike before they are different, and from 15 random cells of
-NAS-Bench-201 the rank correlation of predicted and true parameters is 0.99 with traits, 0.43
+NAS-Bench-201 the rank correlation of predicted and true parameters is 0.99 with traits, 0.60
 without. And a Matérn kernel of all parameters jointly, for what they do to each other.
 """
 
@@ -119,13 +119,17 @@ class Geometry:
         # are places in a space, as a kernel needs it.
         fill = np.where(is_choice, -1.0, 0.5)
         left, right = (np.where(np.isnan(rows), fill, rows).T for rows in (a, b))
-        squared = (left[:, :, None] - right[:, None, :]) ** 2
-        squared[is_choice] = squared[is_choice] > 0.25
-        absent_a, absent_b = np.isnan(a.T)[:, :, None], np.isnan(b.T)[:, None, :]
-        squared += np.where(is_choice[:, None, None], 0.0, 0.75) * (absent_a ^ absent_b)
+        squared = left[:, :, None] - right[:, None, :]
+        squared *= squared
+        choices, numbers = np.flatnonzero(is_choice), np.flatnonzero(~is_choice)
+        squared[choices] = squared[choices] > 0.25
+        sometimes = np.flatnonzero(~is_choice & (np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0)))
+        absent_a, absent_b = np.isnan(a.T[sometimes]), np.isnan(b.T[sometimes])
+        squared[sometimes] += 0.75 * (absent_a[:, :, None] ^ absent_b[:, None, :])
         # An exponential of 0 or 1 is a line, which costs a tenth.
-        alike = 1 - (1 - np.exp(-_DECAY)) * squared
-        alike[~is_choice] = np.exp(-_DECAY * squared[~is_choice])
+        alike = squared * (np.exp(-_DECAY) - 1)
+        alike += 1
+        alike[numbers] = np.exp(-_DECAY * squared[numbers])
         terms = [alike]
         for group in self.groups:
             apart = group.traits(a)[:, :, None] - group.traits(b)[:, None, :]

@@ -27,7 +27,9 @@ __all__ = ["ParetoSampler"]
 _Array = NDArray[np.float64]
 
 _SPREAD_TRIALS = 10
-_POOL = 160
+_POOL = 320
+_FEWEST = 64
+_COMPARED = 800_000
 _ROUNDS = 3
 _RANDOM_SHARE = 0.3
 
@@ -99,7 +101,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         violations = np.array([max(t.constraints.values(), default=0.0) for t in trials])
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         vectors = Vectors.of(trials)
-        points = vectors.encode(trials)
+        points = vectors.points
         taken = {row.tobytes() for row in points}
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
         surrogate = Surrogate(points, values, violations, vectors.geometry, rng)
@@ -107,9 +109,11 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             surrogate.look_below(vectors.draw(rng))
         found: list[tuple[float, _Array]] = []
         parents = surrogate.parents
+        # As many as can be compared with the trials shown in a tenth of a second.
+        size = min(max(_COMPARED // points.size, _FEWEST), _POOL)
         for round_number in range(_ROUNDS):
             pool = []
-            for _ in range(_POOL):
+            for _ in range(size):
                 share = 0.0 if round_number else _RANDOM_SHARE
                 row = vectors.vary(parents, rng, random_share=share)
                 if row.tobytes() not in taken:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,9 @@ FEWEST_VALUES = 5
 """With fewer known values of the objectives, nothing is said of them."""
 
 _FITTED_TRIALS = 120
+_PREDICTABLE = 0.85
 _MAX_FRONT = 60
+_BLOCK = 100_000
 _REFERENCE = 1.01
 _QUANTILES = 12
 _NODES = special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
@@ -124,6 +125,7 @@ class Surrogate:
         # The worst of all, not of the front: what is better and costs more must count.
         self._spread = np.where(high > self._low, high - self._low, 1.0)
         self._front = (targets[best] - self._low) / self._spread
+        self._normed = (targets[known] - self._low) / self._spread
         self._reference = np.full(targets.shape[1], _REFERENCE)
         self.is_boxed = targets.shape[1] > 1
         data = _Data.of(self._points, geometry)
@@ -143,9 +145,17 @@ class Surrogate:
         corner = np.minimum((expected - self._low) / self._spread + 1e-3, _REFERENCE)
         self._reference = corner
         self._front = self._front[(self._front < corner).all(axis=1)]
+        inside = self._points[(self._normed < corner).all(axis=1)]
+        self.parents = np.concatenate([self.parents, *[inside] * 2, *[point[None]] * 4])
 
     def score(self, points: _Array) -> _Array:
         """What each configuration promises; more is better. Shape ``(m,)``."""
+        # A block's differences stay in the processor's cache.
+        room = max(_BLOCK // (self._all_points.size or 1), 1)
+        blocks = [points[i : i + room] for i in range(0, len(points), room)]
+        return np.concatenate([self._score(block) for block in blocks])
+
+    def _score(self, points: _Array) -> _Array:
         scores = np.ones(len(points))
         if self._modelled:
             scores = self._improvement(points)
@@ -169,16 +179,13 @@ class Surrogate:
 def _model(data: _Data, targets: _Array) -> _Modelled:
     """An objective on the scale on which the rest predicts better what is left out."""
     rows = _fitted_rows(targets)
-    kinds: list[Callable[[_Array], Scale]] = [AsItIs]
-    if len(np.unique(targets[rows])) > FEWEST_VALUES:
-        kinds.append(ByRank)
-    chosen = []
-    for kind in kinds:
+    scale: Scale = AsItIs(targets)
+    found, agreement = _fitted(data, targets, rows)
+    if agreement < _PREDICTABLE and len(np.unique(targets[rows])) > FEWEST_VALUES:
         # By the ranks of then, so that the hyperparameters are those of the same data.
-        of_then = kind(targets[: _milestone(len(targets))])
-        chosen.append((*_fitted(data, of_then.forward(targets), rows), kind))
-    found, _, kind = max(chosen, key=lambda triple: triple[1])
-    scale = kind(targets)
+        of_then = ByRank(targets[: _milestone(len(targets))])
+        found, _ = _fitted(data, of_then.forward(targets), rows)
+        scale = ByRank(targets)
     return _Modelled(GaussianProcess(data.among, scale.forward(targets), found), scale)
 
 

@@ -120,6 +120,7 @@ class Vectors:
     Attributes:
         space: Name to distribution, of every parameter that was sampled so far.
         geometry: What makes two of the vectors alike.
+        points: The trials that ``of`` was given as rows, shape ``(n, d)``.
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], points: _Array | None) -> None:
@@ -127,6 +128,7 @@ class Vectors:
         self._axes = [_Axis.of(distribution) for distribution in space.values()]
         is_choice = np.array([axis.is_choice for axis in self._axes], dtype=np.bool_)
         self.geometry = Geometry(is_choice, _groups(self._axes))
+        self.points = np.empty((0, len(self._axes))) if points is None else points
         self._conditions: dict[int, _Condition] = {}
         if points is not None:
             self._conditions = _conditions(points, self._axes)

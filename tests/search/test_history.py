@@ -76,7 +76,7 @@ def test_a_sampler_is_shown_as_many_trials_of_a_long_study_as_of_a_short_one():
     assert len(shown_trials(study_of(600))) <= SHOWN_TRIALS
 
 
-@pytest.mark.parametrize("name", ["tpe"])
+@pytest.mark.parametrize("name", ["tpe", "pareto"])
 def test_a_long_study_is_sampled_alike_with_the_same_seed_and_in_bounded_time(name):
     short, long = study_of(SHOWN_TRIALS), study_of(1000)
     sample(short, name, number=1)
