@@ -1,6 +1,6 @@
 """What class weighting is worth: paired searches with it and without it, on unbalanced photos.
 
-Usage: python benchmarks/imbalance.py FOLDER [--ratio 25] [--seeds 3] [--trials 10] [--epochs 30]
+Usage: python benchmarks/imbalance.py FOLDER [--ratio 25] [--seeds 3] [--trials 8] [--epochs 20]
 
 FOLDER has a sub-folder of photos for each class. Of the training split, and of it alone, each
 class keeps fewer images than the one before, from the commonest on, down to 1 in ``ratio``, as in
@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ratio", type=float, default=25)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=20)
     words = parser.parse_args()
     differences: dict[str, list[float]] = {"validation": [], "test": []}
     for seed in range(words.seeds):

@@ -184,7 +184,10 @@ def _is_hidden(name: str) -> bool:
 
 def _sub_folders(folder: Path) -> list[str]:
     """The names of a folder's folders that are not hidden."""
-    entries = [entry for entry in os.scandir(folder) if _is_folder(entry)]
+    try:
+        entries = [entry for entry in os.scandir(folder) if _is_folder(entry)]
+    except OSError:  # Not ours to read: its files are listed as ignored.
+        return []
     return [entry.name for entry in entries if not _is_hidden(entry.name)]
 
 

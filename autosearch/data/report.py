@@ -20,6 +20,8 @@ from autosearch.errors import DefinitionError
 __all__ = ["inspect", "open_files", "split_members"]
 
 _SIZES = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224)
+# What telephones and cameras write besides.
+_OTHER_FORMATS = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 _UNBALANCED, _VERY_UNBALANCED = 1.5, 3.0
 _FEW_IN_VALIDATION = 300
 _FEW_IN_A_CLASS = 30
@@ -139,6 +141,7 @@ def _advice(
         {"about": about, "advice": advice, "reason": reason}
         for about, advice, reason in (
             *_about_files(report, split_problem),
+            *_about_ignored(report),
             *_about_splits(dataset, report),
             *_about_balance(report),
             *_about_pixels(dataset, report),
@@ -171,6 +174,16 @@ def _about_files(report: dict[str, Any], split_problem: str | None) -> _Advice:
             "Keep one file of each set of duplicates.",
             f"{_number(report['duplicates'], 'picture')} there more than once, to weigh more than "
             "others; a drawn split keeps each set on one side.",
+        )
+
+
+def _about_ignored(report: dict[str, Any]) -> _Advice:
+    others = [path for path in report["ignored"] if path.lower().endswith(_OTHER_FORMATS)]
+    if others:
+        yield (
+            "ignored",
+            "Convert them to JPEG or PNG, if they are photos of a class.",
+            f"{_number(others, 'file')} of a format that is not read, such as {others[0]}.",
         )
 
 

@@ -203,6 +203,16 @@ def test_looking_at_data_needs_no_tensorflow(photos):
     assert answer.stdout.strip() == "[]", answer.stderr
 
 
+def test_photos_of_a_format_that_is_not_read_are_advised_to_be_converted(photos):
+    (photos / "cat" / "telephone.HEIC").write_bytes(b"x")
+    (photos / "cat" / "notes.txt").write_bytes(b"x")
+    report = inspect(ImageFolder(photos))
+    (advice,) = [a for a in report["advice"] if a["about"] == "ignored"]
+    assert advice["reason"] == (
+        "1 file is of a format that is not read, such as cat/telephone.HEIC."
+    )
+
+
 def test_a_greyscale_folder_is_advised_to_be_searched_in_grey(photos):
     for path in Path(photos).rglob("*.png"):
         Image.open(path).convert("L").save(path)
