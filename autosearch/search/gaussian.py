@@ -52,6 +52,16 @@ class Hyperparameters:
     joint_variance: float
     noise: float
 
+    @classmethod
+    def unknown(cls, num_parameters: int, num_terms: int) -> Hyperparameters:
+        """Where a fit begins, and what there is of too few configurations to fit to."""
+        return cls(
+            np.full(num_parameters, 1.0 / max(num_parameters, 4)),
+            np.full(num_terms, 0.5 / max(num_terms, 1)),
+            joint_variance=0.5,
+            noise=1e-3,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
@@ -148,11 +158,9 @@ def fit_hyperparameters(differences: Differences, targets: _Array) -> Hyperparam
     squared = differences.squared.reshape(-1, count * count)
     alike = differences.alike.reshape(-1, count * count)
     parameters, terms = len(squared), len(alike)
-    start = np.concatenate([
-        np.full(parameters, -np.log(max(parameters, 4))),
-        np.full(terms, np.log(0.5 / max(terms, 1))),
-        [np.log(0.5), np.log(1e-3)],
-    ])  # fmt: skip
+    first = Hyperparameters.unknown(parameters, terms)
+    ends = [first.joint_variance, first.noise]
+    start = np.log(np.concatenate([first.joint_weights, first.variances, ends]))
     spread = np.concatenate([np.full(parameters, 9.0), np.full(terms + 2, 4.0)])
 
     def loss(logs: _Array) -> tuple[float, _Array]:

@@ -19,7 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autosearch import pareto
 
-__all__ = ["SHOWN_TRIALS", "BoundedHistory", "choose_trials", "minimized_values", "shown_trials"]
+__all__ = [
+    "SHOWN_TRIALS",
+    "BoundedHistory",
+    "choose_trials",
+    "minimized_values",
+    "shown_trials",
+    "teaching_trials",
+]
 
 SHOWN_TRIALS = 250
 """How many finished trials a sampler is shown at most."""
@@ -80,9 +87,14 @@ def minimized_values(
     return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(signs)) * signs
 
 
+def teaching_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """All finished trials of a study that teach something, in their order."""
+    return study.get_trials(deepcopy=False, states=_TEACHING_STATES)
+
+
 def shown_trials(study: optuna.Study, limit: int = SHOWN_TRIALS) -> list[FrozenTrial]:
     """At most that many finished trials of a study that teach something, in their order."""
-    trials = study.get_trials(deepcopy=False, states=_TEACHING_STATES)
+    trials = teaching_trials(study)
     if len(trials) <= limit:
         return trials
     is_feasible = np.array([all(c <= 0 for c in t.constraints.values()) for t in trials])

@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from autosearch.search.history import minimized_values, shown_trials
-from autosearch.search.surrogate import Surrogate
+from autosearch.search.history import (
+    SHOWN_TRIALS,
+    choose_trials,
+    minimized_values,
+    teaching_trials,
+)
+from autosearch.search.surrogate import Surrogate, Told
 from autosearch.search.vectors import Vectors, spread_value
 
 __all__ = ["ParetoSampler"]
@@ -29,7 +34,9 @@ _Array = NDArray[np.float64]
 _SPREAD_TRIALS = 10
 _POOL = 320
 _FEWEST = 64
-_COMPARED = 800_000
+_COMPARED = 480_000
+_SHOWN_VALUES = 3_000
+_FEWEST_SHOWN = 100
 _ROUNDS = 3
 _RANDOM_SHARE = 0.3
 
@@ -94,17 +101,27 @@ class ParetoSampler(optuna.samplers.BaseSampler):
     def _propose(
         self, study: optuna.Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]:
-        trials = shown_trials(study)
-        if len(trials) < self._num_spread:
+        every = teaching_trials(study)
+        if len(every) < self._num_spread:
             return {}, {}
-        values = minimized_values(trials, study.directions)
-        violations = np.array([max(t.constraints.values(), default=0.0) for t in trials])
+        values = minimized_values(every, study.directions)
+        violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
+        limit = _num_shown(every)
+        now, then = (
+            choose_trials(values[:count], violations[:count] <= 0, limit)
+            for count in (len(every), _milestone(len(every)))
+        )
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        vectors = Vectors.of(trials)
+        vectors = Vectors.of([every[i] for i in now])
         points = vectors.points
         taken = {row.tobytes() for row in points}
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
-        surrogate = Surrogate(points, values, violations, vectors.geometry, rng)
+        surrogate = Surrogate(
+            Told(points, values[now], violations[now]),
+            Told(vectors.encode([every[i] for i in then]), values[then], violations[then]),
+            vectors.geometry,
+            rng,
+        )
         if surrogate.is_boxed:
             surrogate.look_below(vectors.draw(rng))
         found: list[tuple[float, _Array]] = []
@@ -129,3 +146,21 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         if not found:
             return {}, {}
         return vectors.decode(found[0][1]), vectors.space
+
+
+def _num_shown(trials: list[FrozenTrial]) -> int:
+    """Fewer trials of more parameters, so that asking takes as long.
+
+    Of 25 parameters 120 trials are shown; up to 12 parameters the usual number is.
+    """
+    newest = trials[-SHOWN_TRIALS:]
+    num_parameters = len({name for trial in newest for name in trial.distributions})
+    return min(SHOWN_TRIALS, max(_FEWEST_SHOWN, _SHOWN_VALUES // max(num_parameters, 1)))
+
+
+def _milestone(count: int) -> int:
+    """How many trials there were when one in ten or twenty had come on top."""
+    step = 1
+    while count // step >= 20:
+        step *= 2
+    return count // step * step

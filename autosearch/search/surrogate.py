@@ -27,7 +27,7 @@ from autosearch.search.history import choose_trials
 from autosearch.search.improvement import MAX_OBJECTIVES, expected_improvement
 from autosearch.search.scales import AsItIs, ByRank, Scale
 
-__all__ = ["FEWEST_VALUES", "Surrogate"]
+__all__ = ["FEWEST_VALUES", "Surrogate", "Told"]
 
 _Array = NDArray[np.float64]
 
@@ -46,6 +46,26 @@ _NODES = _NODES / _NODES.std()
 # What was fitted to the same data once need not be fitted again; it changes no result.
 _fits: OrderedDict[bytes, tuple[Hyperparameters, float]] = OrderedDict()
 _MAX_FITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of some configurations.
+
+    Attributes:
+        points: Shape ``(n, d)``, as ``Geometry.differences`` takes them.
+        values: Their objectives, minimised, shape ``(n, k)``; NaN where they are not known.
+        violations: Above 0 of what is infeasible, shape ``(n,)``.
+    """
+
+    points: _Array
+    values: _Array
+    violations: _Array
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Of which the objectives are known, shape ``(n,)``."""
+        return np.asarray(np.isfinite(self.values).all(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +98,9 @@ class Surrogate:
     """What is known of the objectives and of feasibility.
 
     Args:
-        points: Configurations, shape ``(n, d)``, as ``Geometry.differences`` takes them.
-        values: Their objectives, minimised, shape ``(n, k)``; NaN where they are not known.
-        violations: Above 0 of what is infeasible, shape ``(n,)``.
+        now: What is known.
+        then: What was known when hyperparameters were last to be fitted: to that, so that a
+            resumed study, which never saw the steps between, finds the same.
         geometry: Of the space.
         rng: Weighs the objectives, if there are many.
 
@@ -91,29 +111,31 @@ class Surrogate:
 
     def __init__(
         self,
-        points: _Array,
-        values: _Array,
-        violations: _Array,
+        now: Told,
+        then: Told,
         geometry: Geometry,
         rng: np.random.Generator,
     ) -> None:
+        points, values = now.points, now.values
         self._geometry, self._all_points = geometry, points
-        is_known, is_feasible = np.isfinite(values).all(axis=1), violations <= 0
+        is_known, is_feasible = now.is_known, now.violations <= 0
         self._violation = None
         if not is_feasible.all():
-            clipped = np.clip(violations, -1.0, 1.0)
+            clipped, of_then = (np.clip(told.violations, -1.0, 1.0) for told in (now, then))
+            found = _fitted(then.points, geometry, of_then)[0]
             data = _Data.of(points, geometry)
-            found = _fitted(data, clipped, _fitted_rows(clipped))[0]
             self._violation = GaussianProcess(data.among, clipped, found)
         known = np.flatnonzero(is_known)
         self._points, self._modelled = points[known], list[_Modelled]()
         self.is_boxed = False
         if len(known) < FEWEST_VALUES:
-            self.parents = points[np.argsort(violations, kind="stable")[:FEWEST_VALUES]]
+            self.parents = points[np.argsort(now.violations, kind="stable")[:FEWEST_VALUES]]
             return
-        targets = values
+        known_then = np.flatnonzero(then.is_known)
+        targets, of_then = values, then.values[known_then]
         if targets.shape[1] > MAX_OBJECTIVES:
-            targets = _as_one(targets, targets[known], rng)
+            weights = rng.dirichlet(np.ones(targets.shape[1]))
+            targets, of_then = (_as_one(t, values[known], weights) for t in (targets, of_then))
         feasible = np.flatnonzero(is_known & is_feasible)
         ranked = feasible if len(feasible) else known
         on_front = ranked[pareto.non_dominated(values[ranked])]
@@ -129,7 +151,10 @@ class Surrogate:
         self._reference = np.full(targets.shape[1], _REFERENCE)
         self.is_boxed = targets.shape[1] > 1
         data = _Data.of(self._points, geometry)
-        self._modelled = [_model(data, column) for column in targets[known].T]
+        self._modelled = [
+            _model(data, column, then.points[known_then], column_then)
+            for column, column_then in zip(targets[known].T, of_then.T, strict=True)
+        ]
 
     def look_below(self, point: _Array) -> None:
         """Counts from now on only what is better than one configuration in every objective.
@@ -176,40 +201,30 @@ class Surrogate:
         return expected_improvement(front, self._reference, normed)
 
 
-def _model(data: _Data, targets: _Array) -> _Modelled:
+def _model(data: _Data, targets: _Array, points_then: _Array, of_then: _Array) -> _Modelled:
     """An objective on the scale on which the rest predicts better what is left out."""
-    rows = _fitted_rows(targets)
     scale: Scale = AsItIs(targets)
-    found, agreement = _fitted(data, targets, rows)
-    if agreement < _PREDICTABLE and len(np.unique(targets[rows])) > FEWEST_VALUES:
+    found, agreement = _fitted(points_then, data.geometry, of_then)
+    if agreement < _PREDICTABLE and len(np.unique(of_then)) > FEWEST_VALUES:
         # By the ranks of then, so that the hyperparameters are those of the same data.
-        of_then = ByRank(targets[: _milestone(len(targets))])
-        found, _ = _fitted(data, of_then.forward(targets), rows)
+        ranks = ByRank(of_then).forward(of_then)
+        found, _ = _fitted(points_then, data.geometry, ranks)
         scale = ByRank(targets)
     return _Modelled(GaussianProcess(data.among, scale.forward(targets), found), scale)
 
 
-def _fitted_rows(targets: _Array) -> NDArray[np.intp]:
-    """What hyperparameters are fitted to.
-
-    Refitted when a tenth more is known: to what was known then, so that a resumed study, which
-    never saw the steps between, finds the same.
-    """
-    count = _milestone(len(targets))
-    return choose_trials(targets[:count, None], np.ones(count, dtype=bool), _FITTED_TRIALS)
-
-
-def _fitted(data: _Data, targets: _Array, rows: NDArray[np.intp]) -> tuple[Hyperparameters, float]:
+def _fitted(points: _Array, geometry: Geometry, targets: _Array) -> tuple[Hyperparameters, float]:
     """Hyperparameters, and the rank correlation of targets with what the others say of them."""
+    if len(points) < FEWEST_VALUES:
+        among = geometry.differences(points[:1], points[:1])
+        return Hyperparameters.unknown(len(among.squared), len(among.alike)), 0.0
+    rows = choose_trials(targets[:, None], np.ones(len(targets), dtype=bool), _FITTED_TRIALS)
     normed = targets[rows] - targets[rows].mean()
     normed = normed / (normed.std() or 1.0)
-    told = data.points[rows].tobytes() + normed.tobytes() + repr(data.geometry).encode()
+    told = points[rows].tobytes() + normed.tobytes() + repr(geometry).encode()
     key = hashlib.sha256(told).digest()
     if key not in _fits:
-        among = data.among
-        some = Differences(
-            *(part[:, rows[:, None], rows[None]] for part in (among.squared, among.alike))
-        )
+        some = geometry.differences(points[rows], points[rows])
         found = fit_hyperparameters(some, normed)
         left_out = GaussianProcess(some, normed, found).without_each()
         is_flat = np.ptp(normed) == 0 or np.ptp(left_out) == 0
@@ -220,19 +235,11 @@ def _fitted(data: _Data, targets: _Array, rows: NDArray[np.intp]) -> tuple[Hyper
     return _fits[key]
 
 
-def _as_one(targets: _Array, known: _Array, rng: np.random.Generator) -> _Array:
+def _as_one(targets: _Array, known: _Array, weights: _Array) -> _Array:
     """Many objectives as one, weighed at random in every trial.
 
     The augmented Chebyshev sum of ParEGO (Knowles 2006, https://doi.org/10.1109/TEVC.2005.851274).
     """
     low, high = known.min(axis=0), known.max(axis=0)
-    weighed = (targets - low) / np.where(high > low, high - low, 1.0)
-    weighed = weighed * rng.dirichlet(np.ones(targets.shape[1]))
+    weighed = (targets - low) / np.where(high > low, high - low, 1.0) * weights
     return np.asarray((weighed.max(axis=1) + 0.05 * weighed.sum(axis=1))[:, None])
-
-
-def _milestone(count: int) -> int:
-    step = 1
-    while count // step >= 20:
-        step *= 2
-    return count // step * step
