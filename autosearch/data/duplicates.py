@@ -21,6 +21,7 @@ _MIN_CORRELATION = 0.985
 # Below this spread of luma an image is flat, and everything flat looks alike.
 _MIN_SPREAD = 6.0
 _PAIRS_AT_ONCE = 4_000_000
+_COMPARED_AT_ONCE = 20_000
 
 _BURST_SECONDS = 2.0
 # A longer run is no burst but a date that a program wrote into every file.
@@ -43,6 +44,10 @@ def near_duplicates(photos: Sequence[Photo]) -> list[tuple[int, int]]:
 
     Args:
         photos: Usable ones.
+
+    Returns:
+        At most one pair fewer than photos: whatever looks alike is joined by them, directly or
+        through others. Of 5,000 frames of a film all 12 million pairs would be no use to anyone.
     """
     first: dict[str, int] = {}
     for index, photo in enumerate(photos):
@@ -57,6 +62,8 @@ def near_duplicates(photos: Sequence[Photo]) -> list[tuple[int, int]]:
     luma -= luma.mean(axis=1, keepdims=True)
     luma /= np.linalg.norm(luma, axis=1, keepdims=True)
     pairs: list[tuple[int, int]] = []
+    forest = _Forest(len(indices))
+    roots = forest.roots()
     step = max(1, _PAIRS_AT_ONCE // max(1, len(indices)))
     for start in range(0, len(indices), step):
         later = hashes[start:]
@@ -64,11 +71,16 @@ def near_duplicates(photos: Sequence[Photo]) -> list[tuple[int, int]]:
         left, right = np.nonzero(bits <= _MAX_BITS)
         upper = right > left
         left, right = left[upper] + start, right[upper] + start
-        for at in range(0, len(left), 100_000):
-            a, b = left[at : at + 100_000], right[at : at + 100_000]
+        for at in range(0, len(left), _COMPARED_AT_ONCE):
+            a, b = left[at : at + _COMPARED_AT_ONCE], right[at : at + _COMPARED_AT_ONCE]
+            apart = roots[a] != roots[b]
+            a, b = a[apart], b[apart]
             alike = np.einsum("ij,ij->i", luma[a], luma[b]) >= _MIN_CORRELATION
-            found = zip(indices[a[alike]].tolist(), indices[b[alike]].tolist(), strict=True)
-            pairs.extend(found)
+            found = zip(a[alike].tolist(), b[alike].tolist(), strict=True)
+            new = [(int(indices[x]), int(indices[y])) for x, y in found if forest.join(x, y)]
+            if new:
+                pairs.extend(new)
+                roots = forest.roots()
     return pairs
 
 
@@ -105,27 +117,43 @@ def clusters(num_images: int, together: Iterable[Iterable[int]]) -> npt.NDArray[
         >>> clusters(5, [[0, 2], [2, 4]]).tolist()
         [0, 1, 0, 2, 0]
     """
-    parent = list(range(num_images))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
+    forest = _Forest(num_images)
     for members in together:
         chain = iter(members)
         first = next(chain, None)
         if first is None:
             continue
         for other in chain:
-            a, b = sorted((root(first), root(other)))
-            parent[b] = a
+            forest.join(first, other)
     numbers: dict[Hashable, int] = {}
     return np.array(
-        [numbers.setdefault(root(index), len(numbers)) for index in range(num_images)],
+        [numbers.setdefault(root, len(numbers)) for root in forest.roots().tolist()],
         dtype=np.int64,
     )
+
+
+class _Forest:
+    """Which of some numbers were joined, as trees."""
+
+    def __init__(self, size: int) -> None:
+        self._parent = list(range(size))
+
+    def join(self, one: int, other: int) -> bool:
+        """Joins the trees of two numbers; answers whether they were apart."""
+        low, high = sorted((self._root(one), self._root(other)))
+        self._parent[high] = low
+        return low != high
+
+    def roots(self) -> npt.NDArray[np.int64]:
+        """(size,) the same number for all of a tree: the smallest of it."""
+        return np.array([self._root(index) for index in range(len(self._parent))], dtype=np.int64)
+
+    def _root(self, index: int) -> int:
+        parent = self._parent
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
 
 
 def _difference_hashes(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:

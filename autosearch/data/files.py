@@ -69,7 +69,7 @@ class Survey:
         photos: What was found of each.
         unusable: Relative path and reason of each file that is left out.
         duplicates: Sets of the same bytes, as indices into ``sources``.
-        near_duplicates: Pairs that look alike, as indices.
+        near_duplicates: Pairs that look alike, as indices, few enough to join all that do.
         bursts: Runs of photos shot within seconds, as indices.
     """
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from autosearch.data import SPLITS, ImageFolder, Manifest, dataset_from_definition, grouped_split
-from autosearch.data.duplicates import bursts, clusters
+from autosearch.data.duplicates import bursts, clusters, near_duplicates
 from autosearch.data.files import describe_growth
 from autosearch.data.photos import Photo
 from autosearch.errors import DefinitionError, NotFoundError
@@ -203,6 +203,18 @@ def test_a_manifest_gives_splits(photos):
     dataset = Manifest(write(photos / "list.csv", rows))
     assert dataset.split_counts() == {"train": 10, "validation": 10, "test": 10}
     assert dataset.paths("test")[0] in {str(row[0]) for row in rows[2::3]}
+
+
+def test_the_frames_of_a_film_are_joined_by_few_pairs():
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 256, (2, 16, 18))
+    frames = [
+        np.clip(scenes[i % 2] + rng.normal(0, 1, (16, 18)), 0, 255).astype(np.uint8).tobytes()
+        for i in range(400)
+    ]
+    pairs = near_duplicates([Photo(str(i), luma=frame) for i, frame in enumerate(frames)])
+    assert len(pairs) == 398
+    assert clusters(400, pairs).tolist() == [0, 1] * 200
 
 
 def test_a_manifest_may_be_parquet(photos):
