@@ -22,6 +22,7 @@ from autosearch.store.view import StudyView
 from autosearch.suggestion import PairedTests
 from autosearch.values import Estimate
 from autosearch.visualization.architecture import Layer, layers_of
+from autosearch.visualization.unusual import unusual_parameters
 from dashboard.server import NOTES_VARIABLE, PROMOTE_VARIABLE
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "are_notes_allowed",
     "artifact",
     "artifacts_root",
+    "baselines",
     "candidates",
     "database",
     "details",
@@ -53,6 +55,7 @@ __all__ = [
     "predictions",
     "studies",
     "trials",
+    "unusual",
     "view",
     "workers",
 ]
@@ -156,6 +159,16 @@ def view(name: str) -> StudyView:
     return StudyView(database(), ArtifactStore.beside(database()), name)
 
 
+@st.cache_data(ttl=5 * _FRESH_S, show_spinner=False, max_entries=8)
+def _baselines(url: str, name: str) -> pd.DataFrame:
+    return view(name).baselines_frame()
+
+
+def baselines(study: StudyView) -> pd.DataFrame:
+    """What the images of a study give without a search; empty if that was not tried."""
+    return _baselines(database().url, study.name)
+
+
 class _Candidates:
     """The candidates of a study, and their two kinds, which are parted once for all who look."""
 
@@ -220,6 +233,17 @@ def _trials(url: str, study_id: int, numbers: tuple[int, ...] | None) -> pd.Data
 def trials(study: StudyView, numbers: tuple[int, ...] | None = None) -> pd.DataFrame:
     """The trials of a study, all or some."""
     return _trials(database().url, study.id, numbers)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _unusual(url: str, study_id: int, numbers: tuple[int, ...]) -> dict[int, str]:
+    some = frames.trials_of(database(), study_id, numbers)
+    return unusual_parameters(dict(zip(some["number"], some["config"], strict=True)))
+
+
+def unusual(study: StudyView, numbers: tuple[int, ...]) -> dict[int, str]:
+    """What is unusual in the configurations of some finished trials, against one another."""
+    return _unusual(database().url, study.id, numbers)
 
 
 def epochs(study: StudyView, numbers: tuple[int, ...]) -> pd.DataFrame:

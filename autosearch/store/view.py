@@ -366,8 +366,14 @@ class StudyView:
         from autosearch.visualization.trade_off import plot_trade_off
 
         frame = self._on_one_target(self.candidates_frame(), target)
+        known = self.baselines_frame()
         return plot_trade_off(
-            frame.reset_index(drop=True), self.objectives, x=x, y=y, constraints=self.constraints
+            frame.reset_index(drop=True),
+            self.objectives,
+            x=x,
+            y=y,
+            constraints=self.constraints,
+            baselines=dict(zip(known["baseline"], known[y], strict=True)) if y in known else {},
         )
 
     def candidate(self, name: str) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from autosearch.suggestion import PairedTests
 from autosearch.values import Estimate
 from autosearch.visualization import search
 from autosearch.visualization.choice import Role, roles, suggest
+from autosearch.visualization.marks import UNUSUAL
 from autosearch.visualization.style import figure_text, metric_label, not_yet
 from autosearch.visualization.trade_off import plot_trade_off
 from autosearch.visualization.training import plot_learning_curves
+from autosearch.visualization.unusual import unusual_parameters
 
 __all__ = ["report_page"]
 
@@ -78,13 +80,16 @@ def report_page(database: Database, view: StudyView) -> str:
     best = front.sort_values("accuracy", ascending=False)["trial"].drop_duplicates().head(4)
     volume = search.hypervolume_frame(frame, objectives, constraints=constraints)
     epochs = epochs_of(database, view.id, best.tolist())
+    baselines = view.baselines_frame().dropna(subset="accuracy")
+    unusual = unusual_parameters(dict(zip(trials["number"], trials["config"], strict=True)))
     draw = partial(
         plot_trade_off,
-        frame,
+        frame.assign(**{UNUSUAL: [unusual.get(number, "") for number in frame["trial"]]}),
         objectives,
         role=role,
         constraints=constraints,
         judged=judged,
+        baselines=dict(zip(baselines["baseline"], baselines["accuracy"], strict=True)),
         suggested=found.candidate if found else None,
     )
     trade_offs = [partial(draw, x=cost) for cost in costs or ["size_bytes"]]

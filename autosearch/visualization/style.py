@@ -14,9 +14,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 __all__ = [
+    "BYTES",
     "GREY",
     "LOGARITHMIC",
     "PALETTE",
+    "SHARES",
     "axis_title",
     "base_figure",
     "escaped",
@@ -45,12 +47,21 @@ _LABELS = {
     "latency_p90_ms": ("latency p90", "ms"),
     "memory_bytes": ("arena", "kB"),
     "parameters": ("parameters", ""),
-    "macs": ("multiply-accumulates (estimate of time)", ""),
+    "macs": ("multiply-accumulates", ""),
 }
 LOGARITHMIC = frozenset(
     ("size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes", "parameters", "macs")
 )
 """Metrics that span decades: drawn and compared on a logarithmic axis."""
+BYTES = ("size_bytes", "memory_bytes")
+SHARES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "worst_class_recall",
+    "worst_group_accuracy",
+)
+"""Metrics between 0 and 1 that are shown in per cent."""
 
 
 def metric_label(metric: str) -> str:
@@ -85,9 +96,9 @@ def figure_text(metric: str, value: Any) -> str:
     """
     if value is None or not isinstance(value, (int, float)) or not math.isfinite(value):
         return "–"
-    if metric in ("size_bytes", "memory_bytes"):
+    if metric in BYTES:
         return f"{value / 1000:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.2f} MB"
-    if metric in ("accuracy", "balanced_accuracy", "worst_class_recall"):
+    if metric in SHARES:
         return f"{100 * value:.1f} %"
     unit = _LABELS.get(metric, ("", ""))[1]
     if metric in ("parameters", "macs"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +13,16 @@ import plotly.graph_objects as go
 from autosearch import pareto
 from autosearch.values import Constraint, Direction, Objective
 from autosearch.visualization.choice import Bound, Role, minimized, roles
+from autosearch.visualization.limits import add_baselines, add_bounds
+from autosearch.visualization.marks import marks
 from autosearch.visualization.style import (
+    BYTES,
     GREY,
     LOGARITHMIC,
+    SHARES,
     axis_title,
     base_figure,
     escaped,
-    figure_text,
     log_ticks,
     metric_label,
     not_yet,
@@ -30,8 +32,6 @@ from autosearch.visualization.style import (
 
 __all__ = ["THINNED_ABOVE", "plot_trade_off"]
 
-_BYTES = ("size_bytes", "memory_bytes")
-_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "worst_class_recall")
 THINNED_ABOVE = 1500
 """So many points are all drawn. Of more, those that would lie under another of their kind are not,
 and of those off the front the browser is told no more than place and name. A few thousand shapes
@@ -61,7 +61,8 @@ def plot_trade_off(
     the front of the two metrics shown. Sizes and times have logarithmic axes.
 
     Args:
-        frame: Candidates of one target, as ``candidates_frame()`` gives them.
+        frame: Candidates of one target, as ``candidates_frame()`` gives them. A column ``unusual``
+            is told where a point is pointed at.
         objectives: What ranks them.
         x: Metric across.
         y: Metric upwards.
@@ -69,7 +70,8 @@ def plot_trade_off(
         constraints: The study's own bounds, drawn dotted.
         bounds: The reader's bounds, drawn dashed.
         suggested: A candidate to ring.
-        baselines: Name to value of ``y``, drawn as horizontal lines.
+        baselines: Name to value of ``y``, drawn as level lines. One far below all candidates is
+            left out: it would press them into a corner.
         judged: Candidates with cross-validated figures, drawn beside the others as what they are.
         height: Pixels.
 
@@ -99,8 +101,10 @@ def plot_trade_off(
     again = _drawable(judged, x, y)
     _add_judged(figure, again, x, y)
     _add_suggested(figure, pd.concat([frame, again]), suggested, x, y)
-    _add_limits(figure, x, y, constraints, bounds or {}, baselines or {})
-    _set_axes(figure, everything, x, y, least_y)
+    add_bounds(figure, x, y, constraints, bounds or {})
+    seen = _seen(baselines or {}, everything, y, least_y)
+    add_baselines(figure, y, seen)
+    _set_axes(figure, everything, x, y, least_y, list(seen.values()))
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
 
@@ -124,12 +128,24 @@ def _drawable(judged: pd.DataFrame | None, x: str, y: str) -> pd.DataFrame:
 def _least_shown(frame: pd.DataFrame, remain: pd.DataFrame, y: str) -> float | None:
     """Where the upward axis begins, if not below all that there is."""
     # A handful of networks at chance must not press all others into one line.
-    if y not in _SHARES or remain.empty:
+    if y not in SHARES or remain.empty:
         return None
     values = remain[y].to_numpy(dtype=float)
     best = float(values.max())
     low = best - 4 * (best - float(np.median(values)))
     return low if best > low > frame[y].min() else None
+
+
+def _seen(
+    baselines: Mapping[str, float], frame: pd.DataFrame, y: str, least_y: float | None
+) -> dict[str, float]:
+    """The baselines that lie among the candidates, or no further away than those are apart."""
+    values = frame[y].to_numpy(dtype=float)
+    high, low = float(values.max()), float(values.min() if least_y is None else least_y)
+    # With one candidate, or with equals, a tenth of the whole is near.
+    room = max(high - low, 0.1 if y in SHARES else 0.0)
+    near = low if least_y is not None else low - room
+    return {n: v for n, v in baselines.items() if math.isfinite(v) and near <= v <= high + room}
 
 
 def _thinned(
@@ -155,40 +171,6 @@ def _thinned(
     return frame[kept], role[kept]
 
 
-def _marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") -> dict[str, Any]:
-    """Where points lie, whose they are, and what is said of them; little of each if many."""
-    if is_many:
-        return {
-            "x": rows[x].to_numpy(np.float32),
-            "y": rows[y].to_numpy(np.float32),
-            "customdata": rows["candidate"].to_numpy(dtype=object),
-            "hovertemplate": f"<b>%{{customdata}}</b><br>{_hover_figure(y, 'y')}<br>"
-            f"{_hover_figure(x, 'x')}{note}<extra></extra>",
-        }
-    names = rows["candidate"].to_numpy(dtype=object)
-    texts = np.array(_hover_texts(rows), dtype=object)
-    return {
-        "x": rows[x].to_numpy(),
-        "y": rows[y].to_numpy(),
-        "customdata": np.stack([names, texts], axis=1),
-        "hovertemplate": f"%{{customdata[1]}}{note}<extra></extra>",
-    }
-
-
-def _hover_figure(metric: str, axis: str) -> str:
-    """The figure of an axis with its unit, written by the browser."""
-    how, unit = ".4~g", ""
-    if metric in _BYTES:
-        how, unit = ".3s", "B"
-    elif metric in _SHARES:
-        how = ".1%"
-    elif metric in ("latency_ms", "latency_p90_ms"):
-        how, unit = ".3~g", " ms"
-    elif metric in LOGARITHMIC:
-        how = ",.0f"
-    return f"{escaped(metric_label(metric))} %{{{axis}:{how}}}{unit}"
-
-
 def _add_greyed(
     figure: go.Figure,
     frame: pd.DataFrame,
@@ -207,7 +189,7 @@ def _add_greyed(
             continue
         figure.add_trace(
             go.Scatter(
-                **_marks(rows, x, y, is_many=is_many, note=f"<br><i>{name}</i>"),
+                **marks(rows, x, y, is_many=is_many, note=f"<br><i>{name}</i>"),
                 mode="markers",
                 name=name,
                 marker={
@@ -243,7 +225,7 @@ def _add_schemes(
             name = escaped(scheme or "candidates")
             figure.add_trace(
                 go.Scatter(
-                    **_marks(rows, x, y, is_many=is_many and not is_front),
+                    **marks(rows, x, y, is_many=is_many and not is_front),
                     mode="markers",
                     name=name,
                     showlegend=is_front or scheme not in on_front,
@@ -288,7 +270,7 @@ def _add_judged(figure: go.Figure, judged: pd.DataFrame, x: str, y: str) -> None
         return
     figure.add_trace(
         go.Scatter(
-            **_marks(judged, x, y, is_many=False, note="<br><i>cross-validated</i>"),
+            **marks(judged, x, y, is_many=False, note="<br><i>cross-validated</i>"),
             mode="markers",
             name="cross-validated",
             marker={
@@ -324,75 +306,27 @@ def _add_suggested(
     )
 
 
-def _add_limits(
+def _set_axes(
     figure: go.Figure,
+    frame: pd.DataFrame,
     x: str,
     y: str,
-    constraints: Sequence[Constraint],
-    bounds: Mapping[str, Bound],
-    baselines: Mapping[str, float],
-) -> None:
-    lines = [(c.metric, c.bound, "dot", "study's bound") for c in constraints]
-    for metric, bound in bounds.items():
-        lines += [
-            (metric, value, "dash", "your bound")
-            for value in (bound.least, bound.most)
-            if value is not None
-        ]
-    for metric, value, dash, words in lines:
-        if metric not in (x, y) or (metric in LOGARITHMIC and value <= 0):
-            continue
-        text = f"{words} {figure_text(metric, value)}"
-        line = {"dash": dash, "width": 1.3, "color": GREY}
-        if metric == x:
-            figure.add_vline(value, line=line)
-            # Plotly places notes on a logarithmic axis by the logarithm.
-            place = math.log10(value) if metric in LOGARITHMIC else value
-            figure.add_annotation(
-                x=place,
-                y=0.5,
-                yref="paper",
-                text=text,
-                textangle=-90,
-                xanchor="right",
-                showarrow=False,
-                font={"size": 11},
-            )
-        else:
-            figure.add_hline(value, line=line)
-            figure.add_annotation(
-                x=1,
-                xref="paper",
-                y=value,
-                text=text,
-                xanchor="right",
-                yanchor="top",
-                showarrow=False,
-                font={"size": 11},
-            )
-    for name, value in baselines.items():
-        figure.add_hline(
-            value,
-            line={"dash": "longdash", "width": 1, "color": GREY},
-            annotation={"text": escaped(name), "font": {"size": 11}},
-            annotation_position="bottom right",
-        )
-
-
-def _set_axes(
-    figure: go.Figure, frame: pd.DataFrame, x: str, y: str, least_y: float | None
+    least_y: float | None,
+    lines: Sequence[float],
 ) -> None:
     for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
         values = frame[metric].to_numpy(dtype=float)
         update(title={"text": axis_title(metric)})
         if metric in LOGARITHMIC:
-            update(type="log", **log_ticks(values.tolist(), is_bytes=metric in _BYTES))
+            update(type="log", **log_ticks(values.tolist(), is_bytes=metric in BYTES))
             update(range=_padded(np.log10(values)))
-        elif metric in _SHARES:
+        elif metric in SHARES:
             update(tickformat=".1%" if np.ptp(values) < 0.05 else ".0%")
+    if y not in LOGARITHMIC and lines and least_y is None:
+        figure.update_yaxes(range=_padded(np.array([*frame[y], *lines], dtype=float)))
     if least_y is None:
         return
-    figure.update_yaxes(range=_padded(np.array([least_y, float(frame[y].max())])))
+    figure.update_yaxes(range=_padded(np.array([least_y, float(frame[y].max()), *lines])))
     figure.add_annotation(
         text=f"{int((frame[y] < least_y).sum())} below: double-click shows all",
         x=1,
@@ -411,26 +345,3 @@ def _padded(values: npt.NDArray[np.float64]) -> list[float]:
     low, high = float(finite.min()), float(finite.max())
     room = (high - low) * 0.06 or 0.05
     return [low - room, high + room]
-
-
-def _hover_texts(frame: pd.DataFrame) -> list[str]:
-    shown = [
-        metric
-        for metric in ("size_bytes", "latency_ms", "memory_bytes")
-        if metric in frame and frame[metric].notna().any()
-    ]
-    lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
-    columns = {metric: frame[metric].tolist() for metric in shown}
-    accuracy = frame["accuracy"].tolist()
-    low, high = frame["accuracy_low"].tolist(), frame["accuracy_high"].tolist()
-    texts = []
-    for index, line in enumerate(lines):
-        interval = (
-            f" ({100 * low[index]:.1f}–{100 * high[index]:.1f})"
-            if math.isfinite(low[index])
-            else ""
-        )
-        parts = [line, f"accuracy {figure_text('accuracy', accuracy[index])}{interval}"]
-        parts += [f"{metric_label(m)} {figure_text(m, columns[m][index])}" for m in shown]
-        texts.append("<br>".join(parts))
-    return texts

@@ -10,6 +10,7 @@ import streamlit as st
 from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
 from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
+from autosearch.visualization.marks import UNUSUAL
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
@@ -22,6 +23,7 @@ __all__ = ["show"]
 
 _CHARTS, _TABLE, _SELECTED, _ROWS = "charts", "candidates_table", "selected", "table_rows"
 _MAX_ROWS = 2000
+_NUM_COMPARED = 300
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 _JUDGED = "cross-validated"
 _AS_GOOD = "small, as good as the best"
@@ -59,15 +61,18 @@ def _body(study: StudyView) -> None:
         tests=source.paired_tests(study),
     )
     _pick(frame, pd.concat([front, judged_front]), suggestion)
+    baselines = source.baselines(study).dropna(subset="accuracy")
+    levels = dict(zip(baselines["baseline"], baselines["accuracy"], strict=True))
     shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
     figures = _figures(
-        (*shown, repr(bounds)),
+        (*shown, repr(bounds), repr(levels)),
         study,
         frame,
         role,
         bounds,
         suggestion.candidate if suggestion else None,
         judged,
+        levels,
     )
     linked_charts(
         figures,
@@ -81,6 +86,7 @@ def _body(study: StudyView) -> None:
         + ("Stars: finalists, fitted again and judged by cross-validation. " * bool(len(judged)))
         + ("Of points that would cover each other one is drawn. " * (len(frame) > THINNED_ABOVE))
         + "Click a point, or choose box select in the chart's bar; Shift-click adds one."
+        + _without_search(levels)
     )
     _table(study, frame.assign(role=role), judged.assign(role=_JUDGED))
 
@@ -94,23 +100,46 @@ def _figures(
     _bounds: dict[str, Bound],
     _suggested: str | None,
     _judged: pd.DataFrame,
+    _levels: dict[str, float],
 ) -> list[str]:
     """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
+    frame, judged = (_with_unusual(_study, _frame, _role, part) for part in (_frame, _judged))
     figures = (
         plot_trade_off(
-            _frame,
+            frame,
             _study.objectives,
             x=cost,
             role=_role,
             constraints=_study.constraints,
             bounds=_bounds,
             suggested=_suggested,
-            judged=_judged,
+            baselines=_levels,
+            judged=judged,
             height=400,
         )
         for cost in _costs(_study, _frame)
     )
     return [figure.to_json() for figure in figures]
+
+
+def _with_unusual(
+    study: StudyView, frame: pd.DataFrame, role: pd.Series[str], part: pd.DataFrame
+) -> pd.DataFrame:
+    """A part of the candidates, with what is unusual in their configurations."""
+    numbers = frame["trial"].drop_duplicates()
+    if len(frame) > THINNED_ABOVE:
+        # Of so many only those on the front are told of: they are held against a sample.
+        spread = numbers.iloc[:: max(1, len(numbers) // _NUM_COMPARED)]
+        numbers = pd.concat([spread, frame["trial"][role == Role.FRONT.value]]).drop_duplicates()
+    found = source.unusual(study, tuple(numbers.tolist()))
+    return part.assign(**{UNUSUAL: [found.get(number, "") for number in part["trial"]]})
+
+
+def _without_search(levels: dict[str, float]) -> str:
+    if not levels:
+        return ""
+    words = ", ".join(f"{name} {figure_text('accuracy', v)}" for name, v in levels.items())
+    return f" Long dashes: what comes without a search ({markdown_text(words)})."
 
 
 def _say_empty(study: StudyView) -> None:

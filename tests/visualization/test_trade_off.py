@@ -98,3 +98,32 @@ def test_of_many_points_those_under_others_are_left_out_but_never_one_of_the_fro
     assert set(front["candidate"]) <= shown
     few = frame.iloc[:1500]
     assert drawn(plot_trade_off(few, OBJECTIVES)) == set(few["candidate"])
+
+
+def lines_of(figure):
+    return {shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1}
+
+
+def test_baselines_are_level_lines_with_their_figure_and_in_the_picture(frame) -> None:
+    figure = plot_trade_off(
+        frame, OBJECTIVES, baselines={"logistic <b>": 0.75, "majority class": 0.1, "no": np.nan}
+    )
+    assert lines_of(figure) == {0.75}
+    assert "logistic &lt;b&gt; 75.0 %" in [note.text for note in figure.layout.annotations]
+    low, high = figure.layout.yaxis.range
+    assert low < 0.75
+    assert high > 0.999
+
+
+def test_what_is_unusual_is_told_where_a_point_is_pointed_at(frame) -> None:
+    frame = frame.assign(unusual=["", "width <64>", "", "", "", ""])
+    texts = [
+        point[1]
+        for trace in plot_trade_off(frame, OBJECTIVES).data
+        if trace.customdata is not None
+        for point in trace.customdata
+    ]
+    assert [text for text in texts if "unusual" in text] == [
+        text for text in texts if text.endswith("<i>unusual: width &lt;64&gt;</i>")
+    ]
+    assert sum("unusual" in text for text in texts) == 1

@@ -1,0 +1,83 @@
+"""Where the points of a chart of candidates lie, and what is said when one is pointed at."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autosearch.visualization.style import (
+    BYTES,
+    LOGARITHMIC,
+    SHARES,
+    escaped,
+    figure_text,
+    metric_label,
+)
+
+__all__ = ["UNUSUAL", "marks"]
+
+UNUSUAL = "unusual"
+"""Column of what is unusual in the configuration of a candidate's trial, in words; optional."""
+
+
+def marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") -> dict[str, Any]:
+    """Where points lie, whose they are, and what is said of them; little of each if many."""
+    if is_many:
+        return {
+            "x": rows[x].to_numpy(np.float32),
+            "y": rows[y].to_numpy(np.float32),
+            "customdata": rows["candidate"].to_numpy(dtype=object),
+            "hovertemplate": f"<b>%{{customdata}}</b><br>{_hover_figure(y, 'y')}<br>"
+            f"{_hover_figure(x, 'x')}{note}<extra></extra>",
+        }
+    names = rows["candidate"].to_numpy(dtype=object)
+    texts = np.array(_hover_texts(rows), dtype=object)
+    return {
+        "x": rows[x].to_numpy(),
+        "y": rows[y].to_numpy(),
+        "customdata": np.stack([names, texts], axis=1),
+        "hovertemplate": f"%{{customdata[1]}}{note}<extra></extra>",
+    }
+
+
+def _hover_figure(metric: str, axis: str) -> str:
+    """The figure of an axis with its unit, written by the browser."""
+    how, unit = ".4~g", ""
+    if metric in BYTES:
+        how, unit = ".3s", "B"
+    elif metric in SHARES:
+        how = ".1%"
+    elif metric in ("latency_ms", "latency_p90_ms"):
+        how, unit = ".3~g", " ms"
+    elif metric in LOGARITHMIC:
+        how = ",.0f"
+    return f"{escaped(metric_label(metric))} %{{{axis}:{how}}}{unit}"
+
+
+def _hover_texts(frame: pd.DataFrame) -> list[str]:
+    shown = [
+        metric
+        for metric in ("size_bytes", "latency_ms", "memory_bytes")
+        if metric in frame and frame[metric].notna().any()
+    ]
+    lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
+    columns = {metric: frame[metric].tolist() for metric in shown}
+    accuracy = frame["accuracy"].tolist()
+    low, high = frame["accuracy_low"].tolist(), frame["accuracy_high"].tolist()
+    unusual = frame[UNUSUAL].tolist() if UNUSUAL in frame else [""] * len(frame)
+    texts = []
+    for index, line in enumerate(lines):
+        interval = (
+            f" ({100 * low[index]:.1f}–{100 * high[index]:.1f})"
+            if math.isfinite(low[index])
+            else ""
+        )
+        parts = [line, f"accuracy {figure_text('accuracy', accuracy[index])}{interval}"]
+        parts += [f"{metric_label(m)} {figure_text(m, columns[m][index])}" for m in shown]
+        if unusual[index]:
+            parts.append(f"<i>unusual: {escaped(unusual[index])}</i>")
+        texts.append("<br>".join(parts))
+    return texts
