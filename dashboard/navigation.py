@@ -18,6 +18,8 @@ __all__ = ["run"]
 
 _STYLE = """<style>
 .stMainBlockContainer { padding-top: 4rem; padding-bottom: 3rem; }
+.st-key-wide_parallel { overflow-x: auto; }
+.st-key-wide_parallel > div { min-width: 820px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 0.8rem; padding-right: 0.8rem; }
 }

@@ -112,7 +112,13 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/"
     server = uvicorn.Server(
-        uvicorn.Config(application, log_config=None, access_log=False, ws_ping_interval=20)
+        uvicorn.Config(
+            application,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            ws_ping_interval=20,
+        )
     )
     say(f"The dashboard is at {address} until you press Ctrl-C.")
     if open_browser:

@@ -163,7 +163,8 @@ def studies_frame(database: Database) -> pd.DataFrame:
 
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
     of counts for every ``TrialState``, ``num_candidates``, ``best_accuracy`` (feasible),
-    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until``.
+    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until``,
+    ``working_since`` (UTC; ``run_seconds`` has what those workers did only once they ended).
     """
     with database.session() as session:
         rows = session.execute(
@@ -208,9 +209,14 @@ def studies_frame(database: Database) -> pd.DataFrame:
             ).all()
         )
         workers = {
-            study_id: (count, lease)
-            for study_id, count, lease in session.execute(
-                select(WorkerRow.study_id, func.count(), func.max(WorkerRow.lease_until))
+            study_id: (count, lease, since)
+            for study_id, count, lease, since in session.execute(
+                select(
+                    WorkerRow.study_id,
+                    func.count(),
+                    func.max(WorkerRow.lease_until),
+                    func.min(WorkerRow.started_at),
+                )
                 .where(WorkerRow.ended_at.is_(None))
                 .group_by(WorkerRow.study_id)
             ).all()
@@ -218,7 +224,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     for study_id, name, definition, created_at, run_seconds in rows:
         found = counts.get(study_id, {})
-        num_workers, lease_until = workers.get(study_id, (0, None))
+        num_workers, lease_until, since = workers.get(study_id, (0, None, None))
         records.append(
             {
                 "study": name,
@@ -232,6 +238,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
                 "last_activity": activity.get(study_id),
                 "num_workers": num_workers,
                 "lease_until": lease_until,
+                "working_since": since,
             }
         )
     return pd.DataFrame(records)

@@ -37,6 +37,7 @@ _NAMES = {
     "QUANTIZE": "requantize",
     "DEQUANTIZE": "dequantize",
 }
+_MIN_SHARE = 0.02
 # By what an operator does, so that the eye finds the parts of a network.
 _COLOURS = {
     "CONV_2D": PALETTE[0],
@@ -151,17 +152,24 @@ def plot_networks(
         unit: What the values are, such as ``weights (kB)``.
         height: Pixels; by the number of networks if not given.
     """
+    totals: dict[str, float] = {}
+    for name, layers in networks.items():
+        for layer, value in zip(layers, values[name], strict=True):
+            totals[layer.operator] = totals.get(layer.operator, 0.0) + value
+    # What would be too thin to see is of one colour: each has a row in the legend.
+    least = _MIN_SHARE * sum(totals.values())
     pieces: dict[str, list[tuple[str, float, float, str]]] = {}
     for name, layers in networks.items():
         reached = 0.0
         for layer, label, value in zip(layers, layer_names(layers), values[name], strict=True):
             if value > 0:
-                kind = layer.operator if layer.operator in _COLOURS else ""
+                is_named = layer.operator in _COLOURS and totals[layer.operator] >= least
+                kind = layer.operator if is_named else ""
                 pieces.setdefault(kind, []).append((escaped(name), reached, value, label))
                 reached += value
     if not pieces:
         return not_yet("No layer has a figure to show")
-    figure = base_figure(height=height or 130 + 46 * len(networks), legend_rows=1)
+    figure = base_figure(height=height or 180 + 46 * len(networks), legend_rows=2)
     for kind in sorted(pieces, key=lambda kind: list(_COLOURS).index(kind) if kind else 99):
         rows = pieces[kind]
         figure.add_bar(

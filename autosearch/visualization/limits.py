@@ -76,7 +76,7 @@ def add_baselines(figure: go.Figure, y: str, baselines: Mapping[str, float]) -> 
         is_above = place == len(ranked) - 1 and place > 0
         figure.add_hline(
             value,
-            line={"dash": "longdash", "width": 1.2, "color": GREY},
+            line={"dash": "10px,4px", "width": 1.2, "color": GREY},
             layer="below",
             annotation={
                 "text": f"{escaped(name)} {figure_text(y, value)}",

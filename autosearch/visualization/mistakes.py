@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from autosearch.data import dataset_from_definition
 from autosearch.errors import StudyError
 from autosearch.evaluation.metrics import calibration_gaps, normalised
 from autosearch.store.predictions import Predictions
 from autosearch.store.view import StudyView
+from autosearch.visualization.samples import study_dataset
 from autosearch.visualization.style import GREY, PALETTE, base_figure, escaped, not_yet
 
 __all__ = ["mistakes_frame", "plot_reliability", "validation_images"]
@@ -65,11 +65,7 @@ def validation_images(
         DefinitionError: The dataset is a class of the user's, or its files are gone.
         StudyError: The images are not those that the labels belong to.
     """
-    dataset = dataset_from_definition(view.definition["dataset"])
-    known = view.data_sides()
-    if known is not None:
-        dataset = dataset.keeping_sides(known["sides"])
-    images, found = dataset.load("validation")
+    images, found = study_dataset(view).load("validation")
     if not np.array_equal(found, labels):
         raise StudyError(
             "the images of the dataset are not the ones that were predicted: it has changed since"

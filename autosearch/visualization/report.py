@@ -17,7 +17,10 @@ from autosearch.suggestion import PairedTests
 from autosearch.values import Estimate
 from autosearch.visualization import search
 from autosearch.visualization.choice import Role, roles, suggest
+from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
+from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
 from autosearch.visualization.marks import UNUSUAL
+from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.style import figure_text, metric_label, not_yet
 from autosearch.visualization.trade_off import plot_trade_off
 from autosearch.visualization.training import plot_learning_curves
@@ -73,12 +76,13 @@ def report_page(database: Database, view: StudyView) -> str:
         )
         if metric in frame and frame[metric].notna().any()
     ][:2]
-    parameters = search.parameters_frame(trials)
+    parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
     metrics = told[[o.metric for o in objectives if o.metric in told]].dropna(axis=1, how="all")
-    importance = search.importance_frame(parameters, metrics)
+    importance = importance_frame(parameters, metrics)
+    effects = effects_frame(parameters, metrics, objectives)
     best = front.sort_values("accuracy", ascending=False)["trial"].drop_duplicates().head(4)
-    volume = search.hypervolume_frame(frame, objectives, constraints=constraints)
+    volume = hypervolume_frame(frame, objectives, constraints=constraints)
     epochs = epochs_of(database, view.id, best.tolist())
     baselines = view.baselines_frame().dropna(subset="accuracy")
     unusual = unusual_parameters(dict(zip(trials["number"], trials["config"], strict=True)))
@@ -100,7 +104,7 @@ def report_page(database: Database, view: StudyView) -> str:
         *([("Judged again by cross-validation", _table(judged))] if len(judged) else []),
         (
             "How the front grew",
-            _charts([lambda: search.plot_hypervolume({view.name: volume})]),
+            _charts([lambda: plot_hypervolume({view.name: volume})]),
         ),
         (
             "What was tried",
@@ -108,7 +112,7 @@ def report_page(database: Database, view: StudyView) -> str:
                 [lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights)]
             ),
         ),
-        ("What mattered", _charts([lambda: search.plot_importance(importance)])),
+        ("What mattered", _charts([lambda: plot_importance(importance, effects)])),
         ("How the best learned", _charts([lambda: plot_learning_curves(epochs)])),
         ("Who worked when", _charts([lambda: search.plot_timeline(trials)])),
         ("What went wrong", _failures(trials)),

@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from autosearch.visualization.style import PALETTE, base_figure, escaped, not_yet
+from autosearch.visualization.style import GREY, PALETTE, base_figure, escaped, not_yet
 
 __all__ = [
     "plot_class_balance",
     "plot_class_recall",
     "plot_confusion_matrix",
+    "plot_group_accuracy",
     "plot_learning_curves",
 ]
 
+_MAX_COUNTED = 20  # with more classes the counts have no room
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -96,18 +99,87 @@ def plot_confusion_matrix(
         ),
         zmin=0,
         zmax=1,
-        colorscale=[[0, "rgba(0,114,178,0.04)"], [0.25, "#9ecae1"], [1, "#0072B2"]],
-        text=counts.astype(int),
-        texttemplate="%{text}" if len(classes) <= 20 else None,
+        # Of one colour that lets the page through, on a light one and on a dark one.
+        colorscale=[
+            [0, "rgba(0,114,178,0.05)"],
+            [0.02, "rgba(0,114,178,0.25)"],
+            [1, "rgba(0,114,178,1)"],
+        ],
         hovertemplate="%{customdata[1]} taken for %{customdata[2]}: %{customdata[0]} images, "
         "%{z:.1%} of the class<extra></extra>",
         showscale=False,
         xgap=1,
         ygap=1,
     )
+    if len(classes) <= _MAX_COUNTED:
+        _add_counts(figure, counts, shares >= 0.5, colour="#ffffff")
+        _add_counts(figure, counts, (shares < 0.5) & (counts > 0), colour=None)
     ticks = {"tickvals": places, "ticktext": [escaped(_short(name)) for name in classes]}
+    figure.update_layout(showlegend=False)
     figure.update_xaxes(title={"text": "predicted"}, showgrid=False, **ticks)
     figure.update_yaxes(title={"text": "true"}, showgrid=False, autorange="reversed", **ticks)
+    return figure
+
+
+def _add_counts(
+    figure: go.Figure,
+    counts: npt.NDArray[np.float64],
+    where: npt.NDArray[np.bool_],
+    *,
+    colour: str | None,
+) -> None:
+    """Writes counts into cells; without a colour in that of the page's text."""
+    rows, columns = np.nonzero(where)
+    figure.add_scatter(
+        x=columns,
+        y=rows,
+        mode="text",
+        text=[f"{count:.0f}" for count in counts[rows, columns]],
+        textfont={"size": 12} | ({"color": colour} if colour else {}),
+        hoverinfo="skip",
+    )
+
+
+def plot_group_accuracy(
+    per_group: Mapping[str, Mapping[str, Any]], *, height: int | None = None
+) -> go.Figure:
+    """Draws the accuracy of each group with its interval, the worst on top, forty at most.
+
+    Args:
+        per_group: Group to its ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``support``.
+        height: Pixels; by the number of groups if not given.
+    """
+    known = {name: figures for name, figures in per_group.items() if figures.get("support")}
+    if not known:
+        return not_yet("No figures of single groups were kept")
+    names = sorted(known, key=lambda name: float(known[name]["accuracy"]))[:40]
+    places = list(range(len(names)))
+    shares = np.array([known[name]["accuracy"] for name in names], dtype=float)
+    ends = [
+        np.array([known[name].get(end, known[name]["accuracy"]) for name in names], dtype=float)
+        for end in ("accuracy_low", "accuracy_high")
+    ]
+    figure = base_figure(height=height or 110 + 26 * len(names))
+    figure.add_scatter(
+        x=shares,
+        y=places,
+        mode="markers",
+        marker={"color": PALETTE[0], "size": 9},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": np.maximum(0, ends[1] - shares),
+            "arrayminus": np.maximum(0, shares - ends[0]),
+            "color": GREY,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        customdata=[[escaped(name), known[name]["support"]] for name in names],
+        hovertemplate="%{customdata[0]}: %{x:.1%} of %{customdata[1]} images<extra></extra>",
+    )
+    ticks = [escaped(_short(name)) for name in names]
+    figure.update_yaxes(tickvals=places, ticktext=ticks, autorange="reversed")
+    figure.update_xaxes(title={"text": "accuracy, with its 90 % interval"}, tickformat=".0%")
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,13 @@ from autosearch.visualization.architecture import (
     plot_layers,
 )
 from autosearch.visualization.mistakes import mistakes_frame, plot_reliability, validation_images
+from autosearch.visualization.training import plot_group_accuracy
 from dashboard import source
 from dashboard.charts import chart, picture
 from dashboard.links import markdown_text
+from dashboard.views.common import enlarged
 
-__all__ = ["show_calibration", "show_layers", "show_mistakes", "show_network"]
-
-_LEAST_PIXELS = 96
+__all__ = ["show_calibration", "show_groups", "show_layers", "show_mistakes", "show_network"]
 
 
 def show_network(layers: tuple[Layer, ...]) -> None:
@@ -96,6 +98,13 @@ def show_calibration(name: str, predictions: Predictions | None) -> None:
         )
 
 
+def show_groups(conditions: Mapping[str, Any]) -> None:
+    """Draws the accuracy of each group of images, a chart for each column that names groups."""
+    for column, groups in (conditions.get("per_group") or {}).items():
+        st.subheader(f"Accuracy by {markdown_text(column)}")
+        chart(partial(plot_group_accuracy, groups), key=f"groups {column}", name="the groups")
+
+
 def show_mistakes(
     study: StudyView, row: pd.Series[Any], classes: list[str], predictions: Predictions | None
 ) -> None:
@@ -142,15 +151,8 @@ def _gallery(worst: pd.DataFrame, images: list[npt.NDArray[np.uint8]]) -> None:
     with st.container(horizontal=True, gap="small"):
         for (_, mistake), image in zip(worst.iterrows(), images, strict=True):
             with st.container(width=124):
-                st.image(_enlarged(image), width=110)
+                st.image(enlarged(image), width=110)
                 st.markdown(
                     f":small[**{markdown_text(mistake['true'])}** taken for "
                     f"**{markdown_text(mistake['predicted'])}**, {mistake['confidence']:.0%}]"
                 )
-
-
-def _enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A small image with its pixels made large, rather than blurred by the browser."""
-    times = max(1, _LEAST_PIXELS // max(1, min(image.shape[:2])))
-    large = image.repeat(times, axis=0).repeat(times, axis=1)
-    return large[..., 0] if large.shape[-1] == 1 else large

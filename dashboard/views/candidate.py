@@ -19,7 +19,13 @@ from autosearch.visualization.training import (
 from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
-from dashboard.views.anatomy import show_calibration, show_layers, show_mistakes, show_network
+from dashboard.views.anatomy import (
+    show_calibration,
+    show_groups,
+    show_layers,
+    show_mistakes,
+    show_network,
+)
 from dashboard.views.common import candidate_columns, chosen_candidate, chosen_study
 from dashboard.views.notes import show_notes
 from dashboard.views.promote import promote_button
@@ -92,6 +98,7 @@ def show() -> None:
             )
     else:
         st.caption("No figures of single classes were kept for this candidate.")
+    show_groups(details["conditions"])
     show_mistakes(study, row, list(per_class or {}), predictions)
     show_notes(study, name)
 
@@ -159,7 +166,10 @@ def _siblings(study: StudyView, frame: pd.DataFrame, row: pd.Series[Any]) -> Non
         st.caption("This trial has no other candidate to compare with.")
         return
     table, columns = candidate_columns(siblings)
-    table = table.drop(columns="parameters", errors="ignore")
+    # The same for all of them, or said above: the rest has room on a page's half.
+    table = table.drop(
+        columns=["parameters", "balanced_accuracy", "worst_class_recall"], errors="ignore"
+    )
     floats = siblings[siblings["quantization"] == "float32"]
     if len(floats) and pd.notna(floats["accuracy"].iloc[0]):
         loss = 100 * (siblings["accuracy"] - float(floats["accuracy"].iloc[0]))

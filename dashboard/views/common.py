@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import streamlit as st
 
@@ -13,9 +15,10 @@ from autosearch.values import Constraint
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
 
-__all__ = ["ago", "bound_text", "candidate_columns", "chosen_candidate", "chosen_study"]
+__all__ = ["ago", "bound_text", "candidate_columns", "chosen_candidate", "chosen_study", "enlarged"]
 
 _STUDY_KEY = "autosearch_study"
+_LEAST_PIXELS = 96
 
 
 def chosen_study(title: str) -> StudyView | None:
@@ -56,7 +59,10 @@ def chosen_candidate(study: StudyView) -> str:
     names = frame["candidate"].tolist()
     asked = st.query_params.get("candidate")
     feasible = frame[frame["feasible"].astype(bool)]
-    ranked = (feasible if len(feasible) else frame).sort_values("accuracy", ascending=False)
+    # Of equals the smallest.
+    ranked = (feasible if len(feasible) else frame).sort_values(
+        ["accuracy", "size_bytes"], ascending=[False, True]
+    )
     key, seen = f"candidate_of_{study.id}", f"candidate_asked_of_{study.id}"
     if asked is not None and asked not in set(names):
         st.warning("This study has no candidate of the name in the address; showing another one.")
@@ -106,3 +112,10 @@ def candidate_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]
             shown[metric] = frame[metric] * scale
             columns[metric] = config.NumberColumn(label, format=form)
     return shown, columns
+
+
+def enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A small image with its pixels made large, rather than blurred by the browser."""
+    times = max(1, _LEAST_PIXELS // max(1, min(image.shape[:2])))
+    large = image.repeat(times, axis=0).repeat(times, axis=1)
+    return large[..., 0] if large.shape[-1] == 1 else large

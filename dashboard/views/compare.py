@@ -49,7 +49,12 @@ def show() -> None:
     names = frame["candidate"].tolist()
     known = set(names)
     asked = [n for n in st.query_params.get("candidates", "").split(",") if n in known][:4]
-    ranked = frame[frame["feasible"].astype(bool)].sort_values("accuracy", ascending=False)
+    # Two files of one network would differ in little.
+    ranked = (
+        frame[frame["feasible"].astype(bool)]
+        .sort_values(["accuracy", "size_bytes"], ascending=[False, True])
+        .drop_duplicates("trial")
+    )
     key = f"compared_of_{study.id}"
     if asked and st.session_state.get(key) != asked and st.session_state.get("asked") != asked:
         st.session_state[key] = asked

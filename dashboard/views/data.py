@@ -1,19 +1,33 @@
-"""What a study learns from, as far as the database knows it."""
+"""What a study learns from: balance of classes and groups, examples, and what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from autosearch.errors import AutosearchError
+from autosearch.store.view import StudyView
+from autosearch.visualization.samples import data_report, example_images
 from autosearch.visualization.training import plot_class_balance
 from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import markdown_text
-from dashboard.views.common import chosen_study
+from dashboard.views.common import chosen_study, enlarged
 
 __all__ = ["show"]
+
+_FOUND = (
+    ("unusable", "files that cannot be read"),
+    ("duplicates", "sets of files with the same bytes"),
+    ("conflicting_duplicates", "of them with two labels"),
+    ("near_duplicates", "sets that look alike"),
+    ("bursts", "bursts"),
+)
+_MAX_SHOWN = 50
 
 
 def show() -> None:
@@ -30,29 +44,91 @@ def show() -> None:
         pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}),
         hide_index=True,
     )
-    frame = source.candidates(study)
-    support = _support(frame)
+    conditions = _conditions(source.candidates(study))
+    _balance(conditions)
+    _examples(study)
+    _report(study)
+
+
+def _balance(conditions: Mapping[str, Any]) -> None:
     st.subheader("Validation images by class")
+    support = _support(conditions.get("per_class"))
     if not support:
+        st.caption("No figures of single classes were kept: they come with the first candidate.")
+    else:
+        chart(lambda: plot_class_balance(support), key="balance", name="balance")
+        rarest = min(support, key=support.__getitem__)
+        most = max(support, key=support.__getitem__)
         st.caption(
-            "No figures of single classes were kept. See images, balance and look-alikes with: "
-            "`autosearch data inspect PATH --html report.html`"
+            f"{len(support)} classes, {sum(support.values()):,} validation images; the most are of "
+            f"{markdown_text(most)} ({support[most]:,}), the fewest of {markdown_text(rarest)} "
+            f"({support[rarest]:,})."
         )
+    for column, groups in (conditions.get("per_group") or {}).items():
+        st.subheader(f"Validation images by {markdown_text(column)}")
+        chart(
+            partial(plot_class_balance, _support(groups)),
+            key=f"balance {column}",
+            name="balance of groups",
+        )
+
+
+def _examples(study: StudyView) -> None:
+    st.subheader("Examples")
+    if not st.toggle("Show some images", help="Loads the study's validation images."):
         return
-    chart(lambda: plot_class_balance(support), key="balance", name="balance")
-    rarest, most = min(support, key=support.__getitem__), max(support, key=support.__getitem__)
-    st.caption(
-        f"{len(support)} classes, {sum(support.values()):,} validation images; "
-        f"{markdown_text(most)} has {support[most]:,}, {markdown_text(rarest)} {support[rarest]:,}."
-    )
+    try:
+        found = example_images(study)
+    except (AutosearchError, OSError) as error:
+        st.caption(f"The images cannot be shown: {markdown_text(error)}")
+        return
+    for name, images in found.items():
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            with st.container(width=110):
+                st.markdown(f":small[**{markdown_text(name)}**]")
+            for image in images:
+                st.image(enlarged(image), width=72)
 
 
-def _support(frame: pd.DataFrame) -> dict[str, int]:
-    """Class to its validation images, from the newest candidate whose classes were counted."""
+def _report(study: StudyView) -> None:
+    st.subheader("What is wrong with it")
+    key = f"report of {study.name} {study.data_fingerprint}"
+    if st.button(
+        "Look at every file", help="As autosearch data inspect does; it may take a while."
+    ):
+        try:
+            with st.spinner("Looking at every file …"):
+                st.session_state[key] = data_report(study) or {}
+        except (AutosearchError, OSError) as error:
+            st.caption(f"The files cannot be looked at: {markdown_text(error)}")
+            return
+    report = st.session_state.get(key)
+    if report is None:
+        st.caption("Files that cannot be read, duplicates, look-alikes, and what to do about them.")
+    elif not report:
+        st.caption("This dataset is no folder of files: there is nothing to look at.")
+    else:
+        _findings(report)
+
+
+def _findings(report: Mapping[str, Any]) -> None:
+    counts = [f"**{report['num_images']:,}** images"]
+    counts += [f"**{len(report[key]):,}** {words}" for key, words in _FOUND if report[key]]
+    st.markdown(" · ".join(counts))
+    if report["advice"]:
+        st.dataframe(pd.DataFrame(report["advice"]), hide_index=True)
+    if report["unusable"]:
+        st.dataframe(pd.DataFrame(report["unusable"][:_MAX_SHOWN]), hide_index=True)
+
+
+def _conditions(frame: pd.DataFrame) -> dict[str, Any]:
+    """What is known of the images, from the newest candidate whose classes were counted."""
     for key in frame["candidate_key"].tail(3).iloc[::-1]:
-        per_class: dict[str, dict[str, Any]] = source.details(int(key))["conditions"].get(
-            "per_class", {}
-        )
-        if per_class:
-            return {name: int(figures["support"]) for name, figures in per_class.items()}
+        conditions: dict[str, Any] = source.details(int(key))["conditions"]
+        if conditions.get("per_class"):
+            return conditions
     return {}
+
+
+def _support(figures: Mapping[str, Mapping[str, Any]] | None) -> dict[str, int]:
+    return {name: int(found.get("support") or 0) for name, found in (figures or {}).items()}

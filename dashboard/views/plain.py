@@ -6,6 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.visualization import search
+from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
+from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.plain import plot_values
 from dashboard import source
 from dashboard.charts import chart
@@ -36,19 +38,21 @@ def show() -> None:
     counts = trials["state"].value_counts()
     st.markdown(", ".join(f"**{count:,}** {state}" for state, count in counts.items()))
     chart(lambda: plot_values(study), key="values", name="the values")
-    parameters = search.parameters_frame(trials)
+    parameters = parameters_frame(trials)
     metrics = trials.set_index("number")[[o.metric for o in study.objectives]].astype(float)
     metrics = metrics.dropna()
-    importance = search.importance_frame(parameters, metrics)
+    importance = importance_frame(parameters, metrics)
     weights = {str(name): float(value) for name, value in importance.mean(axis=1).items()}
     st.subheader("What was tried")
-    chart(
-        lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights),
-        key="parallel",
-        name="parallel coordinates",
-    )
+    with st.container(key="wide_parallel"):
+        chart(
+            lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights),
+            key="parallel",
+            name="parallel coordinates",
+        )
     st.subheader("What mattered")
-    chart(lambda: search.plot_importance(importance), key="importance", name="importance")
+    effects = effects_frame(parameters, metrics, study.objectives)
+    chart(lambda: plot_importance(importance, effects), key="importance", name="importance")
     st.subheader("Trials")
     table = trials.drop(columns="config").set_index("number")
     configs = pd.DataFrame(list(trials["config"]), index=table.index)

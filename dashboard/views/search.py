@@ -8,6 +8,9 @@ import streamlit as st
 from autosearch.store.rungs import why_pruned
 from autosearch.store.view import StudyView
 from autosearch.visualization import search
+from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
+from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
+from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.rungs import plot_rungs, rungs_frame
 from autosearch.visualization.style import metric_label
 from dashboard import source
@@ -30,18 +33,19 @@ def show() -> None:
         st.info("No trial yet: this page waits for the first.")
         return
     frame = source.candidates(study)
-    parameters = search.parameters_frame(trials)
+    parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
     metrics = told[[o.metric for o in study.objectives if o.metric in told]]
     metrics = metrics.dropna(axis=1, how="all")
     importance = _importance(study.id, len(metrics), parameters, metrics)
     st.subheader("What was tried")
     weights = {str(k): float(v) for k, v in importance.mean(axis=1).items()}
-    chart(
-        lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights),
-        key="parallel",
-        name="parallel coordinates",
-    )
+    with st.container(key="wide_parallel"):
+        chart(
+            lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights),
+            key="parallel",
+            name="parallel coordinates",
+        )
     st.caption(
         "A line is a trial. Drag along an axis to keep only the lines through that stretch; "
         "the bluer, the higher its "
@@ -51,7 +55,13 @@ def show() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("What mattered")
-        chart(lambda: search.plot_importance(importance), key="importance", name="importance")
+        effects = effects_frame(parameters, metrics, study.objectives)
+        chart(lambda: plot_importance(importance, effects), key="importance", name="importance")
+        if not importance.empty:
+            st.caption(
+                "Beside a bar: what goes with better figures, higher ones of what is maximised and "
+                "lower ones of what is minimised."
+            )
     with right:
         st.subheader("One parameter")
         _slice(parameters, metrics, weights)
@@ -75,7 +85,7 @@ def _importance(
     study_id: int, num_trials: int, _parameters: pd.DataFrame, _metrics: pd.DataFrame
 ) -> pd.DataFrame:
     # Trials are only ever added, so their number tells whether the forest must be grown anew.
-    return search.importance_frame(_parameters, _metrics)
+    return importance_frame(_parameters, _metrics)
 
 
 def _news(study: StudyView, num_shown: int) -> None:
@@ -91,8 +101,14 @@ def _slice(parameters: pd.DataFrame, metrics: pd.DataFrame, weights: dict[str, f
         st.caption("A slice needs two finished trials that differ.")
         return
     left, right = st.columns(2)
-    parameter = left.selectbox("parameter", names)
-    metric = right.selectbox("figure", list(map(str, metrics)), format_func=metric_label)
+    parameter = left.selectbox("parameter", names, key="parameter", bind="query-params")
+    metric = right.selectbox(
+        "figure",
+        list(map(str, metrics)),
+        key="figure",
+        bind="query-params",
+        format_func=metric_label,
+    )
     chart(
         lambda: search.plot_slice(parameters, metrics, parameter=parameter, metric=metric),
         key="slice",
@@ -101,26 +117,49 @@ def _slice(parameters: pd.DataFrame, metrics: pd.DataFrame, weights: dict[str, f
 
 
 def _hypervolume(study: StudyView) -> None:
-    names = source.studies()["study"].tolist()
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     others = left.multiselect(
-        "beside other studies", [n for n in names if n != study.name], max_selections=5
+        "beside other studies",
+        _alike(study),
+        key="beside",
+        bind="query-params",
+        max_selections=5,
+        help="Those with the same objectives.",
     )
-    by = right.segmented_control("over", ["trial", "time"], default="trial", required=True)
-    frames = {}
-    for name in (study.name, *others):
-        one = source.view(name)
-        frames[name] = search.hypervolume_frame(
-            source.candidates(one), one.objectives, constraints=one.constraints
-        )
+    by = right.segmented_control(
+        "over",
+        ["trial", "time"],
+        default="trial",
+        key="over",
+        bind="query-params",
+        required=True,
+    )
+    found = {name: source.candidates(source.view(name)) for name in (study.name, *others)}
+    among = pd.concat(list(found.values()))
+    volumes = {
+        name: hypervolume_frame(frame, study.objectives, constraints=study.constraints, among=among)
+        for name, frame in found.items()
+    }
     chart(
-        lambda: search.plot_hypervolume(frames, by=by or "trial"),
+        lambda: plot_hypervolume(volumes, by=by or "trial"),
         key="hypervolume",
         name="the hypervolume",
     )
     st.caption(
-        "Each study in a box of its own: 0 is nothing, 1 a candidate that is best in everything."
+        "0 is nothing, 1 one candidate that is best in everything"
+        + (" of all these studies, which share the scale." if others else ".")
     )
+
+
+def _alike(study: StudyView) -> list[str]:
+    """The other studies that seek the same, whose volumes can be compared."""
+    known = source.studies()
+    wanted = study.definition["objectives"]
+    return [
+        str(name)
+        for name, definition in zip(known["study"], known["definition"], strict=True)
+        if name != study.name and definition.get("objectives") == wanted
+    ]
 
 
 def _workers(study: StudyView) -> None:

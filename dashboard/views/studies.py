@@ -53,7 +53,7 @@ def _card(row: pd.Series[Any]) -> None:
         state = ":green-badge[running]" if is_running else ":gray-badge[not running]"
         if row["num_workers"] and not is_running:
             state = ":orange-badge[worker gone]"
-        right.markdown(state)
+        right.markdown(state, text_alignment="right")
         trials = budget.get("trials")
         if trials:
             text = f"{counted} of {trials} trials"
@@ -64,7 +64,7 @@ def _card(row: pd.Series[Any]) -> None:
             _fact("best accuracy", figure_text("accuracy", _number(row["best_accuracy"])))
             _fact("on the front", str(_front_size(row)))
             _fact("candidates", f"{row['num_candidates']:,}")
-            _fact("trials a minute", _rate(row, counted))
+            _fact("trials a minute", _rate(row, counted, is_running))
             _fact("infeasible", f"{row['infeasible']:,}")
             _fact("failed", f"{row['failed']:,}")
             _fact("last activity", ago(row["last_activity"]))
@@ -82,8 +82,11 @@ def _front_size(row: pd.Series[Any]) -> int:
     return int((roles(source.candidates(study), objectives) == Role.FRONT.value).sum())
 
 
-def _rate(row: pd.Series[Any], counted: int) -> str:
-    return f"{counted / (row['run_seconds'] / 60):.1f}" if row["run_seconds"] else "–"
+def _rate(row: pd.Series[Any], counted: int, is_running: bool) -> str:
+    seconds = float(row["run_seconds"])
+    if is_running:
+        seconds += max(0.0, (source.now() - row["working_since"]).total_seconds())
+    return f"{counted / (seconds / 60):.3g}" if counted and seconds else "–"
 
 
 def _workers(row: pd.Series[Any], is_running: bool) -> str:

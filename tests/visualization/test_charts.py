@@ -15,7 +15,10 @@ from autosearch.visualization.architecture import (
     plot_layers,
     plot_networks,
 )
+from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
+from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
 from autosearch.visualization.mistakes import mistakes_frame, plot_reliability
+from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.rungs import plot_rungs, rungs_frame
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
@@ -48,44 +51,76 @@ def note_of(figure):
 
 
 def test_parameters_that_never_varied_are_left_out() -> None:
-    assert list(search.parameters_frame(trials(5))) == ["width", "noise"]
+    assert list(parameters_frame(trials(5))) == ["width", "noise"]
 
 
 def test_the_parameter_that_decides_is_the_important_one() -> None:
-    parameters = search.parameters_frame(trials(60))
+    parameters = parameters_frame(trials(60))
     metrics = pd.DataFrame({"accuracy": parameters["width"] / 100})
-    importance = search.importance_frame(parameters, metrics)["accuracy"]
+    importance = importance_frame(parameters, metrics)["accuracy"]
     assert importance["width"] > 0.9
     assert importance.sum() == pytest.approx(1)
-    figure = search.plot_importance(search.importance_frame(parameters, metrics))
+    figure = plot_importance(importance_frame(parameters, metrics))
     assert figure.data[0].y[0] == "width"
 
 
 def test_importance_waits_for_ten_trials() -> None:
-    parameters = search.parameters_frame(trials(9))
-    frame = search.importance_frame(parameters, pd.DataFrame({"accuracy": parameters["width"]}))
-    assert "at least 10 finished trials" in note_of(search.plot_importance(frame))
+    parameters = parameters_frame(trials(9))
+    frame = importance_frame(parameters, pd.DataFrame({"accuracy": parameters["width"]}))
+    assert "at least 10 finished trials" in note_of(plot_importance(frame))
 
 
 def test_the_hypervolume_never_shrinks_and_counts_the_bound(make) -> None:
     rows = [(f"{n}-int8", 0.5 + n / 100, 1e4 * (1 + n), True) for n in range(30)]
     frame = make(*rows).assign(trial=range(30))
-    found = search.hypervolume_frame(frame, OBJECTIVES)
+    found = hypervolume_frame(frame, OBJECTIVES)
     assert (np.diff(found["hypervolume"]) >= -1e-12).all()
     assert 0 < found["hypervolume"].iloc[-1] <= 1
-    bounded = search.hypervolume_frame(
-        frame, OBJECTIVES, constraints=[at_most("size_bytes", 1_000_000)]
-    )
+    bounded = hypervolume_frame(frame, OBJECTIVES, constraints=[at_most("size_bytes", 1_000_000)])
     assert bounded["hypervolume"].iloc[-1] > found["hypervolume"].iloc[-1]
 
 
 def test_the_hypervolume_waits_for_a_feasible_candidate(frame) -> None:
-    empty = search.hypervolume_frame(frame.assign(feasible=False, trial=0), OBJECTIVES)
-    assert "needs a feasible candidate" in note_of(search.plot_hypervolume({"a": empty}))
+    empty = hypervolume_frame(frame.assign(feasible=False, trial=0), OBJECTIVES)
+    assert "needs a feasible candidate" in note_of(plot_hypervolume({"a": empty}))
+
+
+def test_studies_in_one_box_are_comparable(make) -> None:
+    good = make(("0-int8", 0.9, 1e3, True), ("1-int8", 0.5, 1e4, True)).assign(trial=[0, 1])
+    poor = make(("0-int8", 0.6, 5e3, True), ("1-int8", 0.55, 9e3, True)).assign(trial=[0, 1])
+    among = pd.concat([good, poor])
+    alone = hypervolume_frame(poor, OBJECTIVES)["hypervolume"].iloc[-1]
+    shared = [hypervolume_frame(f, OBJECTIVES, among=among)["hypervolume"] for f in (good, poor)]
+    assert alone == pytest.approx(1, abs=1e-6)
+    assert shared[0].iloc[-1] == pytest.approx(1, abs=1e-6)
+    assert 0 < shared[1].iloc[-1] < 0.5
+    figure = plot_hypervolume(
+        {"good": good.assign(hypervolume=1.0), "<b>": poor.assign(hypervolume=0.1)}
+    )
+    assert [trace.name for trace in figure.data] == ["good", "&lt;b&gt;"]
+
+
+def test_which_way_a_parameter_works_follows_the_objectives_direction() -> None:
+    parameters = pd.DataFrame(
+        {"width": range(20), "kind": ["a", "b"] * 10, "noise": [1, 2, 2, 1] * 5}
+    )
+    metrics = pd.DataFrame(
+        {
+            "accuracy": [0.5 + 0.01 * n for n in range(20)],
+            "size_bytes": [100.0 * n + 1 for n in range(20)],
+        }
+    )
+    effects = effects_frame(parameters, metrics, OBJECTIVES)
+    assert effects.loc["width"].tolist() == ["more is better", "less is better"]
+    assert effects.loc["kind"].tolist() == ["best: b", "best: a"]
+    assert effects.loc["noise"].tolist() == ["", ""]
+    importance = pd.DataFrame({"accuracy": [0.9, 0.08, 0.02]}, index=["width", "kind", "noise"])
+    (bars,) = plot_importance(importance, effects).data
+    assert list(bars.text) == ["more is better", "best: b", ""]
 
 
 def test_parallel_coordinates_draw_a_line_a_trial_with_units() -> None:
-    parameters = search.parameters_frame(trials(5))
+    parameters = parameters_frame(trials(5))
     metrics = pd.DataFrame({"accuracy": [0.1, 0.2, 0.3, 0.4, np.nan], "size_bytes": [1e3] * 5})
     (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
     assert [d.label for d in drawn.dimensions] == ["width", "noise", "accuracy", "size (kB)"]
@@ -94,7 +129,7 @@ def test_parallel_coordinates_draw_a_line_a_trial_with_units() -> None:
 
 def test_parallel_coordinates_wait_for_two_trials() -> None:
     none = pd.DataFrame({"accuracy": []}, dtype=float)
-    figure = search.plot_parallel_coordinates(search.parameters_frame(trials(1)), none)
+    figure = search.plot_parallel_coordinates(parameters_frame(trials(1)), none)
     assert "two finished trials" in note_of(figure)
 
 
@@ -127,9 +162,10 @@ def test_learning_curves_of_one_trial_show_training_too() -> None:
 
 
 def test_the_confusion_matrix_shows_shares_of_the_true_class() -> None:
-    (heat,) = training.plot_confusion_matrix([[3, 1], [0, 0]], ["<b>", "b"]).data
+    heat, *counts = training.plot_confusion_matrix([[3, 1], [0, 0]], ["<b>", "b"]).data
     assert heat.z.tolist() == [[0.75, 0.25], [0, 0]]
     assert heat.customdata[0][1].tolist() == ["1.0", "&lt;b&gt;", "b"]
+    assert [list(trace.text) for trace in counts] == [["3"], ["1"]]
     assert "No confusion matrix" in note_of(training.plot_confusion_matrix(None, ["a"]))
     assert "No confusion matrix" in note_of(training.plot_confusion_matrix([[1]], ["a", "b"]))
 
@@ -142,6 +178,17 @@ def test_the_worst_class_stands_on_top_and_one_without_images_last() -> None:
     }
     figure = training.plot_class_recall({"0-int8": figures})
     assert list(figure.layout.yaxis.ticktext) == ["bad", "good", "none"]
+
+
+def test_groups_stand_with_their_interval_the_worst_on_top() -> None:
+    figures = {"accuracy_low": 0.4, "accuracy_high": 0.7, "support": 30}
+    figure = training.plot_group_accuracy(
+        {"<b>": figures | {"accuracy": 0.6}, "b": figures | {"accuracy": 0.5}, "c": {"support": 0}}
+    )
+    (points,) = figure.data
+    assert list(figure.layout.yaxis.ticktext) == ["b", "&lt;b&gt;"]
+    assert list(points.error_x.array) == pytest.approx([0.2, 0.1])
+    assert "No figures of single groups" in note_of(training.plot_group_accuracy({}))
 
 
 def test_ticks_of_a_logarithmic_axis_are_written_out() -> None:
