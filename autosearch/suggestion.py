@@ -67,6 +67,10 @@ class Suggestion:
     @property
     def reason(self) -> str:
         """Why, in a sentence."""
+        return self.reason_with(f"{self.best_value:.3f}")
+
+    def reason_with(self, best_value: str) -> str:
+        """The reason with the best one's figure as the reader is used to it, such as 97.1 %."""
         what = self.metric.replace("_", " ")
         left_out = (
             f"; {self.num_left_out} smaller, judged on other images, left out"
@@ -80,7 +84,7 @@ class Suggestion:
             )
         return (
             f"the smallest whose {what} cannot be told apart from the best one's, "
-            f"{self.best_value:.3f} of {self.best} (paired test on the same images: "
+            f"{best_value} of {self.best} (paired test on the same images: "
             f"p = {self.p_value:.2f}{left_out})"
         )
 

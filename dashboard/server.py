@@ -60,7 +60,6 @@ def serve(
     # Read when Streamlit is imported.
     os.environ.setdefault("STREAMLIT_SERVER_HEADLESS", "true")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
-    os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "warning")
     import plotly
     import uvicorn
     from starlette.datastructures import MutableHeaders
@@ -112,13 +111,7 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/"
     server = uvicorn.Server(
-        uvicorn.Config(
-            application,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            ws_ping_interval=20,
-        )
+        uvicorn.Config(application, log_config=None, access_log=False, ws_ping_interval=20)
     )
     say(f"The dashboard is at {address} until you press Ctrl-C.")
     if open_browser:

@@ -136,9 +136,8 @@ def suggest(
         except AutosearchError:
             found, why = None, "the predictions cannot be read"
         if found is not None:
-            return Suggestion(
-                candidate=found.candidate, reason=f"{found.reason[0].upper()}{found.reason[1:]}."
-            )
+            reason = found.reason_with(figure_text(found.metric, found.best_value))
+            return Suggestion(candidate=found.candidate, reason=f"{reason[0].upper()}{reason[1:]}.")
     knee = _knee(front, objectives)
     if len(front) == 1 or tests is None:
         return knee

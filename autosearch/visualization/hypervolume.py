@@ -105,7 +105,7 @@ def plot_hypervolume(
     figure.update_xaxes(title={"text": title}, rangemode="tozero")
     if by == "trial" and max(frame["trial"].max() for frame in known.values()) < _FEW:
         figure.update_xaxes(dtick=1)
-    figure.update_yaxes(title={"text": "hypervolume (share of the box)"}, rangemode="tozero")
+    figure.update_yaxes(title={"text": "hypervolume (share of the box)"})
     return figure
 
 

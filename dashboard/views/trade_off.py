@@ -60,7 +60,7 @@ def _body(study: StudyView) -> None:
         first=first,
         tests=source.paired_tests(study),
     )
-    _pick(frame, pd.concat([front, judged_front]), suggestion)
+    _pick(study, frame, pd.concat([front, judged_front]), suggestion)
     baselines = source.baselines(study).dropna(subset="accuracy")
     levels = dict(zip(baselines["baseline"], baselines["accuracy"], strict=True))
     shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
@@ -207,7 +207,9 @@ def _mode(objective: Objective) -> str:
     return f"{word} {metric_label(objective.metric)}"
 
 
-def _pick(frame: pd.DataFrame, fronts: pd.DataFrame, suggestion: Suggestion | None) -> None:
+def _pick(
+    study: StudyView, frame: pd.DataFrame, fronts: pd.DataFrame, suggestion: Suggestion | None
+) -> None:
     if suggestion is None:
         closest = "Loosen a bound."
         if not frame["feasible"].any():
@@ -221,11 +223,14 @@ def _pick(frame: pd.DataFrame, fronts: pd.DataFrame, suggestion: Suggestion | No
         if m in row and pd.notna(row[m])
     )
     how = " (cross-validated)" if row["estimate"] == Estimate.CROSS_VALIDATION else ""
-    with st.container(border=True, key="suggestion"):
+    with st.container(border=True, key="suggestion", horizontal=True, vertical_alignment="center"):
         st.markdown(
             f"Suggested: **{markdown_text(suggestion.candidate)}**{how} — {figures}  \n"
-            f":small[{markdown_text(suggestion.reason)}]"
+            f":small[{markdown_text(suggestion.reason)}]",
+            width="stretch",
         )
+        if st.button("Open it", type="primary", help="Everything about it, and its promotion"):
+            go("candidate", study=study.name, candidate=suggestion.candidate)
 
 
 def _table(study: StudyView, frame: pd.DataFrame, judged: pd.DataFrame) -> None:

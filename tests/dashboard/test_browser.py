@@ -127,8 +127,7 @@ def test_a_zoom_outlives_a_filter(tab, address):
 
 def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
     trade_off(tab, address)
-    click_point(tab, suggested(tab))
-    tab.get_by_role("button", name="Open candidate").click()
+    tab.get_by_role("button", name="Open it").click()
     tab.get_by_role("button", name="Promote").click()
     dialog = tab.get_by_role("dialog")
     dialog.get_by_text("this is the first").wait_for()
