@@ -207,10 +207,15 @@ class Database:
                 "start one with: autosearch run STUDY_FILE"
             )
         if current != head:
+            found = f'database "{self.shown_url}" has schema {current}, this version reads {head}'
+            if current in _known_revisions(_alembic_config()):
+                raise StorageError(
+                    f"{found}: an older version wrote it; bring it up to date with: "
+                    "autosearch run STUDY_FILE"
+                )
             raise StorageError(
-                f'database "{self.shown_url}" has schema {current}, this version reads {head}; '
-                "bring it up to date with: autosearch run STUDY_FILE, or install the version "
-                "of autosearch that wrote it"
+                f"{found}: a newer version wrote it; install that one, or name another database "
+                "with --storage"
             )
 
 
@@ -283,6 +288,10 @@ def _alembic_config() -> Config:
 
 def _head_revision(config: Config) -> str | None:
     return ScriptDirectory.from_config(config).get_current_head()
+
+
+def _known_revisions(config: Config) -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
 
 
 def _current_revision(engine: Engine) -> str | None:

@@ -136,9 +136,11 @@ def plot_importance(
         )
     figure.update_yaxes(autorange="reversed", type="category")
     most = float(np.nanmax(importance.loc[order].to_numpy(), initial=0.0))
+    step = 0.2 if most > 0.5 else 0.1 if most > 0.2 else 0.05
     figure.update_xaxes(
         title={"text": "share of what the parameters explain"},
         tickformat=".0%",
+        tickvals=[step * count for count in range(round(1 / step) + 1)],
         # Room for the words beside the longest bar.
         range=[0, (most or 1.0) * (1.35 if effects is not None else 1.05)],
     )

@@ -195,9 +195,9 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
         "label": label,
         "values": [places[word] for word in words],
         "tickvals": list(places.values()),
+        # Unlike all other texts, Plotly takes these for no markup.
         "ticktext": [
-            escaped(word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD - 1]}…")
-            for word in categories
+            word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD - 1]}…" for word in categories
         ],
     }
 

@@ -97,6 +97,8 @@ def figure_text(metric: str, value: Any) -> str:
     if value is None or not isinstance(value, (int, float)) or not math.isfinite(value):
         return "–"
     if metric in BYTES:
+        if 0 < value < 1000:
+            return f"{value:.3g} B"
         return f"{value / 1000:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.2f} MB"
     if metric in SHARES:
         return f"{100 * value:.1f} %"

@@ -60,7 +60,8 @@ def _body(study: StudyView) -> None:
         first=first,
         tests=source.paired_tests(study),
     )
-    _pick(study, frame, pd.concat([front, judged_front]), suggestion)
+    fronts = pd.concat([front, judged_front])
+    _pick(study, frame, frame[~role.isin(_OUT)], fronts, suggestion)
     baselines = source.baselines(study).dropna(subset="accuracy")
     levels = dict(zip(baselines["baseline"], baselines["accuracy"], strict=True))
     shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
@@ -208,13 +209,14 @@ def _mode(objective: Objective) -> str:
 
 
 def _pick(
-    study: StudyView, frame: pd.DataFrame, fronts: pd.DataFrame, suggestion: Suggestion | None
+    study: StudyView,
+    frame: pd.DataFrame,
+    remain: pd.DataFrame,
+    fronts: pd.DataFrame,
+    suggestion: Suggestion | None,
 ) -> None:
     if suggestion is None:
-        closest = "Loosen a bound."
-        if not frame["feasible"].any():
-            closest = "None keeps the study's own bounds: the grey points show how far they are."
-        st.warning(f"None of the {len(frame):,} candidates remains. {closest}")
+        st.warning(_why_none(study, frame, remain))
         return
     row = fronts[fronts["candidate"] == suggestion.candidate].iloc[0]
     figures = " · ".join(
@@ -223,14 +225,32 @@ def _pick(
         if m in row and pd.notna(row[m])
     )
     how = " (cross-validated)" if row["estimate"] == Estimate.CROSS_VALIDATION else ""
-    with st.container(border=True, key="suggestion", horizontal=True, vertical_alignment="center"):
-        st.markdown(
+    with st.container(border=True, key="suggestion"):
+        left, right = st.columns([8, 1], vertical_alignment="center")
+        left.markdown(
             f"Suggested: **{markdown_text(suggestion.candidate)}**{how} — {figures}  \n"
-            f":small[{markdown_text(suggestion.reason)}]",
-            width="stretch",
+            f":small[{markdown_text(suggestion.reason)}]"
         )
-        if st.button("Open it", type="primary", help="Everything about it, and its promotion"):
+        if right.button("Open it", type="primary", help="Everything about it, and its promotion"):
             go("candidate", study=study.name, candidate=suggestion.candidate)
+
+
+def _why_none(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> str:
+    """Why there is nothing to suggest, and what to do."""
+    if len(remain):
+        unknown = [
+            metric_label(o.metric)
+            for o in study.objectives
+            if o.metric not in remain or remain[o.metric].isna().all()
+        ]
+        what = " or ".join(map(markdown_text, unknown)) or "every objective"
+        return f"{len(remain):,} candidates remain, but none has a figure for {what} to rank it by."
+    if frame["feasible"].any():
+        return f"None of the {len(frame):,} candidates remains. Loosen a bound."
+    return (
+        f"None of the {len(frame):,} candidates remains. None keeps the study's own bounds: the "
+        "grey points show how far they are."
+    )
 
 
 def _table(study: StudyView, frame: pd.DataFrame, judged: pd.DataFrame) -> None:

@@ -111,6 +111,13 @@ def test_bounds_that_nothing_keeps_say_so(small, page) -> None:
     assert "Loosen a bound" in words_of(test)
 
 
+def test_what_no_candidate_has_a_figure_for_is_named(maker, page) -> None:
+    four_objectives(maker)
+    words = words_of(page("trade-off", maker.url))
+    assert "4 candidates remain, but none has a figure for arena" in words
+    assert "Loosen" not in words
+
+
 def test_only_the_chosen_scheme_is_listed(small, page) -> None:
     test = page("trade-off", small.url)
     test.multiselect(key="quantization").set_value(["int8"]).run()

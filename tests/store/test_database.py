@@ -101,12 +101,13 @@ def test_the_url_comes_from_the_argument_the_environment_or_here(monkeypatch):
 
 
 def test_a_schema_of_another_version_is_refused_with_what_to_do(tmp_path):
-    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    url = f"sqlite:///{tmp_path / 'other.db'}"
     Database.open_to_write(url)
-    with sqlite3.connect(tmp_path / "newer.db") as connection:
-        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(StorageError, match="has schema 9999, this version reads"):
-        Database.open_to_read(url)
+    for version, advice in (("9999", "a newer version wrote it"), ("0001", "autosearch run STUDY")):
+        with sqlite3.connect(tmp_path / "other.db") as connection:
+            connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+        with pytest.raises(StorageError, match=f"has schema {version}, this.*{advice}"):
+            Database.open_to_read(url)
 
 
 def _open(url):
