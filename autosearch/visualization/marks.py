@@ -17,10 +17,13 @@ from autosearch.visualization.style import (
     metric_label,
 )
 
-__all__ = ["UNUSUAL", "marks"]
+__all__ = ["HOVER_COLUMNS", "UNUSUAL", "marks"]
 
 UNUSUAL = "unusual"
 """Column of what is unusual in the configuration of a candidate's trial, in words; optional."""
+_COSTS = ("size_bytes", "latency_ms", "memory_bytes")
+HOVER_COLUMNS = ("candidate", "accuracy", "accuracy_low", "accuracy_high", *_COSTS, UNUSUAL)
+"""The columns of candidates that are told where a point is pointed at."""
 
 
 def marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") -> dict[str, Any]:
@@ -58,11 +61,7 @@ def _hover_figure(metric: str, axis: str) -> str:
 
 
 def _hover_texts(frame: pd.DataFrame) -> list[str]:
-    shown = [
-        metric
-        for metric in ("size_bytes", "latency_ms", "memory_bytes")
-        if metric in frame and frame[metric].notna().any()
-    ]
+    shown = [metric for metric in _COSTS if metric in frame and frame[metric].notna().any()]
     lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
     columns = {metric: frame[metric].tolist() for metric in shown}
     accuracy = frame["accuracy"].tolist()

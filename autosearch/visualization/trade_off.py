@@ -14,7 +14,7 @@ from autosearch import pareto
 from autosearch.values import Constraint, Direction, Objective
 from autosearch.visualization.choice import Bound, Role, minimized, roles
 from autosearch.visualization.limits import add_baselines, add_bounds
-from autosearch.visualization.marks import marks
+from autosearch.visualization.marks import HOVER_COLUMNS, marks
 from autosearch.visualization.style import (
     BYTES,
     GREY,
@@ -87,7 +87,10 @@ def plot_trade_off(
     known = usable[x] & usable[y]
     if not known.any():
         return not_yet("No candidate has both figures yet", height=height)
-    frame, role = frame[known], role[known]
+    # Rows are chosen from it many times, and most columns are of no use here.
+    needed = {*HOVER_COLUMNS, "quantization", x, y, *(o.metric for o in objectives)}
+    frame = frame[[name for name in frame if name in needed]][known]
+    role = role[known]
     figure = base_figure(height=height, legend_rows=2)
     # Before anything is thinned: line, axes and counts speak of all candidates.
     remain = frame[~role.isin(_OUT)]

@@ -104,7 +104,11 @@ def _figures(
     _levels: dict[str, float],
 ) -> list[str]:
     """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
-    frame, judged = (_with_unusual(_study, _frame, _role, part) for part in (_frame, _judged))
+    unusual = _unusual(_study, _frame, _role)
+    frame, judged = (
+        part.assign(**{UNUSUAL: [unusual.get(number, "") for number in part["trial"].tolist()]})
+        for part in (_frame, _judged)
+    )
     figures = (
         plot_trade_off(
             frame,
@@ -123,17 +127,14 @@ def _figures(
     return [figure.to_json() for figure in figures]
 
 
-def _with_unusual(
-    study: StudyView, frame: pd.DataFrame, role: pd.Series[str], part: pd.DataFrame
-) -> pd.DataFrame:
-    """A part of the candidates, with what is unusual in their configurations."""
+def _unusual(study: StudyView, frame: pd.DataFrame, role: pd.Series[str]) -> dict[int, str]:
+    """What is unusual in the configurations of trials, where a chart tells it."""
     numbers = frame["trial"].drop_duplicates()
     if len(frame) > THINNED_ABOVE:
         # Of so many only those on the front are told of: they are held against a sample.
         spread = numbers.iloc[:: max(1, len(numbers) // _NUM_COMPARED)]
         numbers = pd.concat([spread, frame["trial"][role == Role.FRONT.value]]).drop_duplicates()
-    found = source.unusual(study, tuple(numbers.tolist()))
-    return part.assign(**{UNUSUAL: [found.get(number, "") for number in part["trial"]]})
+    return source.unusual(study, tuple(numbers.tolist()))
 
 
 def _without_search(levels: dict[str, float]) -> str:
