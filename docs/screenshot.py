@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import sync_playwright
 
-WIDTH, HEIGHT = 1280, 1000
+WIDTH, HEIGHT = 1280, 975
 CODE = "from autosearch.cli.main import main; main()"
 
 database, study, path = sys.argv[1:]

@@ -81,8 +81,9 @@ def add_baselines(figure: go.Figure, y: str, baselines: Mapping[str, float]) -> 
             annotation={
                 "text": f"{escaped(name)} {figure_text(y, value)}",
                 "font": {"size": 11},
-                "x": 0,
-                "xanchor": "left",
+                # On the right, where few candidates are: the costly ones.
+                "x": 1,
+                "xanchor": "right",
                 "yanchor": "bottom" if is_above else "top",
             },
         )

@@ -118,7 +118,7 @@ def plot_slice(
         title={"text": escaped(parameter)}, type=None if has_numbers else "category"
     )
     if has_numbers and (column > 0).all() and column.max() / column.min() > 30:
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(type="log", **log_ticks(column.tolist()))
     figure.update_yaxes(title={"text": axis_title(metric)})
     if metric in LOGARITHMIC and (values > 0).all():
         ticks = log_ticks(values.tolist(), is_bytes="bytes" in metric)

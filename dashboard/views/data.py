@@ -83,9 +83,8 @@ def _examples(study: StudyView) -> None:
         st.caption(f"The images cannot be shown: {markdown_text(error)}")
         return
     for name, images in found.items():
-        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            with st.container(width=110):
-                st.markdown(f":small[**{markdown_text(name)}**]")
+        st.markdown(f":small[**{markdown_text(name)}**]")
+        with st.container(horizontal=True, gap="small"):
             for image in images:
                 st.image(enlarged(image), width=72)
 
