@@ -38,11 +38,18 @@ h1 { font-size: 1.7rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 .charts > div { flex: 1 1 340px; min-width: 0; }
 .pick { border: 1px solid #8886; border-radius: 6px; padding: 12px 16px; }
 .wide { overflow-x: auto; }
+.charts.wide > div { min-width: 820px; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: right; padding: 4px 10px; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child { text-align: left; }
 small { opacity: 0.75; }
 @media (prefers-color-scheme: dark) { body { color: #e6ebf0; background: #11161c; } }
+"""
+# A chart is drawn when the one beside it is not there yet, and so too wide.
+_FIT = """
+addEventListener("load", () => {
+  for (const node of document.querySelectorAll(".plotly-graph-div")) Plotly.Plots.resize(node);
+});
 """
 
 
@@ -92,7 +99,7 @@ def report_page(database: Database, view: StudyView) -> str:
         objectives,
         role=role,
         constraints=constraints,
-        judged=judged,
+        judged=judged[judged["feasible"].astype(bool)],
         baselines=dict(zip(baselines["baseline"], baselines["accuracy"], strict=True)),
         suggested=found.candidate if found else None,
     )
@@ -109,7 +116,8 @@ def report_page(database: Database, view: StudyView) -> str:
         (
             "What was tried",
             _charts(
-                [lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights)]
+                [lambda: search.plot_parallel_coordinates(parameters, metrics, importance=weights)],
+                kind="charts wide",
             ),
         ),
         ("What mattered", _charts([lambda: plot_importance(importance, effects)])),
@@ -135,11 +143,11 @@ def report_page(database: Database, view: StudyView) -> str:
         f"<title>{name}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>"
         f"<body><h1>{name}</h1><p>{html.escape(states) or 'no trial yet'}<br>"
         f"<small>{html.escape(asked)}; since {view.created_at:%Y-%m-%d %H:%M} UTC</small></p>"
-        f"{pick}{body}</body></html>"
+        f"{pick}{body}<script>{_FIT}</script></body></html>"
     )
 
 
-def _charts(makers: Sequence[Callable[[], go.Figure]]) -> str:
+def _charts(makers: Sequence[Callable[[], go.Figure]], *, kind: str = "charts") -> str:
     """Charts side by side; one that fails says so and leaves the others."""
     parts = []
     for make in makers:
@@ -155,7 +163,7 @@ def _charts(makers: Sequence[Callable[[], go.Figure]]) -> str:
                 default_height=f"{figure.layout.height}px",
             )
         )
-    return f'<div class="charts">{"".join(parts)}</div>'
+    return f'<div class="{kind}">{"".join(parts)}</div>'
 
 
 def _table(front: pd.DataFrame) -> str:

@@ -156,3 +156,14 @@ def test_two_candidates_are_compared(tab, address):
     tab.get_by_text("What differs in the configuration").wait_for()
     tab.get_by_text(f"Open {names[1]}").wait_for()
     picture(tab, "compare")
+
+
+def test_the_charts_of_a_report_stand_side_by_side(tab, searched, tmp_path) -> None:
+    path = tmp_path / "report.html"
+    assert searched.autosearch("report", "tiny", "--output", path).returncode == 0
+    tab.goto(path.as_uri())
+    tab.wait_for_function(
+        """() => [...document.querySelectorAll(".charts > div")].every((box) =>
+          box.querySelector(".main-svg").getBoundingClientRect().width <= box.offsetWidth + 1)"""
+    )
+    picture(tab, "report")
