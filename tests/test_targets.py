@@ -4,10 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from autosearch import Budget, SearchSpace, Study, Target, at_most, maximize, minimize
+from autosearch.changes import changes
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
 from autosearch.space import CNN, Quantization
-from autosearch.study import changes
 from autosearch.targets import BOARDS
 
 
