@@ -308,8 +308,6 @@ class Study(BaseModel):
             if self.cross_validation is not None
             else None,
         }
-        if self.train_on is not None:
-            words["train_on"] = self.train_on.model_dump(mode="json")
         # As the database gives it back: lists for tuples, or a comparison would see changes.
         as_stored: dict[str, Any] = json.loads(json.dumps(words))
         return as_stored

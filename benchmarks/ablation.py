@@ -22,17 +22,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import fashion
 
-from autosearch import Budget, NoPruner, SearchSpace, Study, run
+from autosearch import NoPruner, SearchSpace, Study
 from autosearch.space import Quantization
 
 _SWITCHED_OFF: dict[str, dict[str, Any]] = {
@@ -56,17 +53,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.arm is not None:
-        _run(words)
+        fashion.search(study_of(words.arm), words, fashion.Files(words.folder, words.minutes))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = (words.folder or Path(scratch)).absolute()
         for seed in range(words.seeds):
             for arm in words.arms:
-                _run_once(words, arm, seed, folder / f"{arm}-{seed}")
+                fashion.run_arm(__file__, arm, folder / f"{arm}-{seed}", words, seed=seed)
         _judge(words, folder)
 
 
-def study_of(arm: str, minutes: float) -> Study:
+def study_of(arm: str) -> Study:
     """The study of ``fashion.py`` with one lever switched off."""
     space = fashion.study.space
     assert space is not None
@@ -76,27 +73,7 @@ def study_of(arm: str, minutes: float) -> Study:
         training=space.training,
         quantization=Quantization(*_SCHEMES),
     )
-    changed = {"space": space, "budget": Budget(minutes=minutes), **_SWITCHED_OFF[arm]}
-    return fashion.study.model_copy(update=changed)
-
-
-def _run_once(words: argparse.Namespace, arm: str, seed: int, place: Path) -> None:
-    if (place / "done").exists():
-        return
-    place.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, "--arm", arm, "--seed", str(seed)]
-    command += ["--minutes", str(words.minutes), "--workers", str(words.workers)]
-    command += ["--folder", str(place)]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(command, check=True, stdout=sys.stderr, env=quiet)
-    (place / "done").touch()
-
-
-def _run(words: argparse.Namespace) -> None:
-    files = fashion.Files(words.folder, words.minutes)
-    storage = f"sqlite:///{words.folder}/study.db"
-    study = study_of(words.arm, words.minutes)
-    files.add_all(run(study, storage=storage, seed=words.seed, workers=words.workers))
+    return fashion.study.model_copy(update={"space": space, **_SWITCHED_OFF[arm]})
 
 
 def _judge(words: argparse.Namespace, folder: Path) -> None:

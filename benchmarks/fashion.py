@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -104,15 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (words.folder or Path(scratch)).absolute()
         for arm in words.arms:
-            if (folder / arm / "done").exists():
-                continue
-            (folder / arm).mkdir(parents=True)
-            command = [sys.executable, __file__, "--arm", arm, "--folder", str(folder / arm)]
-            command += ["--minutes", str(words.minutes), "--seed", str(words.seed)]
-            command += ["--workers", str(words.workers)]
-            quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-            subprocess.run(command, check=True, stdout=sys.stderr, env=quiet)
-            (folder / arm / "done").touch()
+            run_arm(__file__, arm, folder / arm, words, seed=words.seed)
         _judge({arm: folder / arm for arm in words.arms})
 
 
@@ -152,12 +145,33 @@ class Files:
                 self.add(view.artifact(row["artifact_sha256"]), at=at, label=label)
 
 
-def _autosearch(words: argparse.Namespace, files: Files) -> None:
+def run_arm(script: str, arm: str, place: Path, words: argparse.Namespace, *, seed: int) -> None:
+    """Runs one arm of a script in a process of its own, unless its folder holds a finished run.
+
+    An arm that was cut off starts anew: its time runs from the start of its process.
+    """
+    if (place / "done").exists():
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    command = [sys.executable, script, "--arm", arm, "--folder", str(place), "--seed", str(seed)]
+    command += ["--minutes", str(words.minutes), "--workers", str(words.workers)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=quiet)
+    (place / "done").touch()
+
+
+def search(searched: Study, words: argparse.Namespace, files: Files) -> None:
+    """Lets autosearch search a study for an arm's minutes, and keeps what it found."""
     from autosearch import run
 
-    budgeted = study.model_copy(update={"budget": Budget(minutes=words.minutes)})
+    budgeted = searched.model_copy(update={"budget": Budget(minutes=words.minutes)})
     storage = f"sqlite:///{files.folder}/study.db"
     files.add_all(run(budgeted, storage=storage, seed=words.seed, workers=words.workers))
+
+
+def _autosearch(words: argparse.Namespace, files: Files) -> None:
+    search(study, words, files)
 
 
 def _plain_optuna(words: argparse.Namespace, files: Files) -> None:

@@ -132,19 +132,19 @@ class GrownTrial:
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Optuna's."""
-        self._settle_plain(name, IntDistribution(low, high, log=log, step=step))
+        self._settle_plain(name, lambda: IntDistribution(low, high, log=log, step=step))
         return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """Optuna's."""
-        self._settle_plain(name, FloatDistribution(low, high, log=log, step=step))
+        self._settle_plain(name, lambda: FloatDistribution(low, high, log=log, step=step))
         return self._trial.suggest_float(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """Optuna's."""
-        self._settle_plain(name, CategoricalDistribution(choices))
+        self._settle_plain(name, lambda: CategoricalDistribution(choices))
         return self._trial.suggest_categorical(name, choices)
 
     @property
@@ -157,14 +157,15 @@ class GrownTrial:
             raise AttributeError(name)
         return getattr(self._trial, name)
 
-    def _settle_plain(self, name: str, distribution: BaseDistribution) -> None:
+    def _settle_plain(self, name: str, make: Callable[[], BaseDistribution]) -> None:
+        if self._engine.growth.is_settled(name):
+            return
+        distribution = make()
         self._settle(name, distribution, partial(_same_value, distribution))
 
     def _settle(self, name: str, distribution: BaseDistribution, convert: _Convert) -> None:
-        growth = self._engine.growth
-        if growth.is_settled(name):
-            return
-        if growth.settle(name, distribution, convert, self._engine.known_trials()):
+        known = self._engine.known_trials()
+        if self._engine.growth.settle(name, distribution, convert, known):
             self._trial = self._engine.reopened(self._trial)
 
 

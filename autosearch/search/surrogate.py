@@ -69,19 +69,6 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    """Configurations and how they differ from one another."""
-
-    points: _Array
-    geometry: Geometry
-    among: Differences
-
-    @classmethod
-    def of(cls, points: _Array, geometry: Geometry) -> _Data:
-        return cls(points, geometry, geometry.differences(points, points))
-
-
-@dataclass(frozen=True, slots=True)
 class _Modelled:
     """One objective's process and the scale that it is on."""
 
@@ -123,8 +110,8 @@ class Surrogate:
         if not is_feasible.all():
             clipped, of_then = (np.clip(told.violations, -1.0, 1.0) for told in (now, then))
             found = _fitted(then.points, geometry, of_then)[0]
-            data = _Data.of(points, geometry)
-            self._violation = GaussianProcess(data.among, clipped, found)
+            among = geometry.differences(points, points)
+            self._violation = GaussianProcess(among, clipped, found)
         known = np.flatnonzero(is_known)
         self._points, self._modelled = points[known], list[_Modelled]()
         self.is_boxed = False
@@ -150,11 +137,12 @@ class Surrogate:
         self._normed = (targets[known] - self._low) / self._spread
         self._reference = np.full(targets.shape[1], _REFERENCE)
         self.is_boxed = targets.shape[1] > 1
-        data = _Data.of(self._points, geometry)
-        self._modelled = [
-            _model(data, column, then.points[known_then], column_then)
-            for column, column_then in zip(targets[known].T, of_then.T, strict=True)
-        ]
+        among = geometry.differences(self._points, self._points)
+        points_then = then.points[known_then]
+        for column, column_then in zip(targets[known].T, of_then.T, strict=True):
+            found, scale = _fitted_on_scale(points_then, geometry, column_then, column)
+            process = GaussianProcess(among, scale.forward(column), found)
+            self._modelled.append(_Modelled(process, scale))
 
     def look_below(self, point: _Array) -> None:
         """Counts from now on only what is better than one configuration in every objective.
@@ -201,16 +189,16 @@ class Surrogate:
         return expected_improvement(front, self._reference, normed)
 
 
-def _model(data: _Data, targets: _Array, points_then: _Array, of_then: _Array) -> _Modelled:
-    """An objective on the scale on which the rest predicts better what is left out."""
-    scale: Scale = AsItIs(targets)
-    found, agreement = _fitted(points_then, data.geometry, of_then)
+def _fitted_on_scale(
+    points_then: _Array, geometry: Geometry, of_then: _Array, targets: _Array
+) -> tuple[Hyperparameters, Scale]:
+    """The scale on which the rest predicts better what is left out, and the fit on it."""
+    found, agreement = _fitted(points_then, geometry, of_then)
     if agreement < _PREDICTABLE and len(np.unique(of_then)) > FEWEST_VALUES:
         # By the ranks of then, so that the hyperparameters are those of the same data.
         ranks = ByRank(of_then).forward(of_then)
-        found, _ = _fitted(points_then, data.geometry, ranks)
-        scale = ByRank(targets)
-    return _Modelled(GaussianProcess(data.among, scale.forward(targets), found), scale)
+        return _fitted(points_then, geometry, ranks)[0], ByRank(targets)
+    return found, AsItIs(targets)
 
 
 def _fitted(points: _Array, geometry: Geometry, targets: _Array) -> tuple[Hyperparameters, float]:
