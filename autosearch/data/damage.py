@@ -46,13 +46,8 @@ def hidden_damage(contents: bytes) -> str | None:
     if contents.startswith(b"\x89PNG"):
         with Image.open(io.BytesIO(contents), formats=("PNG",)) as image:
             image.verify()  # Decoding alone overlooks wrong checksums.
-        return None if _END_OF_PNG in contents else _truncated("its end is missing")
-    if contents.startswith(b"GIF8"):
-        return (
-            None
-            if _END_OF_GIF in contents.rstrip(b"\0")[-64:]
-            else _truncated("its end is missing")
-        )
+    if contents.startswith((b"\x89PNG", b"GIF8")):
+        return _truncated("its end is missing") if _ends_early(contents) else None
     if contents.startswith(b"\xff\xd8"):
         return _jpeg_damage(contents)
     return None
