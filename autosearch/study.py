@@ -72,7 +72,7 @@ class Study(BaseModel):
         pruner: Which trials end early: ``"mo_asha"``, a ``ParetoPruner``, ``NoPruner()``, or with a
             single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
             is one of minutes or epochs, so that what is saved is spent on further trials; none if
-            it counts trials alone.
+            it counts trials alone, or with ``train_on``, which does the same and keeps the files.
         train_on: Train briefly first, and what comes to the front for longer; None to train every
             trial for the space's ``epochs``.
         cross_validation: How the best trials are judged again where few images judge; None to
@@ -255,7 +255,8 @@ class Study(BaseModel):
         if self.pruner is not None:
             return self.pruner
         counts_trials_alone = self.budget.minutes is None and self.budget.total_epochs is None
-        return NoPruner() if counts_trials_alone else ParetoPruner()
+        # Training on is successive halving by itself, and of whole files.
+        return NoPruner() if counts_trials_alone or self.train_on else ParetoPruner()
 
     @property
     def quality_objective(self) -> Objective | None:

@@ -10,14 +10,29 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autosearch.search.pruning import spread_order
-from autosearch.values import Continuation, TrainOn, TrialState
+import numpy as np
+from numpy.typing import NDArray
+
+from autosearch import pareto
+from autosearch.values import (
+    QUALITY_METRICS,
+    Continuation,
+    Direction,
+    Objective,
+    TrainOn,
+    TrialState,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from autosearch.search.worker import Limits
     from autosearch.store.view import Progress, StudyView
 
-__all__ = ["TrainingOn"]
+__all__ = ["TrainingOn", "promises"]
+
+_ERROR_LEFT = 0.8
+"""What training for as long again leaves of the error, about."""
 
 
 class TrainingOn:
@@ -49,7 +64,7 @@ class TrainingOn:
     def next(self, started: Sequence[Continuation]) -> Continuation | None:
         """What to go on from; None to sample something new.
 
-        The shortest trained of the front first, of those in an order that spreads over it.
+        The network of the front whose training promises most hypervolume for its time.
 
         Args:
             started: What was gone on from already.
@@ -59,29 +74,42 @@ class TrainingOn:
         progress = self._view.progress()
         front = self._view.front_frame()
         taken = {continuation.trial for continuation in started}
-        ripe = []
-        for place, row in enumerate(spread_order(self._view.minimized(front))):
-            number = int(front["trial"].iloc[row])
-            facts = trials[number]["facts"]
-            length = _length(facts)
-            if number not in taken and "keras_sha256" in facts and length < self._full_epochs:
-                ripe.append((length, place, number))
-        for length, _, number in sorted(ripe):
+        ripe: dict[int, int] = {}
+        for number in dict.fromkeys(front["trial"].astype(int)):
+            facts, length = trials[number]["facts"], _length(trials[number]["facts"])
             epochs = min(length, self._full_epochs - length, self._epochs_left(trials[number]))
             if self._limits.total_epochs is not None:
                 epochs = min(epochs, self._limits.total_epochs - progress.num_epochs)
-            if epochs >= 1:
-                parent = trials[number]
-                lasts_s = parent["duration_s"] * epochs / parent["facts"]["num_epochs"]
-                if not self._is_due(trials.values(), progress, lasts_s):
-                    return None
-                return Continuation(
-                    trial=number,
-                    keras_sha256=parent["facts"]["keras_sha256"],
-                    epochs_before=length,
-                    epochs=epochs,
-                )
-        return None
+            if number not in taken and "keras_sha256" in facts and epochs >= 1:
+                ripe[number] = epochs
+        if not ripe:
+            return None
+        lasts_s = {
+            number: trials[number]["duration_s"] * epochs / trials[number]["facts"]["num_epochs"]
+            for number, epochs in ripe.items()
+        }
+        promised = self._promises(front, list(ripe))
+        chosen = max(ripe, key=lambda n: (promised[n] / max(lasts_s[n], 1e-9), -n))
+        if not promised[chosen] or not self._is_due(trials.values(), progress, lasts_s[chosen]):
+            return None
+        facts = trials[chosen]["facts"]
+        return Continuation(
+            trial=chosen,
+            keras_sha256=facts["keras_sha256"],
+            epochs_before=_length(facts),
+            epochs=ripe[chosen],
+        )
+
+    def _promises(self, front: pd.DataFrame, of: Sequence[int]) -> dict[int, float]:
+        known = self._view.candidates_frame()
+        known = known[known["feasible"].astype(bool)]
+        return promises(
+            self._view.minimized(front),
+            front["trial"].to_numpy(dtype=np.intp),
+            self._view.minimized(known),
+            self._view.objectives,
+            of=of,
+        )
 
     def _is_due(
         self, trials: Iterable[Mapping[str, Any]], progress: Progress, seconds: float
@@ -102,6 +130,45 @@ class TrainingOn:
         training_s = parent["stage_seconds"].get("train", 0.0)
         left_s = self._limits.deadline - time.time() - (parent["duration_s"] - training_s)
         return int(left_s * parent["facts"]["num_epochs"] / max(training_s, 1e-3))
+
+
+def promises(
+    front: NDArray[np.float64],
+    trials: NDArray[np.intp],
+    known: NDArray[np.float64],
+    objectives: Sequence[Objective],
+    *,
+    of: Sequence[int],
+) -> dict[int, float]:
+    """The hypervolume that trials of the front would add, were their error a fifth smaller.
+
+    Taken on logarithms of errors and costs, below the worst that is known of each: what is only
+    small, and wrong as often as not, promises nothing by being trained on.
+
+    Args:
+        front: Objectives of the candidates on the front, shape ``(n, k)``, minimised.
+        trials: Whose they are, shape ``(n,)``.
+        known: Objectives of all candidates, shape ``(m, k)``, minimised.
+        objectives: Their metrics.
+        of: The trials that are asked about.
+    """
+    is_quality = np.array([o.metric in QUALITY_METRICS for o in objectives], dtype=np.bool_)
+    offset = np.array([float(o.direction is Direction.MAXIMIZE) for o in objectives]) * is_quality
+    whole = known[np.isfinite(known).all(axis=1)]
+    if not len(whole) or not is_quality.any():
+        return dict.fromkeys(of, 0.0)
+
+    def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.log(np.maximum(values + offset, 1e-6)))
+
+    points, reference = scaled(front), scaled(whole).max(axis=0) + 1e-3
+    before = pareto.hypervolume(points, reference)
+    shift = np.log(_ERROR_LEFT) * is_quality
+    found = {}
+    for trial in of:
+        better = points + shift * (trials == trial)[:, None]
+        found[trial] = float(pareto.hypervolume(better, reference)) - before
+    return found
 
 
 def _length(facts: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,7 +10,7 @@ import autosearch
 from autosearch import Budget, Study, TrainOn, maximize, minimize
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
-from autosearch.search.continuation import TrainingOn
+from autosearch.search.continuation import TrainingOn, promises
 from autosearch.search.worker import Limits
 from autosearch.space import SearchSpace, Training
 from autosearch.values import Continuation, TrialState
@@ -52,12 +53,39 @@ def training_on(view, *, share=1.0, minutes=None, **limits):
     )
 
 
-def test_the_front_is_gone_on_from_in_an_order_that_spreads_over_it_each_once(view):
+def test_each_of_the_front_is_gone_on_from_once(view):
     chooser, started = training_on(view), []
     while (chosen := chooser.next(started)) is not None:
         started.append(chosen)
-    assert [c.trial for c in started] == [4, 0, 2]
-    assert started[0] == Continuation(trial=4, keras_sha256=f"{4:064d}", epochs_before=3, epochs=3)
+    assert sorted(c.trial for c in started) == [0, 2, 4]
+    trial = started[0].trial
+    assert started[0] == Continuation(
+        trial=trial, keras_sha256=f"{trial:064d}", epochs_before=3, epochs=3
+    )
+
+
+def test_what_is_small_and_mostly_wrong_promises_little():
+    objectives = [maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")]
+    known = np.array([
+        [-0.40, 6_000.0, 0.17],   # the smallest, as slow as any, and wrong more often than not
+        [-0.86, 18_000.0, 0.016],
+        [-0.89, 30_000.0, 0.031],
+        [-0.90, 90_000.0, 0.17],  # hardly better, and large
+        [-0.85, 95_000.0, 0.17],  # on no front
+    ])  # fmt: skip
+    found = promises(known[:4], np.arange(4), known, objectives, of=[0, 1, 2, 3])
+    assert max(found[0], found[3]) < found[2] / 10
+    assert max(found, key=lambda trial: found[trial]) in (1, 2)
+    assert promises(known[:4], np.arange(4), known, objectives[1:], of=[0]) == {0: 0.0}
+
+
+def test_a_network_with_several_files_is_trained_on_for_all_of_them():
+    objectives = [maximize("accuracy"), minimize("size_bytes")]
+    known = np.array([[-0.8, 10.0], [-0.82, 20.0], [-0.9, 30.0], [-0.5, 40.0]])
+    whose = np.array([7, 7, 8])
+    found = promises(known[:3], whose, known, objectives, of=[7, 8])
+    alone = promises(known[:3], np.array([7, 9, 8]), known, objectives, of=[7, 9])
+    assert found[7] > max(alone.values())
 
 
 def test_nothing_is_gone_on_from_before_its_share_of_the_budget_has_come(view):
