@@ -17,9 +17,11 @@ import optuna
 
 from autosearch.errors import StorageError
 from autosearch.search.growth import Growth
+from autosearch.search.history import SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
+from autosearch.space.first_guesses import first_guesses
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
@@ -65,6 +67,10 @@ class Engine:
         self._definition = study
         self._database = database
         self._seed = seed
+        self._impatience = 0.0
+        self._first_guesses: list[dict[str, Any]] = []
+        if study.sampler == "pareto" and study.space is not None:
+            self._first_guesses = first_guesses(study.space)
         self.is_exhausted = False
         self._storage, self._study = self._open()
         num_earlier = int(self._study.user_attrs.get(_REDEFINED, 0))
@@ -111,10 +117,17 @@ class Engine:
         self.growth = Growth(self._database, self._definition.name, num_earlier=num_earlier)
 
     def _take_sampler(self, number: int, start: Mapping[str, Any] | None) -> None:
-        sampler = make_sampler(self._definition.sampler, seed=self._seed, number=number)
-        self._study.sampler = (
-            sampler if start is None else StartingSampler(start["params"], sampler)
+        sampler = make_sampler(
+            self._definition.sampler,
+            seed=self._seed,
+            number=number,
+            impatience=self._impatience,
         )
+        if start is not None:
+            sampler = StartingSampler(start["params"], sampler)
+        elif number < len(self._first_guesses):
+            sampler = StartingSampler(self._first_guesses[number], sampler)
+        self._study.sampler = sampler
 
     def start_trial(
         self,
@@ -123,6 +136,7 @@ class Engine:
         *,
         may_start: Callable[[], bool] = lambda: True,
         continue_from: ContinuationChoice | None = None,
+        impatience: float = 0.0,
     ) -> optuna.Trial | None:
         """The next trial, one that waits or else a new one, recorded as run by that worker.
 
@@ -135,7 +149,9 @@ class Engine:
             may_start: Whether there is room for one more trial; if not, there is none.
             continue_from: Told what was gone on from already, answers what to go on from; None to
                 sample something new.
+            impatience: How much the trial's time is to count, from 0 to 1.
         """
+        self._impatience = impatience
         with self._database.exclusive(), _quiet(), _explained(self._database):
             if not may_start():
                 return None
@@ -186,6 +202,7 @@ class Engine:
         *,
         representative: CandidateResult | None = None,
         violations: Mapping[str, float] | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Tells Optuna how a trial ended; a trial that is finished there already stays as it is.
 
@@ -194,6 +211,7 @@ class Engine:
             state: How it ended.
             representative: Whose figures are told, of a complete trial.
             violations: Constraint to how far it was exceeded; at most 0 is feasible.
+            seconds: How long it took, if the sampler is to know.
         """
         frozen_or_trial = self._by_number(trial) if isinstance(trial, int) else trial
         with _quiet(), _explained(self._database):
@@ -205,6 +223,8 @@ class Engine:
             if state is not TrialState.FAILED:
                 for name, violation in told.items():
                     frozen_or_trial.set_constraint(name, violation)
+            if seconds is not None:
+                frozen_or_trial.set_user_attr(SECONDS, round(seconds, 3))
             if state is TrialState.FAILED:
                 ending = optuna.trial.TrialState.FAIL
             elif values is None:

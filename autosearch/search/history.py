@@ -7,6 +7,7 @@ spread of the rest; that much is shown to it, and no more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -20,16 +21,21 @@ from optuna.trial import FrozenTrial, TrialState
 from autosearch import pareto
 
 __all__ = [
+    "SECONDS",
     "SHOWN_TRIALS",
     "BoundedHistory",
     "choose_trials",
     "minimized_values",
+    "seconds_of",
     "shown_trials",
     "teaching_trials",
 ]
 
 SHOWN_TRIALS = 250
 """How many finished trials a sampler is shown at most."""
+
+SECONDS = "autosearch:seconds"
+"""The user attribute of how long a trial took, where its configuration is to answer for that."""
 
 _SHARE_OF_BEST = 0.4
 _SHARE_OF_RECENT = 0.3
@@ -85,6 +91,11 @@ def minimized_values(
     rows = [t.values if t.state is TrialState.COMPLETE else unknown for t in trials]
     signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
     return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(signs)) * signs
+
+
+def seconds_of(trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
+    """How long each trial took, shape ``(n,)``; NaN where that says nothing of others."""
+    return np.array([t.user_attrs.get(SECONDS, math.nan) for t in trials], dtype=np.float64)
 
 
 def teaching_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -4,6 +4,11 @@ After a few spread trials each is one step of Bayesian optimization: a Gaussian 
 objective, and the configuration of the largest expected hypervolume improvement among random ones
 and mutations and crossings of the best. What volume counts differs from trial to trial: that which
 is better in every objective than what a configuration drawn at random is expected to have.
+
+Where a study has so many minutes, and not so many trials, it is the improvement per second that
+counts at first, and per trial at last (Lee et al. 2020, "Cost-aware Bayesian Optimization",
+https://arxiv.org/abs/2003.10870): many quick trials teach more than one slow one, and towards the
+end there is nothing left to learn for.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from autosearch.search.history import (
     SHOWN_TRIALS,
     choose_trials,
     minimized_values,
+    seconds_of,
     teaching_trials,
 )
 from autosearch.search.surrogate import Surrogate, Told
@@ -32,6 +38,7 @@ __all__ = ["ParetoSampler"]
 _Array = NDArray[np.float64]
 
 _SPREAD_TRIALS = 10
+_SPREAD_TRIALS_IN_HASTE = 6
 _POOL = 320
 _FEWEST = 64
 _COMPARED = 480_000
@@ -50,18 +57,24 @@ class ParetoSampler(optuna.samplers.BaseSampler):
     Args:
         seed: Of one trial: ``make_sampler`` makes one sampler a trial.
         design_seed: Of the whole study: the first trials are spread together.
-        num_spread: So many trials are spread over the space before the first is modelled.
+        num_spread: So many trials are spread over the space before the first is modelled; None
+            for ten, or for six where time counts.
+        impatience: How much time counts, from 0, which is not at all, to 1.
     """
 
     def __init__(
         self,
         seed: int | None = None,
         design_seed: int = 0,
-        num_spread: int = _SPREAD_TRIALS,
+        num_spread: int | None = None,
+        impatience: float = 0.0,
     ) -> None:
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._design_seed = design_seed
+        if num_spread is None:
+            num_spread = _SPREAD_TRIALS_IN_HASTE if impatience > 0 else _SPREAD_TRIALS
         self._num_spread = num_spread
+        self._impatience = impatience
         self._proposed: tuple[int, Mapping[str, Any], Mapping[str, BaseDistribution]] | None = None
 
     def reseed_rng(self) -> None:
@@ -106,6 +119,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             return {}, {}
         values = minimized_values(every, study.directions)
         violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
+        seconds = seconds_of(every)
         limit = _num_shown(every)
         now, then = (
             choose_trials(values[:count], violations[:count] <= 0, limit)
@@ -117,10 +131,16 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         taken = {row.tobytes() for row in points}
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
         surrogate = Surrogate(
-            Told(points, values[now], violations[now]),
-            Told(vectors.encode([every[i] for i in then]), values[then], violations[then]),
+            Told(points, values[now], violations[now], seconds[now]),
+            Told(
+                vectors.encode([every[i] for i in then]),
+                values[then],
+                violations[then],
+                seconds[then],
+            ),
             vectors.geometry,
             rng,
+            self._impatience,
         )
         if surrogate.is_boxed:
             surrogate.look_below(vectors.draw(rng))

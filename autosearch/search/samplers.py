@@ -73,13 +73,16 @@ def check_sampler(sampler: Any, *, num_objectives: int) -> None:
         )
 
 
-def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    sampler: Any, *, seed: int, number: int, impatience: float = 0.0
+) -> optuna.samplers.BaseSampler:
     """The sampler of one trial.
 
     Args:
         sampler: A name of ``SAMPLERS``, or an instance, which is used as it is.
         seed: The study's seed.
         number: The trial's number.
+        impatience: How much a trial's time counts, from 0 to 1; "pareto" alone asks for it.
 
     Raises:
         DefinitionError: There is no sampler of that name, or it is no sampler.
@@ -94,7 +97,7 @@ def make_sampler(sampler: Any, *, seed: int, number: int) -> optuna.samplers.Bas
         )
     own_seed = trial_seed(seed, number)
     if sampler == "pareto":
-        return ParetoSampler(seed=own_seed, design_seed=seed)
+        return ParetoSampler(seed=own_seed, design_seed=seed, impatience=impatience)
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -1,8 +1,9 @@
 """What the sampler "pareto" believes of configurations that nobody has tried.
 
 A Gaussian process for each objective, on the scale on which it predicts better what was left out,
-and one for feasibility. Configurations are scored by the hypervolume that they are expected to
-add, within a box that differs from trial to trial.
+one for feasibility, and one for how long a trial takes where time is what a study may spend.
+Configurations are scored by the hypervolume that they are expected to add, within a box that
+differs from trial to trial.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ class Told:
         points: Shape ``(n, d)``, as ``Geometry.differences`` takes them.
         values: Their objectives, minimised, shape ``(n, k)``; NaN where they are not known.
         violations: Above 0 of what is infeasible, shape ``(n,)``.
+        seconds: How long each took, shape ``(n,)``; NaN where that says nothing.
     """
 
     points: _Array
     values: _Array
     violations: _Array
+    seconds: _Array
 
     @property
     def is_known(self) -> NDArray[np.bool_]:
@@ -90,6 +93,8 @@ class Surrogate:
             resumed study, which never saw the steps between, finds the same.
         geometry: Of the space.
         rng: Weighs the objectives, if there are many.
+        impatience: By which power of a trial's expected time its promise is divided; 0 where
+            time does not matter.
 
     Attributes:
         parents: Configurations worth varying, shape ``(p, d)``.
@@ -102,6 +107,7 @@ class Surrogate:
         then: Told,
         geometry: Geometry,
         rng: np.random.Generator,
+        impatience: float = 0.0,
     ) -> None:
         points, values = now.points, now.values
         self._geometry, self._all_points = geometry, points
@@ -112,6 +118,14 @@ class Surrogate:
             found = _fitted(then.points, geometry, of_then)[0]
             among = geometry.differences(points, points)
             self._violation = GaussianProcess(among, clipped, found)
+        self._impatience, self._time = impatience, None
+        timed = np.flatnonzero(np.isfinite(now.seconds))
+        if impatience > 0 and len(timed) >= FEWEST_VALUES:
+            timed_then = np.flatnonzero(np.isfinite(then.seconds))
+            found = _fitted(then.points[timed_then], geometry, np.log(then.seconds[timed_then]))[0]
+            self._timed_points = points[timed]
+            among = geometry.differences(self._timed_points, self._timed_points)
+            self._time = GaussianProcess(among, np.log(now.seconds[timed]), found)
         known = np.flatnonzero(is_known)
         self._points, self._modelled = points[known], list[_Modelled]()
         self.is_boxed = False
@@ -176,6 +190,9 @@ class Surrogate:
             differences = self._geometry.differences(self._all_points, points)
             violation, deviation = self._violation.predict(differences)
             scores = scores * special.ndtr(-violation / deviation)
+        if self._time is not None:
+            differences = self._geometry.differences(self._timed_points, points)
+            scores = scores * np.exp(-self._impatience * self._time.predict(differences)[0])
         return scores
 
     def _improvement(self, points: _Array) -> _Array:

@@ -6,6 +6,7 @@ import pytest
 
 from autosearch import pareto
 from autosearch.search.gaussian import GaussianProcess, Geometry, Group, fit_hyperparameters
+from autosearch.search.history import SECONDS
 from autosearch.search.improvement import expected_improvement
 from autosearch.search.samplers import make_sampler
 from autosearch.search.scales import AsItIs, ByRank
@@ -157,3 +158,19 @@ def test_it_learns_from_infeasible_trials_of_which_there_is_nothing_else():
             study.tell(trial, [1 - 1 / size, size])
     assert np.mean(is_infeasible[:10]) > 0.6
     assert np.mean(is_infeasible[15:]) < 0.6
+
+
+def test_where_time_is_short_what_is_quick_comes_first():
+    def kinds(impatience):
+        study = optuna.create_study(directions=["minimize"] * 2)
+        for number in range(20):
+            study.sampler = make_sampler("pareto", seed=1, number=number, impatience=impatience)
+            trial = study.ask()
+            is_slow = trial.suggest_categorical("kind", ["quick", "slow"]) == "slow"
+            x = trial.suggest_float("x", 0, 1)
+            trial.set_user_attr(SECONDS, 100.0 if is_slow else 1.0)
+            y = trial.suggest_float("y", 0, 1)
+            study.tell(trial, [x + y, 1 - x**2 + y])
+        return [t.params["kind"] for t in study.trials[10:]]
+
+    assert kinds(1.0).count("quick") >= 8 > kinds(0.0).count("quick")

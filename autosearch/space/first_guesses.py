@@ -1,0 +1,150 @@
+"""Where a search begins: small networks that seldom learn nothing, as far as a space has them.
+
+A random network of a space costs as much as the space is wide, and until some were trained nothing
+is known of any. These come first: they are trained in little time, of which the search then has
+the more, and lie near the end of the front that small devices ask for. Cost-effective designs
+(Lee et al. 2020, https://arxiv.org/abs/2003.10870) do the same in general; here the parameters'
+meaning is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import Numbers, Parameter, Scalar
+from autosearch.space.search_space import SearchSpace
+
+__all__ = ["first_guesses"]
+
+_Wish: TypeAlias = "float | tuple[str, ...]"
+"""A number, of which the nearest is taken, or words, of which the first that is offered."""
+
+_ALWAYS: dict[str, _Wish] = {
+    "preprocessing/size": 1,
+    "architecture/stages": 3,
+    "architecture/blocks_per_stage": 1,
+    "architecture/kernel_size": 3,
+    "architecture/expansion": 2,
+    "architecture/normalization": ("batch",),
+    "architecture/activation": ("relu", "relu6"),
+    "architecture/pooling": ("max", "average"),
+    "architecture/head": ("average",),
+    "architecture/attention": ("none",),
+    "architecture/dropout": 0.1,
+    "training/optimizer": ("adamw", "adam"),
+    "training/learning_rate": 3e-3,
+    "training/schedule": ("cosine", "cosine_warmup"),
+    "training/weight_decay": 1e-4,
+    "training/batch_size": 64,
+    "training/label_smoothing": 0.0,
+}
+_ONE_AFTER_THE_OTHER: tuple[dict[str, _Wish], ...] = (
+    {
+        "architecture/block": ("plain", "separable"),
+        "architecture/width": 8,
+        "architecture/width_growth": 2.0,
+    },
+    {
+        "architecture/block": ("plain", "residual"),
+        "architecture/width": 16,
+        "architecture/width_growth": 1.5,
+    },
+    {
+        "architecture/block": ("separable", "inverted_residual"),
+        "architecture/width": 16,
+        "architecture/width_growth": 2.0,
+    },
+    {
+        "architecture/block": ("residual", "inverted_residual"),
+        "architecture/width": 8,
+        "architecture/width_growth": 2.0,
+    },
+)
+
+
+def first_guesses(space: SearchSpace) -> list[dict[str, Any]]:
+    """Configurations to begin with: parameters by Optuna's name, those that a guess says.
+
+    What is not said, such as augmentation, is left to the sampler. Each configuration stands once;
+    of an architecture of the user's own nothing is known, and there are none.
+    """
+    if not space.is_declarative:
+        return []
+    found: list[dict[str, Any]] = []
+    for own in _ONE_AFTER_THE_OTHER:
+        guessing = _Guessing({**_ALWAYS, **own})
+        space.sample_declared(HyperParameters(guessing, before_asking=guessing.prepare))
+        if guessing.says_network and guessing.said not in found:
+            found.append(guessing.said)
+    return found
+
+
+class _Guessing:
+    """A trial that gives every parameter the value nearest to a wish, and keeps which it did."""
+
+    def __init__(self, wishes: Mapping[str, _Wish]) -> None:
+        self._wishes = wishes
+        self._asked: Parameter | None = None
+        self.said: dict[str, Any] = {}
+
+    @property
+    def says_network(self) -> bool:
+        """Whether anything of the architecture was said."""
+        return any(name.startswith("architecture/") for name in self.said)
+
+    def prepare(self, parameter: Parameter) -> None:
+        """Takes note of the parameter that is about to be asked for."""
+        self._asked = parameter
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        return int(self._nearest_number(name, low, high, step))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._nearest_number(name, low, high, step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        wish = self._wish(name)
+        chosen = _nearest_choice(choices, wish) if wish is not None else None
+        if chosen is None:
+            return choices[0]
+        self.said[name] = choices[chosen]
+        return choices[chosen]
+
+    def _wish(self, name: str) -> _Wish | None:
+        return self._wishes.get(name.partition("[")[0])
+
+    def _nearest_number(self, name: str, low: float, high: float, step: float | None) -> float:
+        wish = self._wish(name)
+        if not isinstance(wish, int | float):
+            return low
+        assert self._asked is not None
+        numbers = self._asked.range
+        assert isinstance(numbers, Numbers)
+        wished = numbers.drawn(min(max(wish, numbers.low), numbers.high))
+        if step is not None:
+            wished = low + round((wished - low) / step) * step
+        self.said[name] = value = min(max(wished, low), high)
+        return value
+
+
+def _nearest_choice(choices: Sequence[Scalar], wish: _Wish) -> int | None:
+    if isinstance(wish, tuple):
+        return next((choices.index(word) for word in wish if word in choices), None)
+    numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
+    if len(numbers) < len(choices):
+        return None
+    return min(range(len(choices)), key=lambda i: (_ratio(numbers[i], wish), i))
+
+
+def _ratio(number: float, wish: float) -> float:
+    """How far apart two numbers are: by their ratio, if both have one."""
+    if number > 0 and wish > 0:
+        return abs(math.log(number / wish))
+    return abs(number - wish)
