@@ -354,6 +354,10 @@ class EvaluatorTrial(Protocol):
         """
         ...
 
+    def check_time(self, seconds: float) -> None:
+        """Ends the trial if, taking so much longer, it would outlast the study's minutes."""
+        ...
+
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Times what is done inside under that name."""
         ...

@@ -23,6 +23,9 @@ class LoneTrial:
         self.epochs = []
         self.artifacts = {}
 
+    def check_time(self, seconds):
+        pass
+
     def check_costs(self, costs):
         return list(costs)
 

@@ -318,6 +318,7 @@ class KerasEvaluator:
             config=config,
             steps_per_epoch=-(-len(labels) // config.batch_size),
             on_epoch=on_epoch,
+            on_steps=trial.check_time,
             further=self._further_figures if self._is_compared else None,
             seed=trial.seed,
             terms=terms,

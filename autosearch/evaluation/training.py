@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from autosearch.errors import TrainingError
+from autosearch.errors import ConversionError, TrainingError
+from autosearch.evaluation.cost import count_macs
 from autosearch.evaluation.latency_gate import give_way
 from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.fused import fused_batch_normalization
@@ -32,6 +34,11 @@ BestBy = Literal["accuracy", "balanced_accuracy", "last"]
 FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapping[str, float]]
 
 _VALIDATION_BATCH = 512
+_KNOWN_AFTER_S = 2.0
+_MOST_STEPS_AT_ONCE = 32
+_MACS_AT_ONCE = 2e9
+"""Of inference: about half a second of training on one core."""
+
 _PLAIN = LossTerms()
 
 
@@ -79,6 +86,7 @@ def train(
     config: TrainingConfig,
     steps_per_epoch: int,
     on_epoch: Callable[[EpochResult], None],
+    on_steps: Callable[[float], None] = lambda seconds_left: None,
     seed: int,
     further: FurtherFigures | None = None,
     terms: LossTerms = _PLAIN,
@@ -101,6 +109,8 @@ def train(
         config: How to train; of a user-compiled model only ``epochs`` and ``batch_size`` count.
         steps_per_epoch: Batches an epoch.
         on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
+        on_steps: Called every half a second or so with how many seconds of training are left,
+            once that is known; likewise.
         further: Told the validation labels (n,) and the network's outputs (n, classes), answers
             other figures of an epoch.
         seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
@@ -138,7 +148,7 @@ def train(
     )
     arguments: dict[str, Any] = {
         "epochs": config.epochs,
-        "callbacks": [watcher, _GivesWay()],
+        "callbacks": [watcher, _BetweenSteps(config.epochs * steps_per_epoch, on_steps)],
         "verbose": 0,
     }
     if user_compiled and terms.class_weights is not None:
@@ -199,8 +209,7 @@ def compile_model(
         make_loss(terms, label_smoothing=smoothing, one_hot=one_hot),
         metrics=["accuracy"],
         jit_compile=False,
-        # Tiny networks wait for Python otherwise.
-        steps_per_execution=max(1, min(steps_per_epoch, 32)),
+        steps_per_execution=_steps_at_once(model, config.batch_size, steps_per_epoch),
     )
     # A training step that makes variables is traced twice, at one to three seconds each: so the
     # optimizer's and the metrics' are made here.
@@ -209,6 +218,18 @@ def compile_model(
     label = tf.zeros((1, num_classes) if one_hot else (1,))
     model.compute_metrics(None, label, tf.zeros((1, num_classes)))
     model.reset_metrics()
+
+
+def _steps_at_once(model: Any, batch_size: int, steps_per_epoch: int) -> int:
+    """How many steps are taken before Python is asked again, which tiny networks wait for.
+
+    Another worker that takes a latency waits for all of them, so large networks take few.
+    """
+    most = min(steps_per_epoch, _MOST_STEPS_AT_ONCE)
+    if not tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(ConversionError):
+            most = min(most, int(_MACS_AT_ONCE / max(count_macs(model) * batch_size, 1)))
+    return max(most, 1)
 
 
 def wants_one_hot(
@@ -266,13 +287,30 @@ def _learning_rate(config: TrainingConfig, steps: int) -> Any:
     return rate
 
 
-class _GivesWay(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Lets another worker of this machine take a latency between two batches."""
+class _BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Lets another worker of this machine take a latency, and says how long the rest takes."""
+
+    def __init__(self, num_steps: int, on_steps: Callable[[float], None]) -> None:
+        super().__init__()
+        self._num_steps, self._on_steps = num_steps, on_steps
+        self._steps_before, self._batch = 0, -1
+        self._first: tuple[float, int] | None = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Waits while one does."""
-        del batch, logs
+        del logs
         give_way()
+        if batch <= self._batch:  # The count starts over with every epoch.
+            self._steps_before += self._batch + 1
+        self._batch = batch
+        steps, now = self._steps_before + batch + 1, time.perf_counter()
+        if self._first is None:
+            # The first steps are slow: the network is traced.
+            self._first = now, steps
+            return
+        started, first = self._first
+        if now - started >= _KNOWN_AFTER_S:
+            self._on_steps((now - started) / (steps - first) * max(self._num_steps - steps, 0))
 
 
 class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

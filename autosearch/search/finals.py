@@ -238,6 +238,9 @@ class ReplayedTrial:
     def check_cost(self, **metrics: float | None) -> None:
         """A trial that was complete has kept its constraints."""
 
+    def check_time(self, seconds: float) -> None:
+        """Nothing: the finals come after the study's minutes."""
+
     def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
         """Likewise, every name."""
         return list(costs)

@@ -62,6 +62,7 @@ class SearchTrial:
         recorder: Writes the study's rows.
         artifacts: Where files go.
         should_stop: Asked at every checkpoint.
+        comes_too_late: Told how many seconds the trial still needs, whether to give it up.
         repeats: Finds trials that did the same; None to do everything again.
         common: What decides the results of all trials alike, such as the images.
 
@@ -89,6 +90,7 @@ class SearchTrial:
         recorder: Recorder,
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
+        comes_too_late: Callable[[float], bool] = lambda seconds: False,
         repeats: Repeats | None = None,
         common: Mapping[str, Any] | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class SearchTrial:
         self._recorder = recorder
         self._artifacts = artifacts
         self._should_stop = should_stop
+        self._comes_too_late = comes_too_late
         self._hp: HyperParameters | None = None
         self._is_infeasible = False
         self.number: int = trial.number
@@ -216,6 +219,20 @@ class SearchTrial:
         if why is not None:
             self.is_pruned = True
             self.describe(pruned=why)
+            raise optuna.TrialPruned
+
+    def check_time(self, seconds: float) -> None:
+        """Ends the trial if it would be done only when the study's minutes are long over.
+
+        Args:
+            seconds: How much longer it takes.
+
+        Raises:
+            optuna.TrialPruned: It would; let it pass.
+        """
+        if self._comes_too_late(seconds):
+            self.is_pruned = True
+            self.describe(pruned={"needed_s": round(seconds)})
             raise optuna.TrialPruned
 
     def should_prune(self) -> bool:

@@ -57,6 +57,9 @@ MAX_FAILURES_IN_A_ROW = 20
 """A study that once worked and then fails that often in a row has broken on its way."""
 
 _LEASE_S = 60.0
+_GRACE = 0.05
+"""By how much of its minutes a study may be late: what is nearly done is better ended."""
+
 _WAIT_S = 0.25
 _RECOVERY_S = 5.0
 
@@ -225,6 +228,7 @@ class Worker:
                 worker_id,
                 may_start=self._has_room,
                 continue_from=self._training_on.next if self._training_on is not None else None,
+                impatience=self._impatience(),
             )
             if asked is None:
                 if self._progress.num_stops != self._num_stops:
@@ -245,6 +249,20 @@ class Worker:
         self._progress = self._view.progress()
         is_wanted = self._progress.num_stops == self._num_stops
         return is_wanted and self._limits.have_room(self._progress)
+
+    def _impatience(self) -> float:
+        """How much time counts in what is sampled next: all at first, and nothing at last."""
+        minutes = self._study.budget.minutes
+        return 0.0 if minutes is None else 1 - self._limits.used(self._progress, minutes)
+
+    def _comes_too_late(self, seconds: float) -> bool:
+        """Whether what takes so much longer is to be given up, since the study's time is over."""
+        deadline, minutes = self._limits.deadline, self._study.budget.minutes
+        if deadline is None or minutes is None:
+            return False
+        # A study whose every trial takes too long still gets the first ones.
+        has_result = self._progress.counts.get(TrialState.COMPLETE, 0) > 0
+        return has_result and time.time() + seconds > deadline + _GRACE * 60 * minutes
 
     def _forget_discarded(self) -> None:
         """Reads all trials anew once one was discarded: Optuna reads a finished one only once."""
@@ -306,6 +324,8 @@ class Worker:
             recorder=self._recorder,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
+            # How long what is trained on may be trained was chosen by the time that is left.
+            comes_too_late=self._comes_too_late if continues is None else lambda seconds: False,
             repeats=self._repeats,
             common={
                 "data": self._view.data_fingerprint,
@@ -314,6 +334,7 @@ class Worker:
         )
         state, candidates = TrialState.COMPLETE, list[CandidateResult]()
         error = trace = repeated = None
+        started = time.perf_counter()
         try:
             candidates = check_candidates(
                 evaluate(self._evaluator, trial, self._study.objectives),
@@ -341,7 +362,14 @@ class Worker:
             state, candidates = TrialState.INFEASIBLE, []
         if trial.is_pruned and state is not TrialState.FAILED:
             state, candidates = TrialState.PRUNED, []
-        self._finish(trial, asked, state, candidates, error, trace, repeated)
+        tells_time = (
+            self._study.budget.minutes is not None
+            and state is TrialState.COMPLETE
+            and repeated is None
+            and continues is None
+        )
+        seconds = time.perf_counter() - started if tells_time else None
+        self._finish(trial, asked, state, candidates, error, trace, repeated, seconds)
         return state, error
 
     def _finish(
@@ -353,6 +381,7 @@ class Worker:
         error: str | None,
         trace: str | None,
         repeated: CandidateResult | None = None,
+        seconds: float | None = None,
     ) -> None:
         representative = next((c for c in candidates if c.is_representative), repeated)
         violations = trial.violations
@@ -380,7 +409,9 @@ class Worker:
             error=error,
             traceback=trace,
         )
-        self._engine.tell(asked, state, representative=representative, violations=violations)
+        self._engine.tell(
+            asked, state, representative=representative, violations=violations, seconds=seconds
+        )
 
     def _violations(self, candidate: CandidateResult) -> dict[str, float]:
         return {

@@ -27,6 +27,7 @@ def rungs_frame(trials: pd.DataFrame, reached: Mapping[int, int]) -> pd.DataFram
     pruned_at = {
         int(number): int((facts or {}).get("pruned", {}).get("epoch", reached.get(number, 0)))
         for number, facts in zip(ended["number"], ended["facts"], strict=True)
+        if "needed_s" not in (facts or {}).get("pruned", {})  # No rung ended it: time was short.
     }
     rungs = sorted({epoch for epoch in pruned_at.values() if epoch > 0})
     rows = [

@@ -19,11 +19,13 @@ import autosearch
 from autosearch import Budget, Study, maximize, minimize
 from autosearch.errors import NothingTrainedError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
+from autosearch.search.history import SECONDS
 from autosearch.search.samplers import SAMPLERS
 from autosearch.search.worker import Limits, Worker, own_memory_bytes
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
+from autosearch.store.rungs import why_pruned
 from autosearch.study import load_study_file
 from autosearch.values import TrialState
 
@@ -326,3 +328,34 @@ def test_a_mapped_file_is_none_of_a_workers_own_memory(tmp_path):
     kept = np.ones(num_bytes, np.uint8)
     assert own_memory_bytes(psutil.Process()) > before + num_bytes / 2
     del kept
+
+
+def test_a_trial_that_would_outlast_the_budget_is_given_up_once_there_is_a_result(storage):
+    asked = []
+
+    def evaluate(trial):
+        width = trial.hp.Int("width", 1, 64)
+        asked.append(trial.number)
+        trial.check_time(0.01)
+        if trial.number < 2:
+            trial.check_time(3600)
+        elif trial.number == 2:
+            trial.check_time(0.02)
+        else:
+            trial.check_time(3600)
+        return {"accuracy": 1 / width, "size_bytes": width}
+
+    study = make_study(evaluate).model_copy(update={"budget": Budget(trials=5, minutes=10)})
+    trials = autosearch.run(study, storage=storage, seed=0).trials_frame()
+    assert list(trials["state"]) == ["complete", "pruned", "complete", "pruned", "pruned"]
+    assert why_pruned(trials["facts"][1]) == (
+        "given up: it needed 3600 s more, past the end of the budget"
+    )
+
+
+def test_a_budget_of_minutes_tells_the_sampler_how_long_a_trial_took(storage):
+    for trials in (Budget(trials=4), Budget(trials=8, minutes=10)):
+        study = make_study().model_copy(update={"budget": trials})
+        autosearch.run(study, storage=storage, seed=0)
+    told = optuna.load_study(study_name="table", storage=storage).trials
+    assert [SECONDS in trial.user_attrs for trial in told] == [False] * 4 + [True] * 4
