@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import optuna
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -7,6 +8,7 @@ from keras import layers
 from autosearch.data import Digits
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import TrainingError
+from autosearch.evaluation import training
 from autosearch.evaluation.losses import LossTerms
 from autosearch.evaluation.training import compile_model, train, wants_one_hot
 from autosearch.models.pretrained import FineTuning
@@ -86,6 +88,33 @@ def test_it_learns_and_reports_every_epoch_as_it_ends():
         assert epoch.validation_loss > 0
         assert epoch.seconds > 0
         assert epoch.learning_rate == pytest.approx(0.01)
+
+
+def test_it_says_how_long_it_still_takes_and_can_be_ended_by_that(monkeypatch):
+    monkeypatch.setattr(training, "_KNOWN_AFTER_S", 0.0)
+    left = []
+    run(on_steps=left.append, config=config(epochs=5))
+    # An execution an epoch, of which the first tells nothing and the last leaves nothing.
+    assert len(left) == 4
+    assert left[-1] == 0
+    assert all(seconds > 0 for seconds in left[:-1])
+
+    def ends(seconds):
+        raise optuna.TrialPruned
+
+    with pytest.raises(optuna.TrialPruned):
+        run(on_steps=ends, config=config(epochs=5))
+
+
+def test_a_large_network_is_left_for_a_checkpoint_after_fewer_steps():
+    wide = keras.Sequential([
+        keras.Input((8, 8, 1)), layers.Conv2D(256, 3), layers.Conv2D(256, 3, padding="same"),
+        layers.Flatten(), layers.Dense(10, activation="softmax"),
+    ])  # fmt: skip
+    for model, expected in ((small_model(), 32), (wide, 2)):
+        compile_model(model, config(), 100)
+        assert model.steps_per_execution == expected
+    compile_model(small_model(), config(), 7)
 
 
 def test_the_weights_of_the_best_epoch_are_left_in_the_model():

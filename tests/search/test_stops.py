@@ -17,11 +17,14 @@ import pytest
 
 import autosearch
 from autosearch import Budget, Study, maximize, minimize
+from autosearch.data import Digits
 from autosearch.errors import NothingTrainedError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
 from autosearch.search.history import SECONDS
 from autosearch.search.samplers import SAMPLERS
 from autosearch.search.worker import Limits, Worker, own_memory_bytes
+from autosearch.space import HyperParameters, SearchSpace
+from autosearch.space.first_guesses import first_guesses
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
@@ -315,6 +318,37 @@ def test_recovery_leaves_a_living_workers_trial_alone(storage):
     assert optuna_states(storage) == ["COMPLETE", "WAITING"]
     assert engine.start_trial(recorder, recorder.start_worker(60.0)).number == asked.number
     assert Path(database.path).exists()
+
+
+@pytest.mark.parametrize("sampler", ["pareto", "tpe"])
+def test_the_default_sampler_alone_begins_with_small_networks(storage, sampler):
+    study = Study(
+        name="table",
+        dataset=Digits(),
+        space=SearchSpace(),
+        objectives=OBJECTIVES,
+        budget=Budget(trials=9),
+        sampler=sampler,
+    )
+    database = Database.open_to_write(storage)
+    study_id = Recorder.save_study(
+        database,
+        name="table",
+        seed=3,
+        definition=study.definition(),
+        definition_sha256=study.definition_sha256(),
+        data_fingerprint=None,
+        environment={},
+    )
+    recorder, engine = Recorder(database, study_id), Engine(study, database, seed=3)
+    worker_id, guesses, begins = recorder.start_worker(60.0), first_guesses(study.space), []
+    for number in range(6):
+        hp = HyperParameters(engine.start_trial(recorder, worker_id))
+        study.space.sample_declared(hp)
+        engine.tell(number, TrialState.PRUNED)
+        guess = guesses[number] if number < len(guesses) else guesses[0]
+        begins.append(guess.items() <= dict(hp.trial_params).items())
+    assert begins == [sampler == "pareto"] * len(guesses) + [False] * 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared memory apart")
