@@ -247,12 +247,11 @@ class TrainOn(_Words):
 
     Attributes:
         first_epochs: How long a trial of the search is trained; fewer than the space says.
-        share: Of the time that trials take, how much goes to training on, over the whole budget:
-            little at first, when the front still changes, and most at the end.
+        share: Of the time that trials take, how much goes to training on.
     """
 
     first_epochs: int = Field(ge=1, strict=True)
-    share: float = Field(default=0.4, gt=0, le=1)
+    share: float = Field(default=0.5, gt=0, le=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

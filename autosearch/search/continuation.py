@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autosearch.search.worker import Limits
-    from autosearch.store.view import Progress, StudyView
+    from autosearch.store.view import StudyView
 
 __all__ = ["TrainingOn", "promises"]
 
@@ -41,7 +41,6 @@ class TrainingOn:
     Args:
         rules: What the study's definition says.
         full_epochs: How long a network is trained at most.
-        minutes: The study's budget of wall-clock time, if it has one.
         limits: When the run ends.
         view: Reads the study.
     """
@@ -51,13 +50,11 @@ class TrainingOn:
         rules: TrainOn,
         *,
         full_epochs: int,
-        minutes: float | None,
         limits: Limits,
         view: StudyView,
     ) -> None:
         self._rules = rules
         self._full_epochs = full_epochs
-        self._minutes = minutes
         self._limits = limits
         self._view = view
 
@@ -90,7 +87,7 @@ class TrainingOn:
         }
         promised = self._promises(front, list(ripe))
         chosen = max(ripe, key=lambda n: (promised[n] / max(lasts_s[n], 1e-9), -n))
-        if not promised[chosen] or not self._is_due(trials.values(), progress, lasts_s[chosen]):
+        if not promised[chosen] or not self._is_due(trials.values(), lasts_s[chosen]):
             return None
         facts = trials[chosen]["facts"]
         return Continuation(
@@ -111,17 +108,14 @@ class TrainingOn:
             of=of,
         )
 
-    def _is_due(
-        self, trials: Iterable[Mapping[str, Any]], progress: Progress, seconds: float
-    ) -> bool:
+    def _is_due(self, trials: Iterable[Mapping[str, Any]], seconds: float) -> bool:
         """Whether training on has not had its share yet, were so many seconds more to go to it."""
         spent = {False: 0.0, True: 0.0}
         for trial in trials:
             if trial["state"] in (TrialState.COMPLETE, TrialState.PRUNED):
                 spent["continues" in trial["facts"]] += trial["duration_s"]
-        used = self._limits.used(progress, self._minutes)
         continued_s = spent[True] + seconds
-        return continued_s <= self._rules.share * used * (spent[False] + continued_s)
+        return continued_s <= self._rules.share * (spent[False] + continued_s)
 
     def _epochs_left(self, parent: Mapping[str, Any]) -> int:
         """How many of the parent's epochs there is time for, with all that comes after them."""

@@ -41,6 +41,9 @@ MAX_ATTEMPTS = 3
 """How often a trial is started whose worker dies each time."""
 
 _INFEASIBLE_OBJECTIVE = 1.0
+_LATEST_GUESS = 4
+"""By so many times as many trials as there are guesses, all of them were had."""
+
 _CONTINUES = "autosearch:continues"
 _REDEFINED = "autosearch:trials_before_the_definition_changed"
 
@@ -125,9 +128,18 @@ class Engine:
         )
         if start is not None:
             sampler = StartingSampler(start["params"], sampler)
-        elif number < len(self._first_guesses):
-            sampler = StartingSampler(self._first_guesses[number], sampler)
+        elif (guess := self._first_guess(number)) is not None:
+            sampler = StartingSampler(guess, sampler)
         self._study.sampler = sampler
+
+    def _first_guess(self, number: int) -> dict[str, Any] | None:
+        """What a trial begins the search with; trials that went on from others do not count."""
+        guesses = self._first_guesses
+        if number >= len(guesses) * _LATEST_GUESS:
+            return None
+        earlier = self._study.get_trials(deepcopy=False)[:number]
+        place = sum(continuation_of(trial) is None for trial in earlier)
+        return guesses[place] if place < len(guesses) else None
 
     def start_trial(
         self,

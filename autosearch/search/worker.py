@@ -180,7 +180,6 @@ class Worker:
             self._training_on = TrainingOn(
                 study.train_on,
                 full_epochs=study.space.training.epochs,
-                minutes=study.budget.minutes,
                 limits=limits,
                 view=self._view,
             )

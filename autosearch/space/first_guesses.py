@@ -25,7 +25,6 @@ _Wish: TypeAlias = "float | tuple[str, ...]"
 _ALWAYS: dict[str, _Wish] = {
     "preprocessing/size": 1,
     "architecture/stages": 3,
-    "architecture/blocks_per_stage": 1,
     "architecture/kernel_size": 3,
     "architecture/expansion": 2,
     "architecture/normalization": ("batch",),
@@ -33,35 +32,28 @@ _ALWAYS: dict[str, _Wish] = {
     "architecture/pooling": ("max", "average"),
     "architecture/head": ("average",),
     "architecture/attention": ("none",),
-    "architecture/dropout": 0.1,
     "training/optimizer": ("adamw", "adam"),
-    "training/learning_rate": 3e-3,
     "training/schedule": ("cosine", "cosine_warmup"),
     "training/weight_decay": 1e-4,
     "training/batch_size": 64,
     "training/label_smoothing": 0.0,
 }
-_ONE_AFTER_THE_OTHER: tuple[dict[str, _Wish], ...] = (
-    {
-        "architecture/block": ("plain", "separable"),
-        "architecture/width": 8,
-        "architecture/width_growth": 2.0,
-    },
-    {
-        "architecture/block": ("plain", "residual"),
-        "architecture/width": 16,
-        "architecture/width_growth": 1.5,
-    },
-    {
-        "architecture/block": ("separable", "inverted_residual"),
-        "architecture/width": 16,
-        "architecture/width_growth": 2.0,
-    },
-    {
-        "architecture/block": ("residual", "inverted_residual"),
-        "architecture/width": 8,
-        "architecture/width_growth": 2.0,
-    },
+# Block, width, growth of the width, blocks a stage, learning rate and dropout of each.
+_ONE_AFTER_THE_OTHER = (
+    (("plain", "separable"), 8, 2.0, 1, 3e-3, 0.0),
+    (("plain", "residual"), 16, 1.5, 1, 3e-3, 0.1),
+    (("separable", "inverted_residual"), 16, 2.0, 1, 5e-3, 0.0),
+    (("residual", "inverted_residual"), 8, 2.0, 1, 3e-3, 0.1),
+    (("plain", "separable"), 4, 2.0, 2, 5e-3, 0.0),
+    (("inverted_residual", "separable"), 8, 1.5, 1, 3e-3, 0.1),
+)
+_NAMES = (
+    "architecture/block",
+    "architecture/width",
+    "architecture/width_growth",
+    "architecture/blocks_per_stage",
+    "training/learning_rate",
+    "architecture/dropout",
 )
 
 
@@ -75,7 +67,7 @@ def first_guesses(space: SearchSpace) -> list[dict[str, Any]]:
         return []
     found: list[dict[str, Any]] = []
     for own in _ONE_AFTER_THE_OTHER:
-        guessing = _Guessing({**_ALWAYS, **own})
+        guessing = _Guessing({**_ALWAYS, **dict(zip(_NAMES, own, strict=True))})
         space.sample_declared(HyperParameters(guessing, before_asking=guessing.prepare))
         if guessing.says_network and guessing.said not in found:
             found.append(guessing.said)

@@ -43,11 +43,10 @@ def view(tmp_path):
     return autosearch.run(study, storage=f"sqlite:///{tmp_path / 'briefly.db'}")
 
 
-def training_on(view, *, share=1.0, minutes=None, **limits):
+def training_on(view, *, share=1.0, **limits):
     return TrainingOn(
         TrainOn(first_epochs=3, share=share),
         full_epochs=FULL,
-        minutes=minutes,
         limits=Limits(**(limits or {"counted_trials": 12})),
         view=view,
     )
@@ -88,24 +87,24 @@ def test_a_network_with_several_files_is_trained_on_for_all_of_them():
     assert found[7] > max(alone.values())
 
 
-def test_nothing_is_gone_on_from_before_its_share_of_the_budget_has_come(view):
+def test_training_on_gets_its_share_of_the_time_and_no_more(view):
     frame = view.trials_frame()
     frame["facts"] = [
         {**facts, "continues": {"trial": 0, "epochs_before": 3}} if number >= 3 else facts
         for number, facts in zip(frame["number"], frame["facts"], strict=True)
     ]
     frame["duration_s"] = 1.0
-    half_continued = training_on(_Seen(view, frame), share=0.8, counted_trials=12)
-    assert half_continued.next([]) is None
-    assert training_on(_Seen(view, frame), share=0.8, counted_trials=6).next([]) is not None
+    # Three seconds of six, and one more would make four of seven.
+    assert training_on(_Seen(view, frame), share=0.56).next([]) is None
+    assert training_on(_Seen(view, frame), share=0.58).next([]) is not None
 
 
 def test_a_training_that_goes_on_fits_into_what_is_left(view):
     assert training_on(view, total_epochs=20).next([]).epochs == 2
     assert training_on(view, total_epochs=18).next([]) is None
     now = time.time()
-    assert training_on(view, minutes=1, deadline=now + 30).next([]).epochs == 3
-    assert training_on(view, minutes=1, deadline=now - 1).next([]) is None
+    assert training_on(view, deadline=now + 30).next([]).epochs == 3
+    assert training_on(view, deadline=now - 1).next([]) is None
 
 
 def test_how_much_is_spent_is_told_by_the_limit_that_comes_first(view):

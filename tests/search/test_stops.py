@@ -342,7 +342,7 @@ def test_the_default_sampler_alone_begins_with_small_networks(storage, sampler):
     )
     recorder, engine = Recorder(database, study_id), Engine(study, database, seed=3)
     worker_id, guesses, begins = recorder.start_worker(60.0), first_guesses(study.space), []
-    for number in range(6):
+    for number in range(8):
         hp = HyperParameters(engine.start_trial(recorder, worker_id))
         study.space.sample_declared(hp)
         engine.tell(number, TrialState.PRUNED)

@@ -35,19 +35,20 @@ def configurations(space):
 
 def test_the_default_space_begins_with_small_networks_of_several_kinds():
     guessed = configurations(SearchSpace())
-    assert len(guessed) == 4
-    assert {c["architecture/block"] for c in guessed} == {"plain", "separable", "residual"}
+    assert len(guessed) == 6
+    assert {c["architecture/block"] for c in guessed} == {
+        "plain", "separable", "residual", "inverted_residual"
+    }  # fmt: skip
     for config in guessed:
         assert config["architecture/width"] in (8, 16)
-        assert config["architecture/blocks_per_stage"] == 1
         assert config["architecture/kernel_size"] == 3
-        assert config["training/learning_rate"] == pytest.approx(3e-3)
+        assert 2e-3 < config["training/learning_rate"] < 6e-3
 
 
 def test_a_guess_is_the_nearest_that_an_odd_space_has():
     guessed = configurations(ODD)
     # 6, 12, 24, 48 and 96: 8 is nearer to 6, and 16 to 12.
-    assert [c["architecture/width"] for c in guessed] == [6, 12]
+    assert [c["architecture/width"] for c in guessed[:2]] == [6, 12]
     for config in guessed:
         assert config["architecture/stages"] == 4
         assert config["architecture/expansion"] == 3
