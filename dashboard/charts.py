@@ -11,6 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from dashboard.server import SCRIPT
+
 __all__ = ["chart", "linked_charts", "picture"]
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ def linked_charts(
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
-        data={"figures": list(figures), "selected": list(selected)},
+        data={"figures": list(figures), "selected": list(selected), "script": SCRIPT},
         default={"selected": []},
         on_selected_change=on_selected,
     )

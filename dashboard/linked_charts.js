@@ -2,16 +2,16 @@
 let plotly = null;
 const states = new WeakMap();
 
-function loadPlotly() {
+function loadPlotly(address) {
   if (window.Plotly) return Promise.resolve(window.Plotly);
   if (plotly === null) {
     plotly = new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = new URL("assets/plotly.min.js", document.baseURI.replace(/[^/]*([?#].*)?$/, "")).href;
+      script.src = new URL(address, document.baseURI.replace(/[^/]*([?#].*)?$/, "")).href;
       // The application may be served below a path, so the address is tried from the root as well.
       script.onerror = () => {
         const second = document.createElement("script");
-        second.src = "/assets/plotly.min.js";
+        second.src = `/${address}`;
         second.onload = () => resolve(window.Plotly);
         second.onerror = () => { plotly = null; reject(new Error("Plotly's script is missing")); };
         document.head.append(second);
@@ -84,7 +84,7 @@ export default function (component) {
   }
   state.send = setStateValue;
   const incoming = JSON.stringify(data.selected);
-  loadPlotly().then(async (Plotly) => {
+  loadPlotly(data.script).then(async (Plotly) => {
     root.querySelector(".waiting")?.remove();
     if (incoming !== state.seen) {
       state.seen = incoming;

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from autosearch.errors import DefinitionError
 
-__all__ = ["LOOPBACK", "NOTES_VARIABLE", "PROMOTE_VARIABLE", "free_port", "serve"]
+__all__ = ["LOOPBACK", "NOTES_VARIABLE", "PROMOTE_VARIABLE", "SCRIPT", "free_port", "serve"]
 
 NOTES_VARIABLE = "AUTOSEARCH_DASHBOARD_NOTES"
 PROMOTE_VARIABLE = "AUTOSEARCH_DASHBOARD_PROMOTE"
 
-_SCRIPT = "/assets/plotly.min.js"
+SCRIPT = "assets/plotly-basic-4.1.1.min.js"
+"""The charts' script, below the application's address and in this package alike."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -60,7 +61,6 @@ def serve(
     # Read when Streamlit is imported.
     os.environ.setdefault("STREAMLIT_SERVER_HEADLESS", "true")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
-    import plotly
     import uvicorn
     from starlette.datastructures import MutableHeaders
     from starlette.middleware import Middleware
@@ -71,11 +71,9 @@ def serve(
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from streamlit.starlette import App
 
-    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-
     async def plotly_script(_request: Request) -> FileResponse:
         return FileResponse(
-            script,
+            Path(__file__).parent / SCRIPT,
             media_type="text/javascript",
             headers={"Cache-Control": "public, max-age=31536000"},
         )
@@ -91,7 +89,7 @@ def serve(
                 if message["type"] == "http.response.start":
                     headers = MutableHeaders(scope=message)
                     if headers.get("content-type", "").startswith("text/html"):
-                        headers["Link"] = f"<{_SCRIPT}>; rel=preload; as=script"
+                        headers["Link"] = f"</{SCRIPT}>; rel=preload; as=script"
                 await send(message)
 
             await self._app(scope, receive, send_with_link)
@@ -104,7 +102,7 @@ def serve(
     )
     application = App(
         Path(__file__).parent / "app.py",
-        routes=[Route(_SCRIPT, plotly_script)],
+        routes=[Route(f"/{SCRIPT}", plotly_script)],
         middleware=[*guards, Middleware(Preloaded)],
     )
     port = bound.getsockname()[1]
