@@ -68,6 +68,13 @@ function mark(state) {
   });
 }
 
+// Plotly draws all anew as soon as it knows how much room legend and ticks take: it learns that
+// from a drawing without points.
+function settled(Plotly, node, figure, layout, config) {
+  const bare = figure.data.map((trace) => ({ ...trace, x: [null], y: [null], customdata: undefined, selectedpoints: undefined }));
+  return Plotly.react(node, bare, structuredClone(layout), config);
+}
+
 function choose(state, names) {
   state.selected = [...new Set(names.filter((name) => name !== null))];
   mark(state);
@@ -121,6 +128,7 @@ export default function (component) {
         if (trace.customdata) trace.selectedpoints = pointsOf(trace, wanted);
       }
       state.marked[i] = JSON.stringify(state.selected);
+      if (isNew) await settled(Plotly, node, figure, layout, config);
       await Plotly.react(node, figure.data, layout, config);
       if (isNew) {
         node.on("plotly_relayout", (event) => {

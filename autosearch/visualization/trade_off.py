@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +108,7 @@ def plot_trade_off(
     add_bounds(figure, x, y, constraints, bounds or {})
     seen = _seen(baselines or {}, everything, y, least_y)
     add_baselines(figure, y, seen)
-    _set_axes(figure, everything, x, y, least_y, list(seen.values()))
+    _set_axes(figure, pd.concat([everything, again]), x, y, least_y, list(seen.values()))
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
 
@@ -183,9 +184,11 @@ def _add_greyed(
     *,
     is_many: bool,
 ) -> None:
-    for name, symbol, opacity in (
-        (Role.INFEASIBLE.value, "x-thin", 0.6),
-        (Role.OUT_OF_BOUNDS.value, "circle", 0.25),
+    # Of a colour for the inside and one for the outline a browser reads both for every point, so
+    # one of them is left out: what is hollow has an open symbol.
+    for name, symbol, size, opacity in (
+        (Role.INFEASIBLE.value, "x-thin-open", 6, 0.6),
+        (Role.OUT_OF_BOUNDS.value, "circle", 7.2, 0.25),
     ):
         rows = frame[role == name]
         if rows.empty:
@@ -197,10 +200,10 @@ def _add_greyed(
                 name=name,
                 marker={
                     "color": GREY,
-                    "size": 6,
+                    "size": size,
                     "opacity": opacity,
                     "symbol": symbol,
-                    "line": {"width": 1.2, "color": GREY},
+                    "line": {"width": 1.2 if symbol.endswith("open") else 0},
                 },
             )
         )
@@ -234,8 +237,8 @@ def _add_schemes(
                     showlegend=is_front or scheme not in on_front,
                     legendgroup=name,
                     marker={
-                        "color": colour if is_front else "rgba(0,0,0,0)",
-                        "symbol": symbol,
+                        "color": colour,
+                        "symbol": symbol if is_front else f"{symbol}-open",
                         "size": 11 if is_front else 7,
                         "opacity": 1.0 if is_front else 0.55,
                         "line": {"width": 1 if is_front else 1.2, "color": colour},
@@ -319,14 +322,16 @@ def _set_axes(
 ) -> None:
     for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
         values = frame[metric].to_numpy(dtype=float)
-        update(title={"text": axis_title(metric)})
+        axis: dict[str, Any] = {"title": {"text": axis_title(metric)}}
+        # Said rather than found from the points: a browser then knows the axes before it has them.
         if metric in LOGARITHMIC:
-            update(type="log", **log_ticks(values.tolist(), is_bytes=metric in BYTES))
-            update(range=_padded(np.log10(values)))
-        elif metric in SHARES:
-            update(tickformat=".1%" if np.ptp(values) < 0.05 else ".0%")
-    if y not in LOGARITHMIC and lines and least_y is None:
-        figure.update_yaxes(range=_padded(np.array([*frame[y], *lines], dtype=float)))
+            axis |= {"type": "log", **log_ticks(values.tolist(), is_bytes=metric in BYTES)}
+            axis["range"] = _padded(np.log10(values))
+        else:
+            axis["range"] = _padded(np.append(values, lines if metric == y else []))
+        if metric in SHARES:
+            axis["tickformat"] = ".1%" if np.ptp(values) < 0.05 else ".0%"
+        update(axis)
     if least_y is None:
         return
     figure.update_yaxes(range=_padded(np.array([least_y, float(frame[y].max()), *lines])))

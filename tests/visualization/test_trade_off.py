@@ -42,6 +42,13 @@ def test_size_is_logarithmic_and_axes_bear_units(frame) -> None:
     assert low < np.log10(8_000) < np.log10(900_000) < high
 
 
+def test_the_axes_hold_whatever_is_drawn_before_a_browser_has_seen_it(frame) -> None:
+    judged = frame[:1].assign(accuracy=0.1, size_bytes=1_000)
+    layout = plot_trade_off(frame, OBJECTIVES, judged=judged, baselines={"majority": 0.05}).layout
+    assert layout.yaxis.range[0] < 0.05 < 0.1 < frame["accuracy"].max() < layout.yaxis.range[1]
+    assert layout.xaxis.range[0] < 3
+
+
 def test_bounds_are_drawn_with_their_unit_and_grey_what_is_out(frame) -> None:
     figure = plot_trade_off(
         frame,
