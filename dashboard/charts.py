@@ -11,8 +11,6 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.server import SCRIPT
-
 __all__ = ["chart", "linked_charts", "picture"]
 
 _logger = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ def linked_charts(
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
-        data={"figures": list(figures), "selected": list(selected), "script": SCRIPT},
+        data={"figures": list(figures), "selected": list(selected)},
         default={"selected": []},
         on_selected_change=on_selected,
     )

@@ -1,27 +1,5 @@
 // Charts that keep their zoom and share a selection: Plotly.react on nodes that stay in place.
-let plotly = null;
 const states = new WeakMap();
-
-function loadPlotly(address) {
-  if (window.Plotly) return Promise.resolve(window.Plotly);
-  if (plotly === null) {
-    plotly = new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = new URL(address, document.baseURI.replace(/[^/]*([?#].*)?$/, "")).href;
-      // The application may be served below a path, so the address is tried from the root as well.
-      script.onerror = () => {
-        const second = document.createElement("script");
-        second.src = `/${address}`;
-        second.onload = () => resolve(window.Plotly);
-        second.onerror = () => { plotly = null; reject(new Error("Plotly's script is missing")); };
-        document.head.append(second);
-      };
-      script.onload = () => resolve(window.Plotly);
-      document.head.append(script);
-    });
-  }
-  return plotly;
-}
 
 // A point's custom data is its candidate, or a row that begins with it.
 function nameOf(custom) {
@@ -91,7 +69,7 @@ export default function (component) {
   }
   state.send = setStateValue;
   const incoming = JSON.stringify(data.selected);
-  loadPlotly(data.script).then(async (Plotly) => {
+  window.loadPlotly().then(async (Plotly) => {
     root.querySelector(".waiting")?.remove();
     if (incoming !== state.seen) {
       state.seen = incoming;

@@ -18,6 +18,28 @@ PROMOTE_VARIABLE = "AUTOSEARCH_DASHBOARD_PROMOTE"
 
 SCRIPT = "assets/plotly-basic-4.1.1.min.js"
 """The charts' script, below the application's address and in this package alike."""
+# Streamlit's script would first ask where the server is, below the page's own address to begin
+# with, and how it is set up. It is told both, so that the connection opens at once. The charts'
+# script runs while the server works at the page.
+_HEAD = f"""<head><script>
+{{
+  const base = new URL(".", location.href);
+  window.__streamlit = {{
+    BACKEND_BASE_URL: base.href,
+    HOST_CONFIG: {{ allowedOrigins: [base.origin], useExternalAuthToken: false }},
+  }};
+  let plotly = null;
+  window.loadPlotly = () => plotly ??= new Promise((resolve, reject) => {{
+    const script = document.createElement("script");
+    script.src = new URL("{SCRIPT}", base);
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {{ plotly = null; reject(new Error("Plotly's script is missing")); }};
+    document.head.append(script);
+  }});
+  const later = window.requestIdleCallback ?? window.setTimeout;
+  addEventListener("load", () => later(() => window.loadPlotly().catch(() => {{}})));
+}}
+</script>"""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -62,7 +84,7 @@ def serve(
     os.environ.setdefault("STREAMLIT_SERVER_HEADLESS", "true")
     os.environ.setdefault("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false")
     import uvicorn
-    from starlette.datastructures import MutableHeaders
+    from starlette.datastructures import Headers, MutableHeaders
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
@@ -78,21 +100,45 @@ def serve(
             headers={"Cache-Control": "public, max-age=31536000"},
         )
 
-    class Preloaded:
-        """Tells the browser of the charts' script with the page, before Streamlit asks for it."""
+    class Prepared:
+        """Puts our script into Streamlit's page, and tells of the charts' script along with it."""
 
         def __init__(self, app: ASGIApp) -> None:
             self._app = app
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            async def send_with_link(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    headers = MutableHeaders(scope=message)
-                    if headers.get("content-type", "").startswith("text/html"):
-                        headers["Link"] = f"</{SCRIPT}>; rel=preload; as=script"
-                await send(message)
+            asked = Headers(scope=scope) if scope["type"] == "http" else Headers()
+            if scope.get("method") != "GET" or "text/html" not in asked.get("accept", ""):
+                await self._app(scope, receive, send)
+                return
+            start: Message | None = None
+            page = b""
 
-            await self._app(scope, receive, send_with_link)
+            async def send_prepared(message: Message) -> None:
+                nonlocal start, page
+                if message["type"] == "http.response.start" and _is_page(message):
+                    start = message
+                    return
+                if start is None:
+                    await send(message)
+                    return
+                page += message.get("body", b"")
+                if message.get("more_body", False):
+                    return
+                page = page.replace(b"<head>", _HEAD.encode(), 1)
+                headers = MutableHeaders(scope=start)
+                headers["Content-Length"] = str(len(page))
+                headers["Link"] = f"<{SCRIPT}>; rel=preload; as=script"
+                await send(start)
+                await send({"type": "http.response.body", "body": page})
+
+            # What is compressed could not be added to.
+            plain = [(n, v) for n, v in scope["headers"] if n != b"accept-encoding"]
+            await self._app({**scope, "headers": plain}, receive, send_prepared)
+
+    def _is_page(message: Message) -> bool:
+        kind = Headers(raw=message["headers"]).get("content-type", "")
+        return message["status"] == 200 and kind.startswith("text/html")
 
     # A page elsewhere must not reach a loopback server through a name of its own.
     guards = (
@@ -103,7 +149,7 @@ def serve(
     application = App(
         Path(__file__).parent / "app.py",
         routes=[Route(f"/{SCRIPT}", plotly_script)],
-        middleware=[*guards, Middleware(Preloaded)],
+        middleware=[*guards, Middleware(Prepared)],
     )
     port = bound.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host

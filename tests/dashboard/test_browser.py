@@ -108,6 +108,14 @@ def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab
     picture(tab, "trade-off")
 
 
+def test_a_page_is_told_where_the_server_is_and_asks_for_nothing_in_vain(tab, address):
+    asked = []
+    tab.on("response", lambda response: asked.append((response.url, response.status)))
+    trade_off(tab, address)
+    assert [one for one in asked if one[1] not in (200, 304)] == []
+    assert [url for url, _ in asked if "health" in url] == [f"{address}_stcore/health"]
+
+
 def test_a_zoom_outlives_a_filter(tab, address):
     trade_off(tab, address)
     drag = tab.locator(".linked-chart .nsewdrag").first.bounding_box()
