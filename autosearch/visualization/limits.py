@@ -35,7 +35,7 @@ def add_bounds(
         text = f"{words} {figure_text(metric, value)}"
         line = {"dash": dash, "width": 1.3, "color": GREY}
         if metric == x:
-            figure.add_vline(value, line=line)
+            figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper", line=line)
             # Plotly places notes on a logarithmic axis by the logarithm.
             place = math.log10(value) if metric in LOGARITHMIC else value
             figure.add_annotation(
@@ -49,7 +49,7 @@ def add_bounds(
                 font={"size": 11},
             )
         else:
-            figure.add_hline(value, line=line)
+            figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=value, y1=value, line=line)
             figure.add_annotation(
                 x=1,
                 xref="paper",
@@ -74,16 +74,24 @@ def add_baselines(figure: go.Figure, y: str, baselines: Mapping[str, float]) -> 
     for place, (name, value) in enumerate(ranked):
         # The names of two that lie close stand on either side of their lines.
         is_above = place == len(ranked) - 1 and place > 0
-        figure.add_hline(
-            value,
+        figure.add_shape(
+            type="line",
+            x0=0,
+            x1=1,
+            xref="paper",
+            y0=value,
+            y1=value,
             line={"dash": "10px,4px", "width": 1.2, "color": GREY},
             layer="below",
-            annotation={
-                "text": f"{escaped(name)} {figure_text(y, value)}",
-                "font": {"size": 11},
-                # On the right, where few candidates are: the costly ones.
-                "x": 1,
-                "xanchor": "right",
-                "yanchor": "bottom" if is_above else "top",
-            },
+        )
+        figure.add_annotation(
+            text=f"{escaped(name)} {figure_text(y, value)}",
+            font={"size": 11},
+            # On the right, where few candidates are: the costly ones.
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=value,
+            yanchor="bottom" if is_above else "top",
+            showarrow=False,
         )

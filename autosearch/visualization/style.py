@@ -147,28 +147,6 @@ def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
         height: Pixels.
         legend_rows: Room to leave below for a legend.
     """
-    figure = go.Figure()
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 62, "r": 12, "t": 30, "b": 52 + 24 * legend_rows},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": GREY},
-        hoverlabel={"align": "left"},
-        legend={
-            "orientation": "h",
-            "yref": "container",
-            "y": 0,
-            "yanchor": "bottom",
-            "x": 0,
-            "font": {"size": 12},
-        },
-        showlegend=legend_rows > 0,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
-        uirevision="kept",
-        colorway=list(PALETTE),
-    )
     axis = {
         "gridcolor": "rgba(128,128,128,0.18)",
         "zeroline": False,
@@ -178,9 +156,36 @@ def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
         "automargin": True,
         "title": {"standoff": 8},
     }
-    figure.update_xaxes(axis)
-    figure.update_yaxes(axis)
-    return figure
+    # All at once: what is updated afterwards takes Plotly ten times as long.
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "margin": {"l": 62, "r": 12, "t": 30, "b": 52 + 24 * legend_rows},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {
+                "family": "Source Sans, Source Sans Pro, sans-serif",
+                "size": 13,
+                "color": GREY,
+            },
+            "hoverlabel": {"align": "left"},
+            "legend": {
+                "orientation": "h",
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "x": 0,
+                "font": {"size": 12},
+            },
+            "showlegend": legend_rows > 0,
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
+            "uirevision": "kept",
+            "colorway": list(PALETTE),
+            "xaxis": axis,
+            "yaxis": axis,
+        }
+    )
 
 
 def not_yet(reason: str, *, height: int = 240) -> go.Figure:

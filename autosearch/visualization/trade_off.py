@@ -159,8 +159,9 @@ def _thinned(
     if len(frame) <= THINNED_ABOVE:
         return frame, role
     # What is out looks the same whatever its scheme.
-    kinds, _ = pd.factorize(role.where(role.isin(_OUT), role + "\n" + frame["quantization"]))
-    cell = kinds.astype(np.int64)
+    scheme, names = pd.factorize(frame["quantization"])
+    kind, _ = pd.factorize(role)
+    cell = np.where(role.isin(_OUT), 0, scheme + 1) + (len(names) + 1) * kind.astype(np.int64)
     for metric, count in ((x, _GRID[0]), (y, _GRID[1])):
         values = frame[metric].to_numpy(dtype=float)
         if metric in LOGARITHMIC:
@@ -325,7 +326,8 @@ def _set_axes(
         axis: dict[str, Any] = {"title": {"text": axis_title(metric)}}
         # Said rather than found from the points: a browser then knows the axes before it has them.
         if metric in LOGARITHMIC:
-            axis |= {"type": "log", **log_ticks(values.tolist(), is_bytes=metric in BYTES)}
+            ends = [float(values.min()), float(values.max())]
+            axis |= {"type": "log", **log_ticks(ends, is_bytes=metric in BYTES)}
             axis["range"] = _padded(np.log10(values))
         else:
             axis["range"] = _padded(np.append(values, lines if metric == y else []))

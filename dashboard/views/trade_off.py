@@ -175,7 +175,7 @@ def _costs(study: StudyView, frame: pd.DataFrame) -> list[str]:
 def _filters(
     study: StudyView, frame: pd.DataFrame
 ) -> tuple[dict[str, Bound], list[str] | None, str | None]:
-    schemes = sorted(set(frame["quantization"]) - {""})
+    schemes = sorted(set(frame["quantization"].unique()) - {""})
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         chosen = schemes
         if len(schemes) > 1:
