@@ -38,9 +38,9 @@ function mark(state) {
     const indices = [];
     const selections = [];
     node.data.forEach((trace, index) => {
-      if (!trace.customdata) return;
       indices.push(index);
-      selections.push(pointsOf(trace, wanted));
+      // Plotly greys what a box does not hold, the front's line and the ring, too.
+      selections.push(trace.customdata ? pointsOf(trace, wanted) : null);
     });
     if (indices.length) window.Plotly.restyle(node, { selectedpoints: selections }, indices);
   });
@@ -126,10 +126,14 @@ export default function (component) {
           choose(state, wasAlone ? [] : [...others, name]);
         });
         node.on("plotly_selected", (event) => {
-          if (!event) return;
-          const points = event.points || [];
-          choose(state, points.map(candidateOf));
-          Plotly.relayout(node, { selections: [] });
+          // Taking the box away below is told as well, as a selection of nothing.
+          if (!event?.range && !event?.lassoPoints) return;
+          // Plotly itself marks what the box holds, the ring as well, once this has returned.
+          setTimeout(() => {
+            Plotly.relayout(node, { selections: [] });
+            state.marked[i] = null;
+            choose(state, event.points.map(candidateOf));
+          });
         });
         // The observer speaks at once, of the width that was just drawn; and a page that was
         // left has no width, which Plotly refuses.

@@ -1,6 +1,7 @@
 """The whole way in a real browser: choose, compare, promote, export."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,25 @@ def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab
     tab.get_by_text("1 selected").wait_for()
     assert tab.evaluate(SELECTED) == [[name], [name]]
     picture(tab, "trade-off")
+
+
+def test_what_a_box_holds_is_chosen_in_both_charts_and_the_ring_stays(tab, address):
+    trade_off(tab, address)
+    drag = tab.locator(".linked-chart .nsewdrag").first.bounding_box()
+    tab.mouse.move(drag["x"] + 5, drag["y"] + 5)
+    tab.locator(".linked-chart [data-val=select]").first.click()
+    tab.mouse.move(drag["x"] + 2, drag["y"] + 2)
+    tab.mouse.down()
+    tab.mouse.move(drag["x"] + drag["width"] - 2, drag["y"] + drag["height"] - 2, steps=4)
+    tab.mouse.up()
+    tab.get_by_text(re.compile(r", \d+ selected")).wait_for()
+    left, right = tab.evaluate(SELECTED)
+    assert len(left) > 1
+    assert sorted(left) == sorted(right)
+    assert tab.evaluate(
+        """() => document.querySelector(".linked-chart").data
+           .filter((t) => !t.customdata).every((t) => !t.selectedpoints)"""
+    )
 
 
 def test_a_page_is_told_where_the_server_is_and_asks_for_nothing_in_vain(tab, address):
