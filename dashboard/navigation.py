@@ -9,8 +9,9 @@ import streamlit as st
 
 from autosearch.errors import AutosearchError
 from dashboard import source
-from dashboard.links import PAGES_KEY, markdown_text
+from dashboard.links import PAGES_KEY
 from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
+from dashboard.views.common import say_error
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -55,13 +56,13 @@ def run(first: str = "studies") -> None:
     """
     st.set_page_config(page_title="autosearch", page_icon=_ICON, layout="wide")
     st.html(_STYLE)
+    problem = None
     try:
-        is_plain = source.is_plain()
-    except AutosearchError:
-        is_plain = False  # the page itself then says what is wrong
-    if is_plain:
-        _plain()
-        return
+        if source.is_plain():
+            _plain()
+            return
+    except AutosearchError as error:
+        problem = error
     pages = {
         name: st.Page(
             show,
@@ -73,7 +74,11 @@ def run(first: str = "studies") -> None:
         for name, show, title, icon in _PAGES
     }
     st.session_state[PAGES_KEY] = pages
-    _run(st.navigation(list(pages.values()), position="top"))
+    page = st.navigation(list(pages.values()), position="top")
+    if problem is not None:
+        say_error(problem)
+        return
+    _run(page)
 
 
 def _plain() -> None:
@@ -87,4 +92,4 @@ def _run(page: StreamlitPage) -> None:
     try:
         page.run()
     except AutosearchError as error:
-        st.error(markdown_text(" ".join(str(error).split())), icon=":material/error:")
+        say_error(error)

@@ -34,6 +34,8 @@ STORAGE_VARIABLE = "AUTOSEARCH_STORAGE"
 VERSION_TABLE = "autosearch_alembic_version"
 
 _BUSY_TIMEOUT_S = 60.0
+# In write-ahead logging a reader waits for nobody. Where it must, a person waits with it.
+_READ_TIMEOUT_S = 5.0
 _LOCK_POLL_S = 0.01
 _ADVISORY_LOCK = int.from_bytes(b"autosear")
 
@@ -261,7 +263,8 @@ def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Eng
         url = url.set(
             database=f"file:{quote(str(url.database))}", query={"mode": "ro", "uri": "true"}
         )
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    timeout_s = _READ_TIMEOUT_S if read_only else _BUSY_TIMEOUT_S
+    engine = create_engine(url, connect_args={"timeout": timeout_s})
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -310,6 +313,11 @@ def _explained(url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         shown = url.render_as_string(hide_password=True)
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        if reason == "database is locked":
+            raise StorageError(
+                f'another process keeps database "{shown}" locked; try again when it has ended, '
+                f'or see which one it is with: fuser -v "{url.database}"'
+            ) from error
         raise StorageError(
             f'database "{shown}" cannot be used ({reason}); '
             "check that it can be reached and written, or name another with --storage"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,23 @@ import numpy.typing as npt
 import pandas as pd
 import streamlit as st
 
+from autosearch.errors import AutosearchError
 from autosearch.store.view import StudyView
 from autosearch.values import Constraint
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
+from dashboard.links import markdown_text
 
-__all__ = ["ago", "bound_text", "candidate_columns", "chosen_candidate", "chosen_study", "enlarged"]
+__all__ = [
+    "ago",
+    "bound_text",
+    "candidate_columns",
+    "chosen_candidate",
+    "chosen_study",
+    "enlarged",
+    "refreshed",
+    "say_error",
+]
 
 _STUDY_KEY = "autosearch_study"
 _LEAST_PIXELS = 96
@@ -73,6 +85,28 @@ def chosen_candidate(study: StudyView) -> str:
     chosen: str = st.selectbox("Candidate", names, key=key)
     st.query_params["candidate"] = st.session_state[seen] = chosen
     return chosen
+
+
+def say_error(error: AutosearchError) -> None:
+    """Shows what is wrong."""
+    st.error(markdown_text(" ".join(str(error).split())), icon=":material/error:")
+
+
+def refreshed(draw: Callable[[], None], *, every: float | None) -> None:
+    """Draws a part of a page that later runs by itself, where nobody else tells of an error.
+
+    Args:
+        draw: Draws it.
+        every: Seconds from one run to the next; with None only a change in it makes it run.
+    """
+
+    def drawn() -> None:
+        try:
+            draw()
+        except AutosearchError as error:
+            say_error(error)
+
+    st.fragment(drawn, run_every=every)()
 
 
 def bound_text(constraint: Constraint) -> str:

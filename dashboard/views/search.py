@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -15,7 +17,7 @@ from autosearch.visualization.rungs import plot_rungs, rungs_frame
 from autosearch.visualization.style import metric_label
 from dashboard import source
 from dashboard.charts import chart
-from dashboard.views.common import ago, chosen_study
+from dashboard.views.common import ago, chosen_study, refreshed
 
 __all__ = ["show"]
 
@@ -27,7 +29,7 @@ def show() -> None:
         return
     overview = source.overview(study)
     if source.is_running(overview):
-        st.fragment(_news, run_every=5)(study, int(overview["complete"]))
+        refreshed(partial(_news, study, int(overview["complete"])), every=5)
     trials = source.trials(study)
     if trials.empty:
         st.info("No trial yet: this page waits for the first.")

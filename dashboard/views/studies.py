@@ -12,7 +12,7 @@ from autosearch.visualization.choice import Role, roles
 from autosearch.visualization.style import figure_text
 from dashboard import source
 from dashboard.links import link, markdown_text
-from dashboard.views.common import ago
+from dashboard.views.common import ago, refreshed
 
 __all__ = ["show"]
 
@@ -21,10 +21,9 @@ def show() -> None:
     """Draws the page."""
     st.title("Studies")
     st.caption(f"`{source.database().shown_url}`")
-    _list()
+    refreshed(_list, every=5)
 
 
-@st.fragment(run_every=5)
 def _list() -> None:
     frame = source.studies()
     if frame.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
 from dashboard.views.bounds import chosen_bounds, more_bounds
-from dashboard.views.common import bound_text, candidate_columns, chosen_study
+from dashboard.views.common import bound_text, candidate_columns, chosen_study, refreshed
 
 __all__ = ["show"]
 
@@ -39,7 +40,7 @@ def show() -> None:
         st.session_state[_SELECTED] = []
     overview = source.overview(study)
     every = 4 if source.is_running(overview) else None
-    st.fragment(_body, run_every=every)(study)
+    refreshed(partial(_body, study), every=every)
 
 
 def _body(study: StudyView) -> None:

@@ -4,6 +4,7 @@ import math
 import re
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 PAGES = ("studies", "trade-off", "compare", "candidate", "search", "data", "registry")
 
@@ -175,3 +176,18 @@ def test_a_promotion_is_confirmed_against_the_present_champion(small, page) -> N
     changes = [f.value for f in test.dataframe if "change" in f.value]
     assert changes
     assert any("points" in text for text in changes[0]["change"])
+
+
+def test_a_part_that_runs_by_itself_says_what_is_wrong():
+    def script():
+        from autosearch.errors import StorageError
+        from dashboard.views.common import refreshed
+
+        def fail():
+            raise StorageError("it is locked")
+
+        refreshed(fail, every=5)
+
+    shown = AppTest.from_function(script).run()
+    assert not shown.exception
+    assert [error.value for error in shown.error] == ["it is locked"]

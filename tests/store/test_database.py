@@ -1,5 +1,6 @@
 """The database: made by migrations alone, read without a trace, explained when it refuses."""
 
+import contextlib
 import json
 import multiprocessing
 import sqlite3
@@ -66,6 +67,17 @@ def test_what_is_no_database_is_said_in_a_sentence(tmp_path, opened):
     path.write_bytes(b"this is no database at all" * 100)
     with pytest.raises(StorageError, match="file is not a database"):
         opened(f"sqlite:///{path}")
+
+
+def test_a_locked_database_is_said_in_a_sentence_soon(tmp_path, monkeypatch):
+    path = tmp_path / "held.db"
+    Database.open_to_write(f"sqlite:///{path}").close()
+    monkeypatch.setattr("autosearch.store.database._READ_TIMEOUT_S", 0.1)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("PRAGMA journal_mode = DELETE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match=r"keeps database .* locked; .*fuser"):
+            Database.open_to_read(f"sqlite:///{path}")
 
 
 def test_a_folder_in_place_of_the_file_is_said_in_a_sentence(tmp_path):
