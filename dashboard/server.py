@@ -127,13 +127,16 @@ def serve(
                     return
                 page = page.replace(b"<head>", _HEAD.encode(), 1)
                 headers = MutableHeaders(scope=start)
+                del headers["ETag"], headers["Last-Modified"]
                 headers["Content-Length"] = str(len(page))
                 headers["Link"] = f"<{SCRIPT}>; rel=preload; as=script"
                 await send(start)
                 await send({"type": "http.response.body", "body": page})
 
-            # What is compressed could not be added to.
-            plain = [(n, v) for n, v in scope["headers"] if n != b"accept-encoding"]
+            # What is compressed could not be added to, and a page that a browser kept may be one
+            # of another version: its tag is that of Streamlit's own file.
+            unwanted = (b"accept-encoding", b"if-none-match", b"if-modified-since")
+            plain = [(name, value) for name, value in scope["headers"] if name not in unwanted]
             await self._app({**scope, "headers": plain}, receive, send_prepared)
 
     def _is_page(message: Message) -> bool:

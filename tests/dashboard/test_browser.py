@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab
     tab.get_by_text("1 selected").wait_for()
     assert tab.evaluate(SELECTED) == [[name], [name]]
     picture(tab, "trade-off")
+
+
+def test_a_page_kept_from_another_version_is_not_taken_for_this_one(address):
+    kept = {"Accept": "text/html", "If-Modified-Since": formatdate(usegmt=True)}
+    request = urllib.request.Request(f"{address}trade-off", headers=kept)
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert b"loadPlotly" in answer.read()
+        assert not {"etag", "last-modified"} & {name.lower() for name in answer.headers}
 
 
 def test_what_a_box_holds_is_chosen_in_both_charts_and_the_ring_stays(tab, address):
