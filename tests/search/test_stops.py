@@ -30,7 +30,7 @@ from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.rungs import why_pruned
 from autosearch.study import load_study_file
-from autosearch.values import TrialState
+from autosearch.values import Continuation, TrialState
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
 COMPLETE, WAITING = TrialState.COMPLETE, TrialState.WAITING
@@ -341,14 +341,23 @@ def test_the_default_sampler_alone_begins_with_small_networks(storage, sampler):
         environment={},
     )
     recorder, engine = Recorder(database, study_id), Engine(study, database, seed=3)
-    worker_id, guesses, begins = recorder.start_worker(60.0), first_guesses(study.space), []
-    for number in range(8):
-        hp = HyperParameters(engine.start_trial(recorder, worker_id))
+    worker_id, guesses = recorder.start_worker(60.0), first_guesses(study.space)
+
+    def sampled(continue_from=None):
+        trial = engine.start_trial(recorder, worker_id, continue_from=continue_from)
+        hp = HyperParameters(trial)
         study.space.sample_declared(hp)
-        engine.tell(number, TrialState.PRUNED)
-        guess = guesses[number] if number < len(guesses) else guesses[0]
-        begins.append(guess.items() <= dict(hp.trial_params).items())
-    assert begins == [sampler == "pareto"] * len(guesses) + [False] * 2
+        engine.tell(trial.number, TrialState.PRUNED)
+        return dict(hp.trial_params).items()
+
+    first = sampled()
+    # A training that goes on takes nobody's turn.
+    gone_on = Continuation(trial=0, keras_sha256="0" * 64, epochs_before=1, epochs=1)
+    assert sampled(lambda started: gone_on) == first
+    begins = [first, *(sampled() for _ in range(7))]
+    is_guess = [guess.items() <= begin for guess, begin in zip(guesses, begins, strict=False)]
+    assert is_guess == [sampler == "pareto"] * len(guesses)
+    assert not any(guess.items() <= begin for guess in guesses for begin in begins[len(guesses) :])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells shared memory apart")
