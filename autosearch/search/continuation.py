@@ -14,14 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autosearch import pareto
-from autosearch.values import (
-    QUALITY_METRICS,
-    Continuation,
-    Direction,
-    Objective,
-    TrainOn,
-    TrialState,
-)
+from autosearch.search.worth import are_shares, worst_worth_having
+from autosearch.values import QUALITY_METRICS, Continuation, Objective, TrainOn, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +130,9 @@ def promises(
 ) -> dict[int, float]:
     """The hypervolume that trials of the front would add, were their error a fifth smaller.
 
-    Taken on logarithms of errors and costs, below the worst that is known of each: what is only
-    small, and wrong as often as not, promises nothing by being trained on.
+    Taken on logarithms of errors and costs, below the worst cost that is known and the worst
+    accuracy that is worth having: what is only small, and wrong as often as not, promises nothing
+    by being trained on.
 
     Args:
         front: Objectives of the candidates on the front, shape ``(n, k)``, minimised.
@@ -147,15 +142,16 @@ def promises(
         of: The trials that are asked about.
     """
     is_quality = np.array([o.metric in QUALITY_METRICS for o in objectives], dtype=np.bool_)
-    offset = np.array([float(o.direction is Direction.MAXIMIZE) for o in objectives]) * is_quality
+    shares = are_shares(objectives)
     whole = known[np.isfinite(known).all(axis=1)]
     if not len(whole) or not is_quality.any():
         return dict.fromkeys(of, 0.0)
 
     def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.log(np.maximum(values + offset, 1e-6)))
+        return np.asarray(np.log(np.maximum(values + np.array(shares, dtype=float), 1e-6)))
 
-    points, reference = scaled(front), scaled(whole).max(axis=0) + 1e-3
+    worst = np.minimum(whole.max(axis=0), worst_worth_having(whole, shares))
+    points, reference = scaled(front), scaled(worst) + 1e-3
     before = pareto.hypervolume(points, reference)
     shift = np.log(_ERROR_LEFT) * is_quality
     found = {}

@@ -21,6 +21,7 @@ from autosearch.search.history import SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
+from autosearch.search.worth import are_shares
 from autosearch.space.first_guesses import first_guesses
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
@@ -125,6 +126,7 @@ class Engine:
             seed=self._seed,
             number=number,
             impatience=self._impatience,
+            shares=are_shares(self._definition.objectives),
         )
         if start is not None:
             sampler = StartingSampler(start["params"], sampler)

@@ -14,7 +14,7 @@ end there is nothing left to learn for.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         num_spread: So many trials are spread over the space before the first is modelled; None
             for ten, or for six where time counts.
         impatience: How much time counts, from 0, which is not at all, to 1.
+        shares: Which objectives are accuracies: what has less than nine tenths of the best is
+            looked for no further. () if none is.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         design_seed: int = 0,
         num_spread: int | None = None,
         impatience: float = 0.0,
+        shares: Sequence[bool] = (),
     ) -> None:
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._design_seed = design_seed
@@ -75,6 +78,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             num_spread = _SPREAD_TRIALS_IN_HASTE if impatience > 0 else _SPREAD_TRIALS
         self._num_spread = num_spread
         self._impatience = impatience
+        self._shares = tuple(shares)
         self._proposed: tuple[int, Mapping[str, Any], Mapping[str, BaseDistribution]] | None = None
 
     def reseed_rng(self) -> None:
@@ -141,6 +145,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             vectors.geometry,
             rng,
             self._impatience,
+            self._shares,
         )
         if surrogate.is_boxed:
             surrogate.look_below(vectors.draw(rng))

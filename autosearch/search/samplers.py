@@ -74,7 +74,12 @@ def check_sampler(sampler: Any, *, num_objectives: int) -> None:
 
 
 def make_sampler(
-    sampler: Any, *, seed: int, number: int, impatience: float = 0.0
+    sampler: Any,
+    *,
+    seed: int,
+    number: int,
+    impatience: float = 0.0,
+    shares: Sequence[bool] = (),
 ) -> optuna.samplers.BaseSampler:
     """The sampler of one trial.
 
@@ -83,6 +88,7 @@ def make_sampler(
         seed: The study's seed.
         number: The trial's number.
         impatience: How much a trial's time counts, from 0 to 1; "pareto" alone asks for it.
+        shares: Which objectives are accuracies; likewise.
 
     Raises:
         DefinitionError: There is no sampler of that name, or it is no sampler.
@@ -97,7 +103,7 @@ def make_sampler(
         )
     own_seed = trial_seed(seed, number)
     if sampler == "pareto":
-        return ParetoSampler(seed=own_seed, design_seed=seed, impatience=impatience)
+        return ParetoSampler(seed=own_seed, design_seed=seed, impatience=impatience, shares=shares)
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from autosearch.search.gaussian import (
 from autosearch.search.history import choose_trials
 from autosearch.search.improvement import MAX_OBJECTIVES, expected_improvement
 from autosearch.search.scales import AsItIs, ByRank, Scale
+from autosearch.search.worth import worst_worth_having
 
 __all__ = ["FEWEST_VALUES", "Surrogate", "Told"]
 
@@ -95,6 +97,7 @@ class Surrogate:
         rng: Weighs the objectives, if there are many.
         impatience: By which power of a trial's expected time its promise is divided; 0 where
             time does not matter.
+        shares: Which objectives are accuracies, of which a part is worth having; () if none.
 
     Attributes:
         parents: Configurations worth varying, shape ``(p, d)``.
@@ -108,6 +111,7 @@ class Surrogate:
         geometry: Geometry,
         rng: np.random.Generator,
         impatience: float = 0.0,
+        shares: Sequence[bool] = (),
     ) -> None:
         points, values = now.points, now.values
         self._geometry, self._all_points = geometry, points
@@ -139,17 +143,24 @@ class Surrogate:
             targets, of_then = (_as_one(t, values[known], weights) for t in (targets, of_then))
         feasible = np.flatnonzero(is_known & is_feasible)
         ranked = feasible if len(feasible) else known
-        on_front = ranked[pareto.non_dominated(values[ranked])]
-        second = np.setdiff1d(ranked, on_front)
+        worst = worst_worth_having(values[ranked], shares)
+        worth_having = ranked[(values[ranked] <= worst).all(axis=1)]
+        on_front = worth_having[pareto.non_dominated(values[worth_having])]
+        second = np.setdiff1d(worth_having, on_front)
         second = second[pareto.non_dominated(values[second])] if len(second) else second
         self.parents = points[np.concatenate([on_front, on_front, second])]
         best = ranked[pareto.non_dominated(targets[ranked])]
         self._low, high = targets[known].min(axis=0), targets[known].max(axis=0)
-        # The worst of all, not of the front: what is better and costs more must count.
+        # The worst of all, not of the front: what is better and costs more must count. Of an
+        # accuracy, the worst that is worth having.
         self._spread = np.where(high > self._low, high - self._low, 1.0)
         self._front = (targets[best] - self._low) / self._spread
         self._normed = (targets[known] - self._low) / self._spread
         self._reference = np.full(targets.shape[1], _REFERENCE)
+        if targets.shape[1] == len(worst):
+            least = (worst - self._low) / self._spread
+            self._reference = np.minimum(self._reference, least + _REFERENCE - 1)
+            self._front = self._front[(self._front < self._reference).all(axis=1)]
         self.is_boxed = targets.shape[1] > 1
         among = geometry.differences(self._points, self._points)
         points_then = then.points[known_then]
@@ -169,7 +180,7 @@ class Surrogate:
         """
         differences = self._geometry.differences(self._points, point[None])
         expected = np.array([np.median(m.predict(differences)) for m in self._modelled])
-        corner = np.minimum((expected - self._low) / self._spread + 1e-3, _REFERENCE)
+        corner = np.minimum((expected - self._low) / self._spread + 1e-3, self._reference)
         self._reference = corner
         self._front = self._front[(self._front < corner).all(axis=1)]
         inside = self._points[(self._normed < corner).all(axis=1)]

@@ -12,6 +12,7 @@ from autosearch.data import Digits
 from autosearch.errors import DefinitionError
 from autosearch.search.continuation import TrainingOn, promises
 from autosearch.search.worker import Limits
+from autosearch.search.worth import are_shares, worst_worth_having
 from autosearch.space import SearchSpace, Training
 from autosearch.values import Continuation, TrialState
 
@@ -31,7 +32,8 @@ def view(tmp_path):
         for epoch in (1, 2, 3):
             trial.report(epoch, accuracy=0.5)
         is_dominated = number % 2
-        return {"accuracy": 0.5 + 0.1 * number - is_dominated, "size_bytes": 100 + number}
+        accuracy = 0.9 + 0.01 * number - 0.5 * is_dominated
+        return {"accuracy": accuracy, "size_bytes": 100 + number}
 
     study = Study(
         name="briefly",
@@ -177,3 +179,12 @@ class _Seen:
 
     def __getattr__(self, name):
         return getattr(self._view, name)
+
+
+def test_what_has_less_than_nine_tenths_of_the_best_accuracy_is_not_worth_having():
+    objectives = [maximize("accuracy"), minimize("log_loss"), minimize("size_bytes")]
+    assert are_shares(objectives) == (True, False, False)
+    known = np.array([[-0.95, 0.2, 90.0], [-0.6, 1.0, 10.0]])
+    worst = worst_worth_having(known, are_shares(objectives))
+    assert worst.tolist() == pytest.approx([-0.855, np.inf, np.inf])
+    assert worst_worth_having(known, ()).tolist() == [np.inf] * 3

@@ -174,3 +174,21 @@ def test_where_time_is_short_what_is_quick_comes_first():
         return [t.params["kind"] for t in study.trials[10:]]
 
     assert kinds(1.0).count("quick") >= 8 > kinds(0.0).count("quick")
+
+
+def test_of_accuracies_those_far_below_the_best_are_looked_for_no_further():
+    def accuracies(shares):
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        for number in range(40):
+            study.sampler = make_sampler("pareto", seed=2, number=number, shares=shares)
+            trial = study.ask()
+            width = trial.suggest_int("width", 1, 256, log=True)
+            waste = trial.suggest_float("waste", 0, 1)
+            # The smaller, the worse, and there is always something smaller.
+            study.tell(trial, [0.95 - 0.6 / width**0.5 - 0.01 * waste, width * (1 + waste)])
+        return [t.values[0] for t in study.trials[15:]]
+
+    def useful(found):
+        return np.mean([accuracy > 0.8 for accuracy in found])
+
+    assert useful(accuracies((True, False))) > 0.7 > useful(accuracies(()))

@@ -1,0 +1,38 @@
+"""Which accuracy is worth having at all.
+
+A front reaches down to networks that are tiny and wrong more often than not. Nobody ships one, and
+there are so many ways to be tiny that a search for hypervolume spends its time on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autosearch.values import QUALITY_METRICS, Direction, Objective
+
+__all__ = ["WORTH_HAVING", "are_shares", "worst_worth_having"]
+
+WORTH_HAVING = 0.9
+"""Of the best accuracy that was found: what has less is looked for no further."""
+
+
+def are_shares(objectives: Sequence[Objective]) -> tuple[bool, ...]:
+    """Which objectives are accuracies of some kind, from 0 to 1 and more is better."""
+    return tuple(
+        objective.metric in QUALITY_METRICS and objective.direction is Direction.MAXIMIZE
+        for objective in objectives
+    )
+
+
+def worst_worth_having(values: NDArray[np.float64], shares: Sequence[bool]) -> NDArray[np.float64]:
+    """The worst of each objective that is worth having, shape ``(k,)``; infinite if any is.
+
+    Args:
+        values: What was found, minimised, shape ``(n, k)``, at least one row.
+        shares: Which of them are accuracies; none if it is empty.
+    """
+    is_share = np.array(shares, dtype=np.bool_) if len(shares) else np.zeros(values.shape[1], bool)
+    return np.where(is_share, WORTH_HAVING * values.min(axis=0), np.inf)
