@@ -17,7 +17,7 @@ import optuna
 
 from autosearch.errors import StorageError
 from autosearch.search.growth import Growth
-from autosearch.search.history import SECONDS
+from autosearch.search.history import CONTINUES, SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
@@ -45,7 +45,6 @@ _INFEASIBLE_OBJECTIVE = 1.0
 _LATEST_GUESS = 4
 """By so many times as many trials as there are guesses, all of them were had."""
 
-_CONTINUES = "autosearch:continues"
 _REDEFINED = "autosearch:trials_before_the_definition_changed"
 
 ContinuationChoice = Callable[[list[Continuation]], Continuation | None]
@@ -186,7 +185,7 @@ class Engine:
         chosen = choose(started)
         if chosen is not None:
             self._study.enqueue_trial(
-                trials[chosen.trial].params, user_attrs={_CONTINUES: asdict(chosen)}
+                trials[chosen.trial].params, user_attrs={CONTINUES: asdict(chosen)}
             )
 
     def start_from(self, points: Sequence[StartingPoint]) -> int:
@@ -391,7 +390,7 @@ def continuation_of(
     trial: optuna.Trial | optuna.trial.FrozenTrial,
 ) -> Continuation | None:
     """What a trial goes on from; None for one that begins anew."""
-    words = trial.user_attrs.get(_CONTINUES)
+    words = trial.user_attrs.get(CONTINUES)
     return Continuation(**words) if words is not None else None
 
 

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from autosearch import pareto
-from autosearch.search.history import SHOWN_TRIALS, choose_trials, shown_trials
+from autosearch.search.history import CONTINUES, SHOWN_TRIALS, choose_trials, shown_trials
 from autosearch.search.samplers import make_sampler
 
 SPACE = {f"x{i}": FloatDistribution(0.0, 1.0) for i in range(13)} | {
@@ -78,3 +78,16 @@ def test_a_sampler_is_shown_as_many_trials_of_a_long_study_as_of_a_short_one():
 def test_a_long_study_is_sampled_alike_with_the_same_seed(name):
     first = sample(study_of(1000), name, number=1000)
     assert first == sample(study_of(1000), name, number=1000)
+
+
+def test_a_network_that_was_trained_on_teaches_nothing_of_what_is_trained_briefly():
+    study = study_of(6)
+    study.add_trial(
+        optuna.create_trial(
+            params=study.trials[0].params,
+            distributions=SPACE,
+            values=[2.0, 0.5, 0.5],
+            user_attrs={CONTINUES: {"trial": 0}},
+        )
+    )
+    assert [trial.number for trial in shown_trials(study)] == list(range(6))
