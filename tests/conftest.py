@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -134,3 +135,12 @@ def bundle(searched, tmp_path_factory) -> Bundle:
         finished = autosearch(*words, "--storage", storage)
         assert finished.returncode == 0, finished.stderr
     return Bundle(home / "bundle", storage, candidate)
+
+
+@pytest.fixture
+def plain_main(monkeypatch):
+    """A main module without a file: a spawned process would run it again.
+
+    A page of the dashboard under test leaves its script as the main module.
+    """
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))

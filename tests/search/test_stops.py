@@ -287,6 +287,7 @@ def work(path, storage, study_id):
     ).run()
 
 
+@pytest.mark.usefixtures("plain_main")
 def test_two_workers_share_a_study_and_evaluate_no_trial_twice(tmp_path, storage):
     path = write_study(tmp_path / "s", "time.sleep(0.05)")
     study_id = autosearch.run(load_study_file(path), storage=storage, trials=1).id

@@ -126,6 +126,7 @@ def _open(url):
     Database.open_to_write(url)
 
 
+@pytest.mark.usefixtures("plain_main")
 def test_several_processes_make_one_database(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     context = multiprocessing.get_context("spawn")
