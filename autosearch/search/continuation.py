@@ -6,6 +6,7 @@ parent's weights; its candidates are further candidates, and its parent's stay a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,17 +63,17 @@ class TrainingOn:
         """
         frame = self._view.trials_frame()
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
-        progress = self._view.progress()
         front = self._view.front_frame()
         taken = {continuation.trial for continuation in started}
+        left: float = math.inf
+        if self._limits.total_epochs is not None:
+            left = self._limits.total_epochs - self._view.progress().num_epochs
         ripe: dict[int, int] = {}
         for number in dict.fromkeys(front["trial"].astype(int)):
-            facts, length = trials[number]["facts"], _length(trials[number]["facts"])
-            epochs = min(length, self._full_epochs - length, self._epochs_left(trials[number]))
-            if self._limits.total_epochs is not None:
-                epochs = min(epochs, self._limits.total_epochs - progress.num_epochs)
-            if number not in taken and "keras_sha256" in facts and epochs >= 1:
-                ripe[number] = epochs
+            parent, length = trials[number], _length(trials[number]["facts"])
+            epochs = min(length, self._full_epochs - length, self._epochs_left(parent), left)
+            if number not in taken and "keras_sha256" in parent["facts"] and epochs >= 1:
+                ripe[number] = int(epochs)
         if not ripe:
             return None
         lasts_s = {

@@ -134,14 +134,13 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         points = vectors.points
         taken = {row.tobytes() for row in points}
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
+
+        def told(rows: NDArray[np.intp], encoded: _Array) -> Told:
+            return Told(encoded, values[rows], violations[rows], seconds[rows])
+
         surrogate = Surrogate(
-            Told(points, values[now], violations[now], seconds[now]),
-            Told(
-                vectors.encode([every[i] for i in then]),
-                values[then],
-                violations[then],
-                seconds[then],
-            ),
+            told(now, points),
+            told(then, vectors.encode([every[i] for i in then])),
             vectors.geometry,
             rng,
             self._impatience,

@@ -24,7 +24,6 @@ __all__ = [
     "check_pruner",
     "make_pruning",
     "place_on_rung",
-    "spread_order",
     "survives",
 ]
 
@@ -165,7 +164,7 @@ def survives(place: int, num_trials: int, eta: int) -> bool:
 def place_on_rung(values: NDArray[np.float64], index: int) -> int:
     """The place of one trial among all that reached a rung, from 1.
 
-    Front after front comes first, and within a front a spread of it, as ``spread_order`` has it:
+    Front after front comes first, and within a front a spread of it, as ``_spread_order`` has it:
     the ε-net which Schmucker et al. (arXiv:2106.12639) break ties with.
 
     Args:
@@ -180,10 +179,10 @@ def place_on_rung(values: NDArray[np.float64], index: int) -> int:
     before = int(np.count_nonzero(fronts < fronts[index]))
     front = np.flatnonzero(fronts == fronts[index])
     wanted = int(np.searchsorted(front, index))
-    return before + 1 + next(i for i, j in enumerate(spread_order(values[front])) if j == wanted)
+    return before + 1 + next(i for i, j in enumerate(_spread_order(values[front])) if j == wanted)
 
 
-def spread_order(front: NDArray[np.float64]) -> Iterator[int]:
+def _spread_order(front: NDArray[np.float64]) -> Iterator[int]:
     """The points of a front, each as far as can be from those before it.
 
     The first is the one that is best in the first objective. Distances are taken between ranks in

@@ -119,17 +119,19 @@ class Surrogate:
         self._violation = None
         if not is_feasible.all():
             clipped, of_then = (np.clip(told.violations, -1.0, 1.0) for told in (now, then))
-            found = _fitted(then.points, geometry, of_then)[0]
-            among = geometry.differences(points, points)
-            self._violation = GaussianProcess(among, clipped, found)
+            self._violation = _process(geometry, points, clipped, then.points, of_then)
         self._impatience, self._time = impatience, None
         timed = np.flatnonzero(np.isfinite(now.seconds))
         if impatience > 0 and len(timed) >= FEWEST_VALUES:
             timed_then = np.flatnonzero(np.isfinite(then.seconds))
-            found = _fitted(then.points[timed_then], geometry, np.log(then.seconds[timed_then]))[0]
             self._timed_points = points[timed]
-            among = geometry.differences(self._timed_points, self._timed_points)
-            self._time = GaussianProcess(among, np.log(now.seconds[timed]), found)
+            self._time = _process(
+                geometry,
+                self._timed_points,
+                np.log(now.seconds[timed]),
+                then.points[timed_then],
+                np.log(then.seconds[timed_then]),
+            )
         known = np.flatnonzero(is_known)
         self._points, self._modelled = points[known], list[_Modelled]()
         self.is_boxed = False
@@ -215,6 +217,14 @@ class Surrogate:
             order = np.argsort(front[:, 0], kind="stable")
             front = front[order[np.linspace(0, len(order) - 1, _MAX_FRONT).astype(np.intp)]]
         return expected_improvement(front, self._reference, normed)
+
+
+def _process(
+    geometry: Geometry, points: _Array, targets: _Array, points_then: _Array, of_then: _Array
+) -> GaussianProcess:
+    """A process of what is known now, with the hyperparameters of what was known then."""
+    found, _ = _fitted(points_then, geometry, of_then)
+    return GaussianProcess(geometry.differences(points, points), targets, found)
 
 
 def _fitted_on_scale(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from autosearch.values import QUALITY_METRICS, Direction, Objective
 
-__all__ = ["WORTH_HAVING", "are_shares", "worst_worth_having"]
+__all__ = ["are_shares", "worst_worth_having"]
 
-WORTH_HAVING = 0.9
+_WORTH_HAVING = 0.9
 """Of the best accuracy that was found: what has less is looked for no further."""
 
 
@@ -35,4 +35,4 @@ def worst_worth_having(values: NDArray[np.float64], shares: Sequence[bool]) -> N
         shares: Which of them are accuracies; none if it is empty.
     """
     is_share = np.array(shares, dtype=np.bool_) if len(shares) else np.zeros(values.shape[1], bool)
-    return np.where(is_share, WORTH_HAVING * values.min(axis=0), np.inf)
+    return np.where(is_share, _WORTH_HAVING * values.min(axis=0), np.inf)
