@@ -110,7 +110,7 @@ def train(
         steps_per_epoch: Batches an epoch.
         on_epoch: Called after every epoch; whatever it raises ends the training and is raised.
         on_steps: Called every half a second or so with how many seconds of training are left,
-            once that is known; likewise.
+            once that is known, which it never is of a user's own ``fit``; likewise.
         further: Told the validation labels (n,) and the network's outputs (n, classes), answers
             other figures of an epoch.
         seed: Of Python's, NumPy's and TensorFlow's generators, for what has no seed of its own.
@@ -148,7 +148,10 @@ def train(
     )
     arguments: dict[str, Any] = {
         "epochs": config.epochs,
-        "callbacks": [watcher, _BetweenSteps(config.epochs * steps_per_epoch, on_steps)],
+        "callbacks": [
+            watcher,
+            _BetweenSteps(config.epochs * steps_per_epoch, on_steps if fit is None else None),
+        ],
         "verbose": 0,
     }
     if user_compiled and terms.class_weights is not None:
@@ -290,7 +293,7 @@ def _learning_rate(config: TrainingConfig, steps: int) -> Any:
 class _BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Lets another worker of this machine take a latency, and says how long the rest takes."""
 
-    def __init__(self, num_steps: int, on_steps: Callable[[float], None]) -> None:
+    def __init__(self, num_steps: int, on_steps: Callable[[float], None] | None) -> None:
         super().__init__()
         self._num_steps, self._on_steps = num_steps, on_steps
         self._steps_before, self._batch = 0, -1
@@ -300,6 +303,8 @@ class _BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         """Waits while one does."""
         del logs
         give_way()
+        if self._on_steps is None:
+            return
         if batch <= self._batch:  # The count starts over with every epoch.
             self._steps_before += self._batch + 1
         self._batch = batch

@@ -106,6 +106,18 @@ def test_it_says_how_long_it_still_takes_and_can_be_ended_by_that(monkeypatch):
         run(on_steps=ends, config=config(epochs=5))
 
 
+def test_how_long_a_users_own_loop_takes_is_not_known(monkeypatch):
+    monkeypatch.setattr(training, "_KNOWN_AFTER_S", 0.0)
+    left = []
+    result = run(
+        fit=lambda model, **words: model.fit(**{**words, "epochs": 2}),
+        on_steps=left.append,
+        config=config(epochs=20),
+    )
+    assert len(result.epochs) == 2
+    assert left == []
+
+
 def test_a_large_network_is_left_for_a_checkpoint_after_fewer_steps():
     wide = keras.Sequential([
         keras.Input((8, 8, 1)), layers.Conv2D(256, 3), layers.Conv2D(256, 3, padding="same"),
