@@ -9,8 +9,9 @@ import json
 import sys
 import textwrap
 from collections.abc import Mapping
-from importlib import util
+from importlib import machinery, util
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from pydantic import (
@@ -391,6 +392,19 @@ def code_definition(code: Any) -> dict[str, str]:
     }
 
 
+class _FromSource(machinery.SourceFileLoader):
+    """Compiles a file each time.
+
+    Python's cache would lie beside it, and holds for a file of the same size that was changed
+    within the same second.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The file as it is now."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_study_file(path: str | Path) -> Study:
     """Runs a Python file and answers the study that it declares.
 
@@ -403,10 +417,12 @@ def load_study_file(path: str | Path) -> Study:
     path = Path(path)
     if not path.is_file():
         raise NotFoundError(f'there is no study file "{path}"; name a Python file with a Study')
-    module_name = f"autosearch_study_{path.stem}"
-    spec = util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise DefinitionError(f'"{path}" is not a Python file; expected one that ends in .py')
+    module_name = f"autosearch_study_{path.stem}"
+    loader = _FromSource(module_name, str(path))
+    spec = util.spec_from_file_location(module_name, path, loader=loader)
+    assert spec is not None  # It is, with a loader.
     module = util.module_from_spec(spec)
     sys.modules[module_name] = module
     # The file may import what stands beside it, as it could when run by itself, and a function
@@ -415,7 +431,7 @@ def load_study_file(path: str | Path) -> Study:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except AutosearchError:
         raise
     except ValidationError as error:

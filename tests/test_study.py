@@ -1,6 +1,8 @@
 """A study and its file: what is understood, what is refused, what counts as a change."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +169,18 @@ def test_the_only_study_may_have_any_name_and_import_its_neighbour(tmp_path):
     study = load(tmp_path, f"{HEAD}from neighbour_of_a_study import f\n{declared}")
     assert study.name == "one"
     assert study.evaluator(None) == 1.0
+
+
+def test_a_study_file_is_read_as_it_is_now_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "quick.py"
+    text = (
+        "from autosearch import Budget, Study, maximize\n"
+        "study = Study(name='quick', evaluator=print, objectives=[maximize('accuracy')],"
+        " budget=Budget(trials=1))\n"
+    )
+    for trials in (1, 7):
+        path.write_text(text.replace("trials=1", f"trials={trials}"))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        assert load_study_file(path).budget.trials == trials
+    assert [entry.name for entry in tmp_path.iterdir()] == ["quick.py"]
