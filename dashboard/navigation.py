@@ -43,6 +43,8 @@ _PAGES = (
     ("registry", registry.show, "Registry", "verified"),
 )
 
+_ASKED_AGAIN_S = 5.0
+
 # Streamlit has all garbage collected after every run of a page. What was loaded until here stays
 # for good, and looking through it took 0.1 s, in which nothing was sent to the browser.
 gc.freeze()
@@ -76,9 +78,29 @@ def run(first: str = "studies") -> None:
     st.session_state[PAGES_KEY] = pages
     page = st.navigation(list(pages.values()), position="top")
     if problem is not None:
-        say_error(problem)
+        _wait(problem)
         return
     _run(page)
+
+
+def _wait(problem: AutosearchError) -> None:
+    """Says what is wrong with the database, and shows the page as soon as that is over."""
+    said = False
+
+    @st.fragment(run_every=_ASKED_AGAIN_S)
+    def waiting() -> None:
+        nonlocal said
+        if said:
+            try:
+                source.is_plain()
+            except AutosearchError as error:
+                say_error(error)
+                return
+            st.rerun()
+        said = True
+        say_error(problem)
+
+    waiting()
 
 
 def _plain() -> None:

@@ -34,10 +34,10 @@ from autosearch.visualization.style import (
 __all__ = ["THINNED_ABOVE", "plot_trade_off"]
 
 THINNED_ABOVE = 1500
-"""So many points are all drawn. Of more, those that would lie under another of their kind are not,
+"""So many points are all drawn. Of more, those that would lie under another one are not,
 and of those off the front the browser is told no more than place and name. A few thousand shapes
 then remain, which it draws sooner than it makes ready to draw with the graphics card."""
-_GRID = (72, 40)  # cells of about seven pixels over what the axes show: a marker
+_GRID = (60, 34)  # cells of about eight pixels over what the axes show: a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -97,8 +97,9 @@ def plot_trade_off(
     remain = frame[~role.isin(_OUT)]
     everything = frame
     least_y = _least_shown(frame, remain, y)
-    frame, role = _thinned(frame, role, x, y, least_y)
     is_many = len(frame) > THINNED_ABOVE
+    if is_many:
+        frame, role = _thinned(frame, role, x, y, least_y)
     _add_greyed(figure, frame, role, x, y, is_many=is_many)
     _add_front_line(figure, remain, x, y, objectives)
     _add_schemes(figure, frame, role, x, y, is_many=is_many)
@@ -155,13 +156,9 @@ def _seen(
 def _thinned(
     frame: pd.DataFrame, role: pd.Series[str], x: str, y: str, least_y: float | None
 ) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """Leaves out points that lie under another of their kind; never one on the front."""
-    if len(frame) <= THINNED_ABOVE:
-        return frame, role
-    # What is out looks the same whatever its scheme.
-    scheme, names = pd.factorize(frame["quantization"])
-    kind, _ = pd.factorize(role)
-    cell = np.where(role.isin(_OUT), 0, scheme + 1) + (len(names) + 1) * kind.astype(np.int64)
+    """Leaves out points that lie under another one; never one on the front."""
+    # Of what is dominated and what is out one is seen beneath the other, but none beneath its like.
+    cell = np.asarray(role.isin(_OUT), dtype=np.int64)
     for metric, count in ((x, _GRID[0]), (y, _GRID[1])):
         values = frame[metric].to_numpy(dtype=float)
         if metric in LOGARITHMIC:
@@ -172,7 +169,9 @@ def _thinned(
         place = ((values - low) / ((high - low) or 1.0) * count).astype(np.int64)
         cell = cell * (count + 1) + place
     kept = (role == Role.FRONT.value).to_numpy(copy=True)
-    kept[np.unique(cell, return_index=True)[1]] = True
+    # Which one is left to chance: the first of each place would mostly be of one scheme.
+    shuffled = np.random.default_rng(0).permutation(len(frame))
+    kept[shuffled[np.unique(cell[shuffled], return_index=True)[1]]] = True
     return frame[kept], role[kept]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,14 @@ from dashboard.charts import chart, picture
 from dashboard.links import markdown_text
 from dashboard.views.common import enlarged
 
-__all__ = ["show_calibration", "show_groups", "show_layers", "show_mistakes", "show_network"]
+__all__ = [
+    "measured_us",
+    "show_calibration",
+    "show_groups",
+    "show_layers",
+    "show_mistakes",
+    "show_network",
+]
 
 
 def show_network(layers: tuple[Layer, ...]) -> None:
@@ -54,14 +61,7 @@ def show_layers(study: StudyView, sha256: str, layers: tuple[Layer, ...]) -> Non
         )
     with right:
         st.subheader("Time by layer")
-        key = f"times of {sha256}"
-        if st.button("Measure it here", help="Takes about a second of this machine."):
-            file = source.artifact(study, sha256)
-            try:
-                st.session_state[key] = layer_times_ms(file or b"")
-            except AutosearchError as error:
-                st.caption(markdown_text(error))
-        times = st.session_state.get(key)
+        times = measured_us(study, [sha256])
         if times is None:
             macs = [layer.macs / 1000 for layer in layers]
             chart(
@@ -69,18 +69,41 @@ def show_layers(study: StudyView, sha256: str, layers: tuple[Layer, ...]) -> Non
                 key="macs_by_layer",
                 name="multiply-accumulates by layer",
             )
-            st.caption("Arithmetic, which stands for time until it is measured.")
             return
-        microseconds = [1000 * time for time in times]
         chart(
-            lambda: plot_layers(layers, microseconds, unit="time (µs)"),
+            lambda: plot_layers(layers, times[0], unit="time (µs)"),
             key="time_by_layer",
             name="time by layer",
         )
-        st.caption(
-            "Measured just now on the dashboard's machine, by cutting the file after each layer: "
-            "about right for the shares, not a latency."
-        )
+
+
+def measured_us(study: StudyView, files: Sequence[str]) -> list[list[float]] | None:
+    """Shows a button that has the layers of files timed, and says what is drawn.
+
+    Args:
+        study: Whose files they are.
+        files: Their SHA-256 sums.
+
+    Returns:
+        Of each file the microseconds of each layer; None until all of them were measured.
+    """
+    keys = [f"times of {sha256}" for sha256 in files]
+    many = "a second" if len(files) == 1 else f"{len(files)} seconds"
+    if st.button("Measure it here", help=f"Takes about {many} of this machine."):
+        for key, sha256 in zip(keys, files, strict=True):
+            try:
+                st.session_state[key] = layer_times_ms(source.artifact(study, sha256) or b"")
+            except AutosearchError as error:
+                st.caption(markdown_text(error))
+    times = [st.session_state.get(key) for key in keys]
+    if any(time is None for time in times):
+        st.caption("Arithmetic, which stands for time until it is measured.")
+        return None
+    st.caption(
+        "Measured on the dashboard's machine, by cutting the file after each layer: about right "
+        "for the shares, not a latency."
+    )
+    return [[1000 * time for time in times_ms] for times_ms in times if times_ms is not None]
 
 
 def show_calibration(name: str, predictions: Predictions | None) -> None:

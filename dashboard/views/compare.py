@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from autosearch.visualization.training import (
 from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
+from dashboard.views.anatomy import measured_us
 from dashboard.views.common import chosen_study
 
 __all__ = ["show"]
@@ -107,23 +109,32 @@ def show() -> None:
 
 
 def _layers(study: StudyView, rows: list[pd.Series[Any]]) -> None:
-    networks = {str(row["candidate"]): source.layers(study, row["artifact_sha256"]) for row in rows}
-    networks = {name: layers for name, layers in networks.items() if layers}
-    if not networks:
+    found = [source.layers(study, row["artifact_sha256"]) for row in rows]
+    drawn = [(row, layers) for row, layers in zip(rows, found, strict=True) if layers]
+    if not drawn:
         return
+    networks = {str(row["candidate"]): layers for row, layers in drawn}
+
+    def draw(values: Iterable[Sequence[float]], unit: str) -> None:
+        of = dict(zip(networks, values, strict=True))
+        chart(partial(plot_networks, networks, of, unit=unit), key=unit, name="layers")
+
     left, right = st.columns(2, gap="large")
-    for column, title, unit, figure in (
-        (left, "Bytes by layer", "weights (kB)", "weight_bytes"),
-        (right, "Arithmetic by layer", "multiply-accumulates (thousands)", "macs"),
-    ):
-        with column:
-            st.subheader(title)
-            values = {
-                name: [getattr(layer, figure) / 1000 for layer in layers]
-                for name, layers in networks.items()
-            }
-            chart(
-                partial(plot_networks, networks, values, unit=unit), key=figure, name=title.lower()
+    with left:
+        st.subheader("Bytes by layer")
+        draw(
+            ([layer.weight_bytes / 1000 for layer in layers] for layers in networks.values()),
+            "weights (kB)",
+        )
+    with right:
+        st.subheader("Time by layer")
+        times = measured_us(study, [row["artifact_sha256"] for row, _ in drawn])
+        if times is not None:
+            draw(times, "time (µs)")
+        else:
+            draw(
+                ([layer.macs / 1000 for layer in layers] for layers in networks.values()),
+                "multiply-accumulates (thousands)",
             )
 
 

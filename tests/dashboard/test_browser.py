@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 import zipfile
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from pathlib import Path
 
@@ -35,17 +37,13 @@ SELECTED = """() => [...document.querySelectorAll(".linked-chart")].map((node) =
 RANGE = '() => document.querySelector(".linked-chart")._fullLayout.yaxis.range'
 
 
-@pytest.fixture(scope="module")
-def address(searched, tmp_path_factory):
-    """A dashboard that may promote, on a copy of the searched study."""
-    home = tmp_path_factory.mktemp("dashboard") / "home"
-    shutil.copytree(searched.folder, home)
+@contextmanager
+def served(database, *words):
+    """A dashboard on a database: its address."""
     code = "import sys; from autosearch.cli.main import main; main()"
-    words = ["dashboard", "--storage", f"sqlite:///{home / 'tiny.db'}"]
+    words = ["dashboard", "--storage", f"sqlite:///{database}", "--no-browser", *words]
     with subprocess.Popen(
-        [sys.executable, "-c", code, *words, "--no-browser", "--allow-promote"],
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
     ) as process:
         told = process.stderr.readline()
         found = told.partition(" at ")[2].split(" ")[0]
@@ -58,6 +56,15 @@ def address(searched, tmp_path_factory):
                 time.sleep(0.25)
         yield found
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(searched, tmp_path_factory):
+    """A dashboard that may promote, on a copy of the searched study."""
+    home = tmp_path_factory.mktemp("dashboard") / "home"
+    shutil.copytree(searched.folder, home)
+    with served(home / "tiny.db", "--allow-promote") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +199,27 @@ def test_two_candidates_are_compared(tab, address):
     tab.goto(f"{address}compare?study=tiny&candidates={','.join(names)}")
     tab.get_by_text("What differs in the configuration").wait_for()
     tab.get_by_text(f"Open {names[1]}").wait_for()
+    tab.get_by_role("button", name="Measure it here").click()
+    tab.get_by_text("by cutting the file after each layer").wait_for()
+    tab.get_by_text("time (µs)").wait_for()
     picture(tab, "compare")
+
+
+def test_a_page_opened_while_the_database_is_locked_comes_by_itself_once_it_is_free(
+    tab, searched, tmp_path
+):
+    database = tmp_path / "tiny.db"
+    shutil.copy(searched.folder / "tiny.db", database)
+    with (
+        served(database) as address,
+        closing(sqlite3.connect(database, isolation_level=None)) as other,
+    ):
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        tab.goto(f"{address}trade-off?study=tiny")
+        tab.get_by_text("another process keeps database").wait_for()
+        other.close()
+        tab.wait_for_selector(".linked-charts[data-ready=true]")
 
 
 def test_the_charts_of_a_report_stand_side_by_side(tab, searched, tmp_path) -> None:
