@@ -74,7 +74,7 @@ class Study(BaseModel):
             single objective any ``optuna.pruners.BasePruner``. By default "mo_asha" if the budget
             is one of minutes or epochs, so that what is saved is spent on further trials; none if
             it counts trials alone, or with ``train_on``, which does the same and keeps the files.
-        train_on: Train briefly first, and what comes to the front for longer; None to train every
+        train_on: Train briefly first, and what promises most for longer; None to train every
             trial for the space's ``epochs``.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.

@@ -238,16 +238,17 @@ class ParetoPruner(_Words):
 
 
 class TrainOn(_Words):
-    """The search trains briefly, and what comes to the front is trained on from its checkpoint.
+    """The search trains briefly, and what promises most is trained on from its checkpoint.
 
     A trial of the search is trained for ``first_epochs``, with its learning rate's schedule over
-    that length. One that is on the front is trained on for as long again, as a further trial with
-    its configuration, its weights and a schedule of its own; that one may be trained on in turn,
-    until a network has had the ``epochs`` of the space's ``Training``.
+    that length. One that would come to the front by it is trained on for as long again, as a
+    further trial with its configuration, its weights and a schedule of its own; that one may be
+    trained on in turn, until a network has had the ``epochs`` of the space's ``Training``.
 
     Attributes:
         first_epochs: How long a trial of the search is trained; fewer than the space says.
-        share: Of the time that trials take, how much goes to training on.
+        share: Of the time that trials take, how much goes to training on. Of the last quarter of
+            the budget all does, as long as it promises anything.
     """
 
     first_epochs: int = Field(ge=1, strict=True)

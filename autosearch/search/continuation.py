@@ -1,4 +1,4 @@
-"""Training on: what is on the front is trained further from its checkpoint, as a new trial.
+"""Training on: what promises most is trained further from its checkpoint, as a new trial.
 
 See ``autosearch.values.TrainOn``. Such a trial has its parent's configuration and begins with its
 parent's weights; its candidates are further candidates, and its parent's stay as they are.
@@ -6,9 +6,8 @@ parent's weights; its candidates are further candidates, and its parent's stay a
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +18,15 @@ from autosearch.search.worth import are_shares, worst_worth_having
 from autosearch.values import QUALITY_METRICS, Continuation, Objective, TrainOn, TrialState
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from autosearch.search.worker import Limits
-    from autosearch.store.view import StudyView
+    from autosearch.store.view import Progress, StudyView
 
-__all__ = ["TrainingOn", "promises"]
+__all__ = ["Promise", "TrainingOn"]
 
-_ERROR_LEFT = 0.8
+_ERROR_LEFT = 0.87
 """What training for as long again leaves of the error, about."""
+_LAST = 0.75
+"""Of the budget: what is sampled later would stay a brief training."""
 
 
 class TrainingOn:
@@ -37,6 +36,7 @@ class TrainingOn:
         rules: What the study's definition says.
         full_epochs: How long a network is trained at most.
         limits: When the run ends.
+        minutes: What the study may take until then, if its budget says so.
         view: Reads the study.
     """
 
@@ -46,62 +46,61 @@ class TrainingOn:
         *,
         full_epochs: int,
         limits: Limits,
+        minutes: float | None,
         view: StudyView,
     ) -> None:
         self._rules = rules
         self._full_epochs = full_epochs
         self._limits = limits
+        self._minutes = minutes
         self._view = view
 
     def next(self, started: Sequence[Continuation]) -> Continuation | None:
         """What to go on from; None to sample something new.
 
-        The network of the front whose training promises most hypervolume for its time.
+        The network whose training promises most hypervolume for its time, were it trained for as
+        long again or as long as can be.
 
         Args:
             started: What was gone on from already.
         """
         frame = self._view.trials_frame()
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
-        front = self._view.front_frame()
+        progress = self._view.progress()
         taken = {continuation.trial for continuation in started}
-        left: float = math.inf
-        if self._limits.total_epochs is not None:
-            left = self._limits.total_epochs - self._view.progress().num_epochs
-        ripe: dict[int, int] = {}
-        for number in dict.fromkeys(front["trial"].astype(int)):
-            parent, length = trials[number], _length(trials[number]["facts"])
-            epochs = min(length, self._full_epochs - length, self._epochs_left(parent), left)
-            if number not in taken and "keras_sha256" in parent["facts"] and epochs >= 1:
-                ripe[number] = int(epochs)
-        if not ripe:
+        ways = [way for way in self._ways_on(trials, taken, progress) if way[0] > 0]
+        if not ways:
             return None
-        lasts_s = {
-            number: trials[number]["duration_s"] * epochs / trials[number]["facts"]["num_epochs"]
-            for number, epochs in ripe.items()
-        }
-        promised = self._promises(front, list(ripe))
-        chosen = max(ripe, key=lambda n: (promised[n] / max(lasts_s[n], 1e-9), -n))
-        if not promised[chosen] or not self._is_due(trials.values(), lasts_s[chosen]):
-            return None
-        facts = trials[chosen]["facts"]
-        return Continuation(
-            trial=chosen,
-            keras_sha256=facts["keras_sha256"],
-            epochs_before=_length(facts),
-            epochs=ripe[chosen],
-        )
+        _, seconds, chosen = max(ways, key=lambda way: (way[0], -way[2].trial))
+        is_last = self._limits.used(progress, self._minutes) >= _LAST
+        return chosen if is_last or self._is_due(trials.values(), seconds) else None
 
-    def _promises(self, front: pd.DataFrame, of: Sequence[int]) -> dict[int, float]:
-        known = self._view.candidates_frame()
-        known = known[known["feasible"].astype(bool)]
-        return promises(
-            self._view.minimized(front),
-            front["trial"].to_numpy(dtype=np.intp),
-            self._view.minimized(known),
-            self._view.objectives,
-            of=of,
-        )
+    def _ways_on(
+        self, trials: Mapping[int, Mapping[str, Any]], taken: set[int], progress: Progress
+    ) -> Iterator[tuple[float, float, Continuation]]:
+        """What can be trained on: what it promises for a second, how many it takes, and it."""
+        ranked = self._view.ranked_frame()
+        values = self._view.minimized(ranked)
+        whose = ranked["trial"].to_numpy(dtype=np.intp)
+        promise = Promise(values, self._view.objectives)
+        for number in sorted(set(whose.tolist()) - taken):
+            facts = trials[number]["facts"]
+            length, left = _length(facts), self._epochs_left(trials[number], progress)
+            if "keras_sha256" not in facts or left < 1:
+                continue
+            epoch_s = max(trials[number]["duration_s"] / facts["num_epochs"], 1e-9)
+            epochs = min(length, left)
+            rate = max(
+                promise.of(values[whose == number], times=1 + more / length) / (more * epoch_s)
+                for more in (epochs, left)
+            )
+            continuation = Continuation(
+                trial=number,
+                keras_sha256=facts["keras_sha256"],
+                epochs_before=length,
+                epochs=epochs,
+            )
+            yield rate, epochs * epoch_s, continuation
 
     def _is_due(self, trials: Iterable[Mapping[str, Any]], seconds: float) -> bool:
         """Whether training on has not had its share yet, were so many seconds more to go to it."""
@@ -112,54 +111,63 @@ class TrainingOn:
         continued_s = spent[True] + seconds
         return continued_s <= self._rules.share * (spent[False] + continued_s)
 
-    def _epochs_left(self, parent: Mapping[str, Any]) -> int:
-        """How many of the parent's epochs there is time for, with all that comes after them."""
-        if self._limits.deadline is None:
-            return self._full_epochs
-        training_s = parent["stage_seconds"].get("train", 0.0)
-        left_s = self._limits.deadline - time.time() - (parent["duration_s"] - training_s)
-        return int(left_s * parent["facts"]["num_epochs"] / max(training_s, 1e-3))
+    def _epochs_left(self, trial: Mapping[str, Any], progress: Progress) -> int:
+        """For how many epochs a trial's network can be trained on, with all that comes after."""
+        left = self._full_epochs - _length(trial["facts"])
+        if self._limits.total_epochs is not None:
+            left = min(left, self._limits.total_epochs - progress.num_epochs)
+        if self._limits.deadline is not None:
+            training_s = trial["stage_seconds"].get("train", 0.0)
+            left_s = self._limits.deadline - time.time() - (trial["duration_s"] - training_s)
+            left = min(left, int(left_s * trial["facts"]["num_epochs"] / max(training_s, 1e-3)))
+        return left
 
 
-def promises(
-    front: NDArray[np.float64],
-    trials: NDArray[np.intp],
-    known: NDArray[np.float64],
-    objectives: Sequence[Objective],
-    *,
-    of: Sequence[int],
-) -> dict[int, float]:
-    """The hypervolume that trials of the front would add, were their error a fifth smaller.
+class Promise:
+    """What training a network on would add to the hypervolume.
 
-    Taken on logarithms of errors and costs, below the worst cost that is known and the worst
-    accuracy that is worth having: what is only small, and wrong as often as not, promises nothing
-    by being trained on.
+    Networks are trained for different lengths, so the front of their figures is not the front of
+    what they can be: one that was trained briefly is held against it as it would be in the end.
+
+    Taken on logarithms of errors and costs, below twice the worst cost that is known, since that
+    network may be the most accurate one, and the worst accuracy that is worth having: what is only
+    small, and wrong as often as not, promises nothing by being trained on.
 
     Args:
-        front: Objectives of the candidates on the front, shape ``(n, k)``, minimised.
-        trials: Whose they are, shape ``(n,)``.
-        known: Objectives of all candidates, shape ``(m, k)``, minimised.
+        known: Objectives of all feasible candidates, shape ``(n, k)``, minimised.
         objectives: Their metrics.
-        of: The trials that are asked about.
     """
-    is_quality = np.array([o.metric in QUALITY_METRICS for o in objectives], dtype=np.bool_)
-    shares = are_shares(objectives)
-    whole = known[np.isfinite(known).all(axis=1)]
-    if not len(whole) or not is_quality.any():
-        return dict.fromkeys(of, 0.0)
 
-    def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.log(np.maximum(values + np.array(shares, dtype=float), 1e-6)))
+    def __init__(self, known: NDArray[np.float64], objectives: Sequence[Objective]) -> None:
+        self._is_quality = np.array([o.metric in QUALITY_METRICS for o in objectives], np.bool_)
+        self._shares = are_shares(objectives)
+        whole = known[np.isfinite(known).all(axis=1)]
+        self._promises_any = bool(len(whole) and self._is_quality.any())
+        if self._promises_any:
+            worst = np.minimum(whole.max(axis=0), worst_worth_having(whole, self._shares))
+            self._reference = self._scaled(worst) + np.where(self._is_quality, 1e-3, np.log(2))
+            self._front = self._scaled(whole[pareto.non_dominated(whole)])
+            self._volume = pareto.hypervolume(self._front, self._reference)
 
-    worst = np.minimum(whole.max(axis=0), worst_worth_having(whole, shares))
-    points, reference = scaled(front), scaled(worst) + 1e-3
-    before = pareto.hypervolume(points, reference)
-    shift = np.log(_ERROR_LEFT) * is_quality
-    found = {}
-    for trial in of:
-        better = points + shift * (trials == trial)[:, None]
-        found[trial] = float(pareto.hypervolume(better, reference)) - before
-    return found
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.log(np.maximum(values + np.array(self._shares, dtype=float), 1e-6)))
+
+    def of(self, own: NDArray[np.float64], *, times: float) -> float:
+        """The hypervolume that a network's candidates would add.
+
+        Args:
+            own: Their objectives as they are, shape ``(m, k)``, minimised.
+            times: As how many times as long they would have been trained.
+        """
+        if not self._promises_any:
+            return 0.0
+        better = self._scaled(own) + np.log(_ERROR_LEFT) * np.log2(times) * self._is_quality
+        # Most are beaten even so, and a look is cheaper than a volume.
+        beaten = (self._front[None] <= better[:, None]).all(axis=2).any(axis=1)
+        better = better[~beaten & (better < self._reference).all(axis=1)]
+        if not len(better):
+            return 0.0
+        return pareto.hypervolume(np.vstack([self._front, better]), self._reference) - self._volume
 
 
 def _length(facts: Mapping[str, Any]) -> int:

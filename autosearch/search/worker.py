@@ -181,6 +181,7 @@ class Worker:
                 study.train_on,
                 full_epochs=study.space.training.epochs,
                 limits=limits,
+                minutes=study.budget.minutes,
                 view=self._view,
             )
         self._progress = self._view.progress()

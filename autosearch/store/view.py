@@ -278,6 +278,14 @@ class StudyView:
         """
         return candidates_frame(self._database, self.id, self._artifacts)
 
+    def ranked_frame(
+        self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
+    ) -> pd.DataFrame:
+        """The feasible candidates that the front is taken from; see ``front_frame``."""
+        frame = self.candidates_frame()
+        frame = frame[frame["feasible"].astype(bool)]
+        return self._on_one_target(frame[frame["estimate"] == estimate], target)
+
     def front_frame(
         self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
     ) -> pd.DataFrame:
@@ -295,12 +303,8 @@ class StudyView:
         Raises:
             NotFoundError: No candidate was measured on that target.
         """
-        frame = self.candidates_frame()
-        frame = frame[frame["feasible"].astype(bool)]
-        frame = frame[frame["estimate"] == estimate]
-        frame = self._on_one_target(frame, target)
-        values = self.minimized(frame)
-        front = frame[pareto.non_dominated(values)] if len(frame) else frame
+        frame = self.ranked_frame(target, estimate=estimate)
+        front = frame[pareto.non_dominated(self.minimized(frame))] if len(frame) else frame
         first = self.objectives[0]
         ascending = first.direction == "minimize"
         return front.sort_values(

@@ -10,7 +10,7 @@ import autosearch
 from autosearch import Budget, Study, TrainOn, maximize, minimize
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
-from autosearch.search.continuation import TrainingOn, promises
+from autosearch.search.continuation import Promise, TrainingOn
 from autosearch.search.worker import Limits
 from autosearch.search.worth import are_shares, worst_worth_having
 from autosearch.space import SearchSpace, Training
@@ -50,6 +50,7 @@ def training_on(view, *, share=1.0, **limits):
         TrainOn(first_epochs=3, share=share),
         full_epochs=FULL,
         limits=Limits(**(limits or {"counted_trials": 12})),
+        minutes=None,
         view=view,
     )
 
@@ -65,40 +66,62 @@ def test_each_of_the_front_is_gone_on_from_once(view):
     )
 
 
+def promised(known, objectives, of, *, times=2.0):
+    promise = Promise(np.array(known), objectives)
+    return [promise.of(np.array(known)[rows], times=times) for rows in of]
+
+
 def test_what_is_small_and_mostly_wrong_promises_little():
     objectives = [maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms")]
-    known = np.array([
+    known = [
         [-0.40, 6_000.0, 0.17],   # the smallest, as slow as any, and wrong more often than not
         [-0.86, 18_000.0, 0.016],
         [-0.89, 30_000.0, 0.031],
         [-0.90, 90_000.0, 0.17],  # hardly better, and large
         [-0.85, 95_000.0, 0.17],  # on no front
-    ])  # fmt: skip
-    found = promises(known[:4], np.arange(4), known, objectives, of=[0, 1, 2, 3])
-    assert max(found[0], found[3]) < found[2] / 10
-    assert max(found, key=lambda trial: found[trial]) in (1, 2)
-    assert promises(known[:4], np.arange(4), known, objectives[1:], of=[0]) == {0: 0.0}
+    ]  # fmt: skip
+    found = promised(known, objectives, [[0], [1], [2], [3]])
+    assert max(found[0], found[3]) < min(found[1], found[2]) / 5
+    assert promised(known, objectives[1:], [[0]]) == [0.0]
 
 
 def test_a_network_with_several_files_is_trained_on_for_all_of_them():
     objectives = [maximize("accuracy"), minimize("size_bytes")]
-    known = np.array([[-0.8, 10.0], [-0.82, 20.0], [-0.9, 30.0], [-0.5, 40.0]])
-    whose = np.array([7, 7, 8])
-    found = promises(known[:3], whose, known, objectives, of=[7, 8])
-    alone = promises(known[:3], np.array([7, 9, 8]), known, objectives, of=[7, 9])
-    assert found[7] > max(alone.values())
+    known = [[-0.8, 10.0], [-0.82, 20.0], [-0.9, 30.0], [-0.5, 40.0]]
+    both, first, second = promised(known, objectives, [[0, 1], [0], [1]])
+    assert both > max(first, second)
+
+
+def test_what_is_nearly_trained_to_its_end_promises_less_than_what_has_far_to_go():
+    objectives = [maximize("accuracy"), minimize("size_bytes")]
+    known = [[-0.87, 10.0], [-0.9, 30.0], [-0.5, 40.0]]
+    (twice,), (quarter,) = (promised(known, objectives, [[0]], times=t) for t in (2.0, 1.25))
+    assert quarter == pytest.approx(np.log2(1.25) * twice, rel=0.05)
+
+
+def test_what_was_trained_briefly_is_held_against_the_front_as_it_would_be():
+    objectives = [maximize("accuracy"), minimize("size_bytes")]
+    # After 2 epochs beaten by a smaller one that had 16; as good as that after 8, and better after.
+    known = [[-0.90, 10.0], [-0.87, 12.0], [-0.5, 40.0]]
+    assert promised(known, objectives, [[1]]) == [0.0]
+    assert promised(known, objectives, [[1]], times=8.0)[0] > 0
 
 
 def test_training_on_gets_its_share_of_the_time_and_no_more(view):
     frame = view.trials_frame()
     frame["facts"] = [
-        {**facts, "continues": {"trial": 0, "epochs_before": 3}} if number >= 3 else facts
+        {**facts, "continues": {"trial": 0, "epochs_before": 3}} if number < 3 else facts
         for number, facts in zip(frame["number"], frame["facts"], strict=True)
     ]
     frame["duration_s"] = 1.0
     # Three seconds of six, and one more would make four of seven.
     assert training_on(_Seen(view, frame), share=0.56).next([]) is None
     assert training_on(_Seen(view, frame), share=0.58).next([]) is not None
+
+
+def test_of_the_last_quarter_of_the_budget_all_goes_to_training_on(view):
+    assert training_on(view, share=0.01, counted_trials=9).next([]) is None
+    assert training_on(view, share=0.01, counted_trials=8).next([]) is not None
 
 
 def test_a_training_that_goes_on_fits_into_what_is_left(view):
