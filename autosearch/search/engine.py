@@ -17,7 +17,7 @@ import optuna
 
 from autosearch.errors import StorageError
 from autosearch.search.growth import Growth
-from autosearch.search.history import CONTINUES, SECONDS
+from autosearch.search.history import CONTINUES, RUNGS, SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
@@ -216,6 +216,7 @@ class Engine:
         representative: CandidateResult | None = None,
         violations: Mapping[str, float] | None = None,
         seconds: float | None = None,
+        rungs: Mapping[int, Sequence[float]] | None = None,
     ) -> None:
         """Tells Optuna how a trial ended; a trial that is finished there already stays as it is.
 
@@ -225,6 +226,7 @@ class Engine:
             representative: Whose figures are told, of a complete trial.
             violations: Constraint to how far it was exceeded; at most 0 is feasible.
             seconds: How long it took, if the sampler is to know.
+            rungs: Epoch to what the objectives were then, where it could be pruned.
         """
         frozen_or_trial = self._by_number(trial) if isinstance(trial, int) else trial
         with _quiet(), _explained(self._database):
@@ -238,6 +240,8 @@ class Engine:
                     frozen_or_trial.set_constraint(name, violation)
             if seconds is not None:
                 frozen_or_trial.set_user_attr(SECONDS, round(seconds, 3))
+            if rungs:
+                frozen_or_trial.set_user_attr(RUNGS, dict(rungs))
             if state is TrialState.FAILED:
                 ending = optuna.trial.TrialState.FAIL
             elif values is None:

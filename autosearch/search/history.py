@@ -22,10 +22,12 @@ from autosearch import pareto
 
 __all__ = [
     "CONTINUES",
+    "RUNGS",
     "SECONDS",
     "SHOWN_TRIALS",
     "BoundedHistory",
     "choose_trials",
+    "expected_values",
     "minimized_values",
     "seconds_of",
     "shown_trials",
@@ -41,6 +43,10 @@ CONTINUES = "autosearch:continues"
 SECONDS = "autosearch:seconds"
 """The user attribute of how long a trial took, where its configuration is to answer for that."""
 
+RUNGS = "autosearch:rungs"
+"""The user attribute of what a trial had reached where it could be pruned: epoch to objectives."""
+
+_FEWEST_ENDED = 5
 _SHARE_OF_BEST = 0.4
 _SHARE_OF_RECENT = 0.3
 _SHARE_OF_INFEASIBLE = 0.15
@@ -95,6 +101,41 @@ def minimized_values(
     rows = [t.values if t.state is TrialState.COMPLETE else unknown for t in trials]
     signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
     return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(signs)) * signs
+
+
+def expected_values(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> NDArray[np.float64]:
+    """As ``minimized_values``, and of pruned trials what they would have come to.
+
+    That lies on a line through what trials that came to their end had at the same epoch, and had
+    at last; where those are few, nothing is expected.
+    """
+    values = minimized_values(trials, directions)
+    signs = np.array([-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions])
+    rungs: dict[int, dict[int, NDArray[np.float64]]] = {}
+    for row, trial in enumerate(trials):
+        for epoch, figures in trial.user_attrs.get(RUNGS, {}).items():
+            rungs.setdefault(int(epoch), {})[row] = signs * figures
+    # Of several rungs that a trial was on, the last one says most.
+    for _, rung in sorted(rungs.items()):
+        ended = [row for row in rung if trials[row].state is TrialState.COMPLETE]
+        pruned = [row for row in rung if trials[row].state is TrialState.PRUNED]
+        if len(ended) >= _FEWEST_ENDED and pruned:
+            then = np.array([rung[row] for row in ended])
+            now = np.array([rung[row] for row in pruned])
+            values[pruned] = _on_a_line(then, values[ended], now)
+    return values
+
+
+def _on_a_line(
+    then: NDArray[np.float64], at_last: NDArray[np.float64], now: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What rows come to, by the line of each column from what others had then to their last."""
+    apart = then - then.mean(axis=0)
+    slope = (apart * at_last).sum(axis=0) / np.maximum((apart**2).sum(axis=0), 1e-12)
+    # Trainings come nearer to each other, and a cost stays as it is.
+    return np.asarray(at_last.mean(axis=0) + np.clip(slope, 0, 1) * (now - then.mean(axis=0)))
 
 
 def seconds_of(trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:

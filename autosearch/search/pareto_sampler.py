@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autosearch.search.history import (
     SHOWN_TRIALS,
     choose_trials,
+    expected_values,
     minimized_values,
     seconds_of,
     teaching_trials,
@@ -122,6 +123,8 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         if len(every) < self._num_spread:
             return {}, {}
         values = minimized_values(every, study.directions)
+        expected = expected_values(every, study.directions)
+        is_real = np.isfinite(values).all(axis=1)
         violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
         seconds = seconds_of(every)
         limit = _num_shown(every)
@@ -136,7 +139,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
 
         def told(rows: NDArray[np.intp], encoded: _Array) -> Told:
-            return Told(encoded, values[rows], violations[rows], seconds[rows])
+            return Told(encoded, expected[rows], is_real[rows], violations[rows], seconds[rows])
 
         surrogate = Surrogate(
             told(now, points),

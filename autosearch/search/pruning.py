@@ -44,6 +44,11 @@ class Pruning:
         del epoch, costs
         return reported
 
+    def reached(self, epoch: int, figures: Figures) -> list[float] | None:
+        """The objectives after an epoch, in their order, where it could be pruned; else None."""
+        del epoch, figures
+        return None
+
     def why(self, trial: optuna.Trial, epoch: int, figures: Figures) -> dict[str, Any] | None:
         """Why the trial is to end after an epoch whose figures are recorded; None to go on."""
         del trial, epoch, figures
@@ -79,12 +84,18 @@ class ParetoPruning(Pruning):
             return reported
         return {**{m: costs[m] for m in self._metrics if m in costs}, **reported}
 
+    def reached(self, epoch: int, figures: Figures) -> list[float] | None:
+        """The objectives on a rung, if all are known."""
+        found = [figures.get(metric) for metric in self._metrics]
+        known = [figure for figure in found if figure is not None and math.isfinite(figure)]
+        return known if self._rules.is_rung(epoch) and len(known) == len(found) else None
+
     def why(self, trial: optuna.Trial, epoch: int, figures: Figures) -> dict[str, Any] | None:
         """The place of a trial that is not among the best of its rung.
 
         A trial that has no figure of an objective cannot be compared, and goes on.
         """
-        if not self._rules.is_rung(epoch) or not _is_whole([figures.get(m) for m in self._metrics]):
+        if self.reached(epoch, figures) is None:
             return None
         rung = read_rung(self._database, self._study_id, epoch, self._metrics)
         numbers = [number for number, known in rung.items() if _is_whole(known)]

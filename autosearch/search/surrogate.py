@@ -58,12 +58,15 @@ class Told:
     Attributes:
         points: Shape ``(n, d)``, as ``Geometry.differences`` takes them.
         values: Their objectives, minimised, shape ``(n, k)``; NaN where they are not known.
+        is_real: Whether values were reached, shape ``(n,)``: what is only expected of a trial that
+            was pruned stands on no front.
         violations: Above 0 of what is infeasible, shape ``(n,)``.
         seconds: How long each took, shape ``(n,)``; NaN where that says nothing.
     """
 
     points: _Array
     values: _Array
+    is_real: NDArray[np.bool_]
     violations: _Array
     seconds: _Array
 
@@ -143,8 +146,9 @@ class Surrogate:
         if targets.shape[1] > MAX_OBJECTIVES:
             weights = rng.dirichlet(np.ones(targets.shape[1]))
             targets, of_then = (_as_one(t, values[known], weights) for t in (targets, of_then))
-        feasible = np.flatnonzero(is_known & is_feasible)
-        ranked = feasible if len(feasible) else known
+        real = is_known & now.is_real
+        feasible = np.flatnonzero(real & is_feasible)
+        ranked = feasible if len(feasible) else np.flatnonzero(real)
         worst = worst_worth_having(values[ranked], shares)
         worth_having = ranked[(values[ranked] <= worst).all(axis=1)]
         on_front = worth_having[pareto.non_dominated(values[worth_having])]

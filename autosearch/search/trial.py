@@ -74,6 +74,7 @@ class SearchTrial:
         facts: What the evaluator described.
         violations: Constraint to how far it was exceeded, once a cost was checked.
         costs: The metrics that ``check_cost`` was told, or ``check_costs`` of the sampled one.
+        rungs: Epoch to the objectives then, in their order, where it could have been pruned.
         identity: SHA-256 of what it does, once it was identified.
         is_pruned: Whether a report ended the trial, even if the evaluator hid that.
     """
@@ -113,6 +114,7 @@ class SearchTrial:
         self.facts: dict[str, Any] = {}
         self.violations: dict[str, float] | None = None
         self.costs: dict[str, float | None] = {}
+        self.rungs: dict[int, list[float]] = {}
         self.identity: str | None = None
         self.is_pruned = False
 
@@ -211,6 +213,9 @@ class SearchTrial:
             raise TypeError("report needs the epoch; write trial.report(epoch, accuracy=…)")
         epoch = int(epoch)
         figures = self._pruning.figures(epoch, metrics, self.costs)
+        reached = self._pruning.reached(epoch, figures)
+        if reached is not None:
+            self.rungs[epoch] = reached
         self._recorder.add_epoch(self.number, epoch, figures)
         self._stop_if_asked()
         if epoch == self.facts.get("num_epochs"):

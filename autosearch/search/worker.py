@@ -410,7 +410,12 @@ class Worker:
             traceback=trace,
         )
         self._engine.tell(
-            asked, state, representative=representative, violations=violations, seconds=seconds
+            asked,
+            state,
+            representative=representative,
+            violations=violations,
+            seconds=seconds,
+            rungs=trial.rungs,
         )
 
     def _violations(self, candidate: CandidateResult) -> dict[str, float]:

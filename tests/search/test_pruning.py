@@ -25,6 +25,7 @@ from autosearch import (
 from autosearch.cli.main import app
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
+from autosearch.search.history import RUNGS
 from autosearch.search.pruning import place_on_rung, survives
 from autosearch.store.rungs import why_pruned
 from autosearch.values import TrialState
@@ -154,6 +155,20 @@ def test_nothing_is_told_to_optuna_that_makes_it_raise_and_the_sampler_goes_on(s
     pruned = study.get_trials(states=(optuna.trial.TrialState.PRUNED,))
     assert len(pruned) > 3
     assert not any(trial.intermediate_values or trial.values for trial in pruned)
+
+
+def test_the_sampler_learns_what_pruned_trials_had_reached(storage):
+    study = make_study(sampler="pareto", trials=30)
+    view = autosearch.run(study, storage=storage, seed=0)
+    told = optuna.load_study(study_name=study.name, storage=storage).trials
+    pruned = [t for t in told if t.state is optuna.trial.TrialState.PRUNED]
+    assert pruned
+    assert all(set(t.user_attrs[RUNGS]) <= {"2", "4"} for t in told)
+    frame = view.epochs_frame().set_index(["trial", "epoch"])
+    for trial in pruned:
+        epoch, (accuracy, size) = max(trial.user_attrs[RUNGS].items())
+        assert accuracy == pytest.approx(frame.loc[(trial.number, int(epoch)), "accuracy"])
+        assert size == 100 * trial.params["width"]
 
 
 def test_a_report_that_an_evaluator_hides_prunes_all_the_same(storage):
