@@ -28,6 +28,7 @@ from autosearch import pareto
 from autosearch.search.samplers import make_sampler
 
 _OPERATIONS = ("op0", "op1", "op2", "op3", "op4", "op5")
+_SHARES = (True, False, False)
 _CHECKPOINTS = (25, 50, 75, 100, 150, 200, 300, 400, 600, 800)
 
 PEERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
@@ -83,8 +84,8 @@ def search(table: Table, sampler: str, seed: int, evaluations: int) -> tuple[np.
     started = time.process_time()
     for number in range(evaluations):
         if sampler not in PEERS:
-            # As the engine does it: a sampler a trial.
-            study.sampler = make_sampler(sampler, seed=seed, number=number)
+            # As the engine does it: a sampler a trial, told which objective is an accuracy.
+            study.sampler = make_sampler(sampler, seed=seed, number=number, shares=_SHARES)
         trial = study.ask()
         study.tell(trial, table(trial))
     return np.array([t.values for t in study.trials]), time.process_time() - started
