@@ -134,8 +134,10 @@ def _on_a_line(
     """What rows come to, by the line of each column from what others had then to their last."""
     apart = then - then.mean(axis=0)
     slope = (apart * at_last).sum(axis=0) / np.maximum((apart**2).sum(axis=0), 1e-12)
-    # Trainings come nearer to each other, and a cost stays as it is.
-    return np.asarray(at_last.mean(axis=0) + np.clip(slope, 0, 1) * (now - then.mean(axis=0)))
+    # Trainings come nearer to each other.
+    line = at_last.mean(axis=0) + np.clip(slope, 0, 1) * (now - then.mean(axis=0))
+    is_cost = (then == at_last).all(axis=0)
+    return np.where(is_cost, now, line)
 
 
 def seconds_of(trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:

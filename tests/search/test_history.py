@@ -122,6 +122,8 @@ def test_of_a_pruned_trial_is_expected_what_others_came_to_from_there():
     assert found[0] == pytest.approx([-0.85, 500.0])
     assert found[-1] == pytest.approx([-0.875, 20.0])
     assert found[1:-1].tolist() == minimized_values(ended, directions).tolist()
+    alike = [rung_trial(at_two, 0.9) for at_two in (0.4, 0.5, 0.6, 0.7, 0.8)]
+    assert expected_values([pruned[0], *alike], directions)[0] == pytest.approx([-0.9, 500.0])
     # Nothing is made up from a handful, nor where nothing was told.
     assert np.isnan(expected_values([*pruned, *ended[:4]], directions)[:2]).all()
     untold = optuna.create_trial(state=optuna.trial.TrialState.PRUNED)
