@@ -65,13 +65,15 @@ def _alias(model: str, alias: str, history: list[Promotion]) -> None:
         if st.button("Export …", key=f"export {key}", icon=":material/package_2:"):
             st.dialog("Export", width="large")(_export)(model, alias)
         earlier = next((p for p in history[1:] if _differs(p, present)), None)
-        allowed = source.is_promotion_allowed()
+        reason = None if earlier is not None else "There is no earlier one."
+        if not source.is_promotion_allowed():
+            reason = "This dashboard only reads: start it with --allow-promote."
         is_pressed = st.button(
             "Move back …",
             key=f"back {key}",
             icon=":material/undo:",
-            disabled=earlier is None or not allowed,
-            help=None if allowed else "This dashboard only reads: start it with --allow-promote.",
+            disabled=reason is not None,
+            help=reason,
         )
         if is_pressed and earlier is not None:
             st.dialog("Move back")(_move_back)(model, alias, present, earlier)
