@@ -124,7 +124,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             return {}, {}
         values = minimized_values(every, study.directions)
         expected = expected_values(every, study.directions)
-        is_real = np.isfinite(values).all(axis=1)
+        is_real = np.asarray(np.isfinite(values).all(axis=1))
         violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
         seconds = seconds_of(every)
         limit = _num_shown(every)
