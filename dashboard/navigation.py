@@ -11,7 +11,7 @@ from autosearch.errors import AutosearchError
 from dashboard import source
 from dashboard.links import PAGES_KEY
 from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
-from dashboard.views.common import say_error
+from dashboard.views.common import refreshed, say_error
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -85,22 +85,15 @@ def run(first: str = "studies") -> None:
 
 def _wait(problem: AutosearchError) -> None:
     """Says what is wrong with the database, and shows the page as soon as that is over."""
-    said = False
+    unsaid = [problem]
 
-    @st.fragment(run_every=_ASKED_AGAIN_S)
-    def waiting() -> None:
-        nonlocal said
-        if said:
-            try:
-                source.is_plain()
-            except AutosearchError as error:
-                say_error(error)
-                return
-            st.rerun()
-        said = True
-        say_error(problem)
+    def ask() -> None:
+        if unsaid:
+            raise unsaid.pop()
+        source.is_plain()
+        st.rerun()
 
-    waiting()
+    refreshed(ask, every=_ASKED_AGAIN_S)
 
 
 def _plain() -> None:

@@ -92,7 +92,7 @@ class TrainingOn:
             epochs = min(length, left)
             rate = max(
                 promise.of(values[whose == number], times=1 + more / length) / (more * epoch_s)
-                for more in (epochs, left)
+                for more in {epochs, left}
             )
             continuation = Continuation(
                 trial=number,

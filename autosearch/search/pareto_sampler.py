@@ -27,7 +27,6 @@ from autosearch.search.history import (
     SHOWN_TRIALS,
     choose_trials,
     expected_values,
-    minimized_values,
     seconds_of,
     teaching_trials,
 )
@@ -122,9 +121,9 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         every = teaching_trials(study)
         if len(every) < self._num_spread:
             return {}, {}
-        values = minimized_values(every, study.directions)
         expected = expected_values(every, study.directions)
-        is_real = np.asarray(np.isfinite(values).all(axis=1))
+        is_real = np.array([trial.state is TrialState.COMPLETE for trial in every])
+        values = np.where(is_real[:, None], expected, np.nan)
         violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
         seconds = seconds_of(every)
         limit = _num_shown(every)
