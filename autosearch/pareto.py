@@ -21,6 +21,10 @@ __all__ = [
 # Rows compared with the whole front at a time: large enough to hide NumPy's overhead per call,
 # small enough that a block against 30,000 points stays near 10 MB of booleans.
 _BLOCK_ROWS = 256
+_SAMPLED_ABOVE = 2000
+_SAMPLE_ROWS = 400
+_PIVOTS = 16
+_WORTHWHILE = 0.995
 
 
 def dominates(a: ArrayLike, b: ArrayLike) -> bool:
@@ -72,7 +76,9 @@ def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
         >>> non_dominated([[1.0, 3.0], [2.0, 2.0], [2.0, 3.0], [1.0, 3.0]]).tolist()
         [True, True, False, True]
     """
-    points, row_of = _distinct_sorted(_as_matrix(values))
+    every = _as_matrix(values)
+    rows = _rows_to_look_at(every)
+    points, row_of = _distinct_sorted(every[rows])
     num_objectives = points.shape[1]
     if num_objectives == 2:
         mask = _front_of_two(points)
@@ -80,7 +86,9 @@ def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
         mask = _front_of_three(points)
     else:
         mask = _front_of_many(points)
-    return np.where(row_of >= 0, np.append(mask, False)[row_of], False)
+    result = np.zeros(len(every), dtype=np.bool_)
+    result[rows] = np.append(mask, False)[row_of]
+    return result
 
 
 def non_domination_rank(values: ArrayLike) -> NDArray[np.intp]:
@@ -230,6 +238,28 @@ def _as_matrix(values: ArrayLike) -> NDArray[np.float64]:
             f"{points.shape}; for no points pass numpy.empty((0, k))"
         )
     return points
+
+
+def _rows_to_look_at(points: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The rows that no point of a sample dominates; of few points all rows.
+
+    Of 30,000 candidates some hundred remain, and sorting them takes no time.
+    """
+    rows = np.arange(len(points))
+    if len(points) < _SAMPLED_ABOVE:
+        return rows
+    sample = points[:: len(points) // _SAMPLE_ROWS]
+    at_most = _at_most(sample, sample)
+    # What is at most most of the others first: after it there are few left to compare.
+    columns = np.ascontiguousarray(points.T)
+    for pivot in sample[np.argsort(-np.count_nonzero(at_most, axis=0))[:_PIVOTS]]:
+        is_covered = np.all([c >= p for c, p in zip(columns, pivot, strict=True)], axis=0)
+        is_equal = np.all([c == p for c, p in zip(columns, pivot, strict=True)], axis=0)
+        left = np.flatnonzero(~is_covered | is_equal)
+        if len(left) > _WORTHWHILE * len(rows):
+            break
+        rows, columns = rows[left], columns[:, left]
+    return rows
 
 
 def _distinct_sorted(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

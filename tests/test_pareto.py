@@ -80,6 +80,24 @@ def test_front_of_several_blocks_equals_brute_force(num_objectives: int) -> None
     assert np.array_equal(non_dominated(values), ~less.any(axis=0))
 
 
+@pytest.mark.parametrize("num_objectives", [1, 2, 3, 5])
+def test_front_of_so_many_that_a_sample_is_looked_at_first_equals_brute_force(
+    num_objectives: int,
+) -> None:
+    rng = np.random.default_rng(2)
+    # With equals, with points that differ in one objective alone, and with special values.
+    values = rng.integers(0, 30, (2500, num_objectives)).astype(float)
+    values[rng.random(values.shape) < 0.002] = np.nan
+    values[rng.random(values.shape) < 0.002] = -np.inf
+    values[rng.random(values.shape) < 0.002] = np.inf
+    expected = [
+        not np.isnan(row).any()
+        and not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
+        for row in values
+    ]
+    assert non_dominated(values).tolist() == expected
+
+
 @given(matrices(14, 5), st.randoms(use_true_random=False))
 @properties
 def test_front_and_rank_do_not_depend_on_the_order_of_points(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ class Role(StrEnum):
     DOMINATED = "dominated"
     OUT_OF_BOUNDS = "out of bounds"
     INFEASIBLE = "infeasible"
+
+
+_ROLES = tuple(Role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ def roles(
     *,
     bounds: Mapping[str, Bound] | None = None,
     quantizations: Sequence[str] | None = None,
-) -> pd.Series[str]:
+) -> pd.Series[Any]:
     """What every candidate is: on the front of those that remain, dominated, or out.
 
     The front is taken anew among the candidates that keep the bounds: what a point outside of
@@ -86,20 +90,22 @@ def roles(
         bounds: Metric to bound.
         quantizations: The schemes that remain; all by default.
     """
-    result = np.full(len(frame), Role.DOMINATED.value, dtype=object)
+    result = np.full(len(frame), _ROLES.index(Role.DOMINATED), dtype=np.int8)
     inside = np.ones(len(frame), dtype=np.bool_)
     for metric, bound in (bounds or {}).items():
         inside &= bound.keeps(_column(frame, metric))
     if quantizations is not None:
         inside &= frame["quantization"].isin(list(quantizations)).to_numpy(dtype=bool)
     feasible = frame["feasible"].astype(bool).to_numpy()
-    result[~inside] = Role.OUT_OF_BOUNDS.value
-    result[~feasible] = Role.INFEASIBLE.value
+    result[~inside] = _ROLES.index(Role.OUT_OF_BOUNDS)
+    result[~feasible] = _ROLES.index(Role.INFEASIBLE)
     remain = np.flatnonzero(inside & feasible)
     if len(remain) and objectives:
         values = minimized(frame.iloc[remain], objectives)
-        result[remain[pareto.non_dominated(values)]] = Role.FRONT.value
-    return pd.Series(result, index=frame.index, dtype=str)
+        result[remain[pareto.non_dominated(values)]] = _ROLES.index(Role.FRONT)
+    # Categories: comparing tens of thousands of words takes twenty times as long.
+    kinds = pd.Categorical.from_codes(result, categories=pd.Index([r.value for r in _ROLES]))
+    return pd.Series(kinds, index=frame.index)
 
 
 def suggest(

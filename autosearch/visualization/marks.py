@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,22 @@ from autosearch.visualization.style import (
     metric_label,
 )
 
-__all__ = ["HOVER_COLUMNS", "UNUSUAL", "marks"]
+__all__ = ["HOVER_COLUMNS", "marks"]
 
-UNUSUAL = "unusual"
-"""Column of what is unusual in the configuration of a candidate's trial, in words; optional."""
 _COSTS = ("size_bytes", "latency_ms", "memory_bytes")
-HOVER_COLUMNS = ("candidate", "accuracy", "accuracy_low", "accuracy_high", *_COSTS, UNUSUAL)
+HOVER_COLUMNS = ("candidate", "trial", "accuracy", "accuracy_low", "accuracy_high", *_COSTS)
 """The columns of candidates that are told where a point is pointed at."""
 
 
-def marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") -> dict[str, Any]:
+def marks(
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    unusual: Mapping[int, str],
+    *,
+    is_many: bool,
+    note: str = "",
+) -> dict[str, Any]:
     """Where points lie, whose they are, and what is said of them; little of each if many."""
     if is_many:
         return {
@@ -37,7 +44,7 @@ def marks(rows: pd.DataFrame, x: str, y: str, *, is_many: bool, note: str = "") 
             f"{_hover_figure(x, 'x')}{note}<extra></extra>",
         }
     names = rows["candidate"].to_numpy(dtype=object)
-    texts = np.array(_hover_texts(rows), dtype=object)
+    texts = np.array(_hover_texts(rows, unusual), dtype=object)
     return {
         "x": rows[x].to_numpy(),
         "y": rows[y].to_numpy(),
@@ -60,13 +67,13 @@ def _hover_figure(metric: str, axis: str) -> str:
     return f"{escaped(metric_label(metric))} %{{{axis}:{how}}}{unit}"
 
 
-def _hover_texts(frame: pd.DataFrame) -> list[str]:
+def _hover_texts(frame: pd.DataFrame, unusual: Mapping[int, str]) -> list[str]:
     shown = [metric for metric in _COSTS if metric in frame and frame[metric].notna().any()]
     lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
     columns = {metric: frame[metric].tolist() for metric in shown}
     accuracy = frame["accuracy"].tolist()
     low, high = frame["accuracy_low"].tolist(), frame["accuracy_high"].tolist()
-    unusual = frame[UNUSUAL].tolist() if UNUSUAL in frame else [""] * len(frame)
+    words = [unusual.get(trial, "") for trial in frame["trial"].tolist()]
     texts = []
     for index, line in enumerate(lines):
         interval = (
@@ -76,7 +83,7 @@ def _hover_texts(frame: pd.DataFrame) -> list[str]:
         )
         parts = [line, f"accuracy {figure_text('accuracy', accuracy[index])}{interval}"]
         parts += [f"{metric_label(m)} {figure_text(m, columns[m][index])}" for m in shown]
-        if unusual[index]:
-            parts.append(f"<i>unusual: {escaped(unusual[index])}</i>")
+        if words[index]:
+            parts.append(f"<i>unusual: {escaped(words[index])}</i>")
         texts.append("<br>".join(parts))
     return texts

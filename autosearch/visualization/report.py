@@ -19,7 +19,6 @@ from autosearch.visualization import search
 from autosearch.visualization.choice import Role, roles, suggest
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
 from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
-from autosearch.visualization.marks import UNUSUAL
 from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.style import figure_text, metric_label, not_yet
 from autosearch.visualization.trade_off import plot_trade_off
@@ -95,9 +94,10 @@ def report_page(database: Database, view: StudyView) -> str:
     unusual = unusual_parameters(dict(zip(trials["number"], trials["config"], strict=True)))
     draw = partial(
         plot_trade_off,
-        frame.assign(**{UNUSUAL: [unusual.get(number, "") for number in frame["trial"]]}),
+        frame,
         objectives,
         role=role,
+        unusual=unusual,
         constraints=constraints,
         judged=judged[judged["feasible"].astype(bool)],
         baselines=dict(zip(baselines["baseline"], baselines["accuracy"], strict=True)),

@@ -47,12 +47,13 @@ def plot_trade_off(
     *,
     x: str = "size_bytes",
     y: str = "accuracy",
-    role: pd.Series[str] | None = None,
+    role: pd.Series[Any] | None = None,
     constraints: Sequence[Constraint] = (),
     bounds: Mapping[str, Bound] | None = None,
     suggested: str | None = None,
     baselines: Mapping[str, float] | None = None,
     judged: pd.DataFrame | None = None,
+    unusual: Mapping[int, str] | None = None,
     height: int = 420,
 ) -> go.Figure:
     """Draws candidates as one metric against another, with the front as a line of steps.
@@ -62,8 +63,7 @@ def plot_trade_off(
     the front of the two metrics shown. Sizes and times have logarithmic axes.
 
     Args:
-        frame: Candidates of one target, as ``candidates_frame()`` gives them. A column ``unusual``
-            is told where a point is pointed at.
+        frame: Candidates of one target, as ``candidates_frame()`` gives them.
         objectives: What ranks them.
         x: Metric across.
         y: Metric upwards.
@@ -74,6 +74,7 @@ def plot_trade_off(
         baselines: Name to value of ``y``, drawn as level lines. One far below all candidates is
             left out: it would press them into a corner.
         judged: Candidates with cross-validated figures, drawn beside the others as what they are.
+        unusual: Trial to what is unusual in its configuration, told where a point is pointed at.
         height: Pixels.
 
     Returns:
@@ -88,28 +89,32 @@ def plot_trade_off(
     known = usable[x] & usable[y]
     if not known.any():
         return not_yet("No candidate has both figures yet", height=height)
-    # Rows are chosen from it many times, and most columns are of no use here.
-    needed = {*HOVER_COLUMNS, "quantization", x, y, *(o.metric for o in objectives)}
-    frame = frame[[name for name in frame if name in needed]][known]
-    role = role[known]
+    if not known.all():
+        frame, role = frame[known], role[known]
+    told = unusual or {}
+    again = _drawable(judged, x, y)
     figure = base_figure(height=height, legend_rows=2)
     # Before anything is thinned: line, axes and counts speak of all candidates.
-    remain = frame[~role.isin(_OUT)]
-    everything = frame
-    least_y = _least_shown(frame, remain, y)
+    is_out = role.isin(_OUT).to_numpy(dtype=bool)
+    upwards = frame[y].to_numpy(dtype=float)
+    least_y = _least_shown(upwards, upwards[~is_out], y)
+    line = _front_line(frame, role, x, y, objectives)
+    seen = _seen(baselines or {}, upwards, y, least_y)
+    ends = {metric: pd.concat([frame[metric], again[metric]]) for metric in (x, y)}
     is_many = len(frame) > THINNED_ABOVE
+    # Rows are chosen from it many times, and most columns are of no use any more.
+    frame = frame[[name for name in frame if name in {*HOVER_COLUMNS, "quantization", x, y}]]
     if is_many:
-        frame, role = _thinned(frame, role, x, y, least_y)
-    _add_greyed(figure, frame, role, x, y, is_many=is_many)
-    _add_front_line(figure, remain, x, y, objectives)
-    _add_schemes(figure, frame, role, x, y, is_many=is_many)
-    again = _drawable(judged, x, y)
-    _add_judged(figure, again, x, y)
-    _add_suggested(figure, pd.concat([frame, again]), suggested, x, y)
+        rows = _thinned(frame, role, x, y, least_y)
+        frame, role = frame.iloc[rows], role.iloc[rows]
+    _add_greyed(figure, frame, role, x, y, told, is_many=is_many)
+    _add_front_line(figure, line, x, y, objectives)
+    _add_schemes(figure, frame, role, x, y, told, is_many=is_many)
+    _add_judged(figure, again, x, y, told)
+    _add_suggested(figure, (frame, again), suggested, x, y)
     add_bounds(figure, x, y, constraints, bounds or {})
-    seen = _seen(baselines or {}, everything, y, least_y)
     add_baselines(figure, y, seen)
-    _set_axes(figure, pd.concat([everything, again]), x, y, least_y, list(seen.values()))
+    _set_axes(figure, ends, x, y, least_y, list(seen.values()))
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
 
@@ -126,26 +131,29 @@ def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
 
 def _drawable(judged: pd.DataFrame | None, x: str, y: str) -> pd.DataFrame:
     if judged is None:
-        return pd.DataFrame({"candidate": []})
+        return pd.DataFrame({"candidate": [], x: [], y: []})
     return judged[_is_usable(judged, x) & _is_usable(judged, y)]
 
 
-def _least_shown(frame: pd.DataFrame, remain: pd.DataFrame, y: str) -> float | None:
+def _least_shown(
+    values: npt.NDArray[np.float64], remain: npt.NDArray[np.float64], y: str
+) -> float | None:
     """Where the upward axis begins, if not below all that there is."""
     # A handful of networks at chance must not press all others into one line.
-    if y not in SHARES or remain.empty:
+    if y not in SHARES or not len(remain):
         return None
-    values = remain[y].to_numpy(dtype=float)
-    best = float(values.max())
-    low = best - 4 * (best - float(np.median(values)))
-    return low if best > low > frame[y].min() else None
+    best = float(remain.max())
+    low = best - 4 * (best - float(np.median(remain)))
+    return low if best > low > values.min() else None
 
 
 def _seen(
-    baselines: Mapping[str, float], frame: pd.DataFrame, y: str, least_y: float | None
+    baselines: Mapping[str, float],
+    values: npt.NDArray[np.float64],
+    y: str,
+    least_y: float | None,
 ) -> dict[str, float]:
     """The baselines that lie among the candidates, or no further away than those are apart."""
-    values = frame[y].to_numpy(dtype=float)
     high, low = float(values.max()), float(values.min() if least_y is None else least_y)
     # With one candidate, or with equals, a tenth of the whole is near.
     room = max(high - low, 0.1 if y in SHARES else 0.0)
@@ -154,9 +162,9 @@ def _seen(
 
 
 def _thinned(
-    frame: pd.DataFrame, role: pd.Series[str], x: str, y: str, least_y: float | None
-) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """Leaves out points that lie under another one; never one on the front."""
+    frame: pd.DataFrame, role: pd.Series[Any], x: str, y: str, least_y: float | None
+) -> npt.NDArray[np.intp]:
+    """The rows without the points that lie under another one; never without one on the front."""
     # Of what is dominated and what is out one is seen beneath the other, but none beneath its like.
     cell = np.asarray(role.isin(_OUT), dtype=np.int64)
     for metric, count in ((x, _GRID[0]), (y, _GRID[1])):
@@ -172,15 +180,16 @@ def _thinned(
     # Which one is left to chance: the first of each place would mostly be of one scheme.
     shuffled = np.random.default_rng(0).permutation(len(frame))
     kept[shuffled[np.unique(cell[shuffled], return_index=True)[1]]] = True
-    return frame[kept], role[kept]
+    return np.flatnonzero(kept)
 
 
 def _add_greyed(
     figure: go.Figure,
     frame: pd.DataFrame,
-    role: pd.Series[str],
+    role: pd.Series[Any],
     x: str,
     y: str,
+    unusual: Mapping[int, str],
     *,
     is_many: bool,
 ) -> None:
@@ -193,28 +202,28 @@ def _add_greyed(
         rows = frame[role == name]
         if rows.empty:
             continue
-        figure.add_trace(
-            go.Scatter(
-                **marks(rows, x, y, is_many=is_many, note=f"<br><i>{name}</i>"),
-                mode="markers",
-                name=name,
-                marker={
-                    "color": GREY,
-                    "size": size,
-                    "opacity": opacity,
-                    "symbol": symbol,
-                    "line": {"width": 1.2 if symbol.endswith("open") else 0},
-                },
-            )
+        _add_points(
+            figure,
+            **marks(rows, x, y, unusual, is_many=is_many, note=f"<br><i>{name}</i>"),
+            mode="markers",
+            name=name,
+            marker={
+                "color": GREY,
+                "size": size,
+                "opacity": opacity,
+                "symbol": symbol,
+                "line": {"width": 1.2 if symbol.endswith("open") else 0},
+            },
         )
 
 
 def _add_schemes(
     figure: go.Figure,
     frame: pd.DataFrame,
-    role: pd.Series[str],
+    role: pd.Series[Any],
     x: str,
     y: str,
+    unusual: Mapping[int, str],
     *,
     is_many: bool,
 ) -> None:
@@ -229,99 +238,118 @@ def _add_schemes(
                 continue
             symbol = symbols[scheme]
             name = escaped(scheme or "candidates")
-            figure.add_trace(
-                go.Scatter(
-                    **marks(rows, x, y, is_many=is_many and not is_front),
-                    mode="markers",
-                    name=name,
-                    showlegend=is_front or scheme not in on_front,
-                    legendgroup=name,
-                    marker={
-                        "color": colour,
-                        "symbol": symbol if is_front else f"{symbol}-open",
-                        "size": 11 if is_front else 7,
-                        "opacity": 1.0 if is_front else 0.55,
-                        "line": {"width": 1 if is_front else 1.2, "color": colour},
-                    },
-                )
+            _add_points(
+                figure,
+                **marks(rows, x, y, unusual, is_many=is_many and not is_front),
+                mode="markers",
+                name=name,
+                showlegend=is_front or scheme not in on_front,
+                legendgroup=name,
+                marker={
+                    "color": colour,
+                    "symbol": symbol if is_front else f"{symbol}-open",
+                    "size": 11 if is_front else 7,
+                    "opacity": 1.0 if is_front else 0.55,
+                    "line": {"width": 1 if is_front else 1.2, "color": colour},
+                },
             )
 
 
+def _front_line(
+    frame: pd.DataFrame, role: pd.Series[Any], x: str, y: str, objectives: Sequence[Objective]
+) -> pd.DataFrame:
+    """The candidates with the best ``y`` that can be had at every ``x``."""
+    shown = _objectives_shown(x, y, objectives)
+    if len(shown) != 2:
+        return frame.iloc[:0]
+    # What is on the front of two objectives is on that of all, or one with the same two figures
+    # is; unless a further figure is not known, without which it is on none.
+    is_unknown = np.any(np.isnan(minimized(frame, objectives)), axis=1)
+    remain = frame[(~role.isin(_OUT) & is_unknown) | (role == Role.FRONT.value)]
+    line: pd.DataFrame = remain[pareto.non_dominated(minimized(remain, shown))]
+    return line
+
+
+def _objectives_shown(x: str, y: str, objectives: Sequence[Objective]) -> list[Objective]:
+    return [o for name in (x, y) for o in objectives if o.metric == name]
+
+
 def _add_front_line(
-    figure: go.Figure, remain: pd.DataFrame, x: str, y: str, objectives: Sequence[Objective]
+    figure: go.Figure, front: pd.DataFrame, x: str, y: str, objectives: Sequence[Objective]
 ) -> None:
-    """The best ``y`` that can be had at every ``x``, as steps."""
-    shown = [o for name in (x, y) for o in objectives if o.metric == name]
-    if len(shown) != 2 or remain.empty:
-        return
-    front = remain[pareto.non_dominated(minimized(remain, shown))]
+    """Draws what ``_front_line`` answers as steps."""
     front = front.sort_values([x, y]).drop_duplicates([x, y])
     if len(front) < 2:
         return
+    shown = _objectives_shown(x, y, objectives)
     ascending = shown[0].direction is Direction.MINIMIZE
-    figure.add_trace(
-        go.Scatter(
-            x=front[x].to_numpy(),
-            y=front[y].to_numpy(),
-            mode="lines",
-            name="front",
-            line={"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
-            hoverinfo="skip",
-        )
+    _add_points(
+        figure,
+        x=front[x].to_numpy(),
+        y=front[y].to_numpy(),
+        mode="lines",
+        name="front",
+        line={"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
+        hoverinfo="skip",
     )
 
 
-def _add_judged(figure: go.Figure, judged: pd.DataFrame, x: str, y: str) -> None:
+def _add_judged(
+    figure: go.Figure, judged: pd.DataFrame, x: str, y: str, unusual: Mapping[int, str]
+) -> None:
     if judged.empty:
         return
-    figure.add_trace(
-        go.Scatter(
-            **marks(judged, x, y, is_many=False, note="<br><i>cross-validated</i>"),
-            mode="markers",
-            name="cross-validated",
-            marker={
-                "size": 12,
-                "symbol": "hexagram",
-                "color": "#D55E00",
-                "line": {"width": 1, "color": "#D55E00"},
-            },
-        )
+    _add_points(
+        figure,
+        **marks(judged, x, y, unusual, is_many=False, note="<br><i>cross-validated</i>"),
+        mode="markers",
+        name="cross-validated",
+        marker={
+            "size": 12,
+            "symbol": "hexagram",
+            "color": "#D55E00",
+            "line": {"width": 1, "color": "#D55E00"},
+        },
     )
 
 
 def _add_suggested(
-    figure: go.Figure, frame: pd.DataFrame, suggested: str | None, x: str, y: str
+    figure: go.Figure, parts: Sequence[pd.DataFrame], suggested: str | None, x: str, y: str
 ) -> None:
-    rows = frame[frame["candidate"] == suggested]
+    rows = pd.concat([part.loc[part["candidate"] == suggested, [x, y]] for part in parts])
     if suggested is None or rows.empty:
         return
-    figure.add_trace(
-        go.Scatter(
-            x=rows[x].to_numpy(),
-            y=rows[y].to_numpy(),
-            mode="markers",
-            name="suggested",
-            hoverinfo="skip",
-            marker={
-                "size": 22,
-                "symbol": "circle-open",
-                "color": "#D55E00",
-                "line": {"width": 2.5, "color": "#D55E00"},
-            },
-        )
+    _add_points(
+        figure,
+        x=rows[x].to_numpy(),
+        y=rows[y].to_numpy(),
+        mode="markers",
+        name="suggested",
+        hoverinfo="skip",
+        marker={
+            "size": 22,
+            "symbol": "circle-open",
+            "color": "#D55E00",
+            "line": {"width": 2.5, "color": "#D55E00"},
+        },
     )
+
+
+def _add_points(figure: go.Figure, **trace: Any) -> None:
+    # Plotly makes a trace of a dictionary once, and one that is a trace already again.
+    figure.add_trace({"type": "scatter", **trace})
 
 
 def _set_axes(
     figure: go.Figure,
-    frame: pd.DataFrame,
+    shown: Mapping[str, pd.Series[float]],
     x: str,
     y: str,
     least_y: float | None,
     lines: Sequence[float],
 ) -> None:
     for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
-        values = frame[metric].to_numpy(dtype=float)
+        values = shown[metric].to_numpy(dtype=float)
         axis: dict[str, Any] = {"title": {"text": axis_title(metric)}}
         # Said rather than found from the points: a browser then knows the axes before it has them.
         if metric in LOGARITHMIC:
@@ -335,9 +363,9 @@ def _set_axes(
         update(axis)
     if least_y is None:
         return
-    figure.update_yaxes(range=_padded(np.array([least_y, float(frame[y].max()), *lines])))
+    figure.update_yaxes(range=_padded(np.array([least_y, float(shown[y].max()), *lines])))
     figure.add_annotation(
-        text=f"{int((frame[y] < least_y).sum())} below: double-click shows all",
+        text=f"{int((shown[y] < least_y).sum())} below: double-click shows all",
         x=1,
         y=0,
         xref="paper",

@@ -11,7 +11,6 @@ import streamlit as st
 from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
 from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
-from autosearch.visualization.marks import UNUSUAL
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
 from dashboard import source
@@ -62,7 +61,7 @@ def _body(study: StudyView) -> None:
         tests=source.paired_tests(study),
     )
     fronts = pd.concat([front, judged_front])
-    _pick(study, frame, frame[~role.isin(_OUT)], fronts, suggestion)
+    _pick(study, frame, role, fronts, suggestion)
     baselines = source.baselines(study).dropna(subset="accuracy")
     levels = dict(zip(baselines["baseline"], baselines["accuracy"], strict=True))
     shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
@@ -98,7 +97,7 @@ def _figures(
     shown: tuple[Any, ...],
     _study: StudyView,
     _frame: pd.DataFrame,
-    _role: pd.Series[str],
+    _role: pd.Series[Any],
     _bounds: dict[str, Bound],
     _suggested: str | None,
     _judged: pd.DataFrame,
@@ -106,13 +105,9 @@ def _figures(
 ) -> list[str]:
     """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
     unusual = _unusual(_study, _frame, _role)
-    frame, judged = (
-        part.assign(**{UNUSUAL: [unusual.get(number, "") for number in part["trial"].tolist()]})
-        for part in (_frame, _judged)
-    )
     figures = (
         plot_trade_off(
-            frame,
+            _frame,
             _study.objectives,
             x=cost,
             role=_role,
@@ -120,7 +115,8 @@ def _figures(
             bounds=_bounds,
             suggested=_suggested,
             baselines=_levels,
-            judged=judged,
+            judged=_judged,
+            unusual=unusual,
             height=400,
         )
         for cost in _costs(_study, _frame)
@@ -128,7 +124,7 @@ def _figures(
     return [figure.to_json() for figure in figures]
 
 
-def _unusual(study: StudyView, frame: pd.DataFrame, role: pd.Series[str]) -> dict[int, str]:
+def _unusual(study: StudyView, frame: pd.DataFrame, role: pd.Series[Any]) -> dict[int, str]:
     """What is unusual in the configurations of trials, where a chart tells it."""
     numbers = frame["trial"].drop_duplicates()
     if len(frame) > THINNED_ABOVE:
@@ -213,12 +209,12 @@ def _mode(objective: Objective) -> str:
 def _pick(
     study: StudyView,
     frame: pd.DataFrame,
-    remain: pd.DataFrame,
+    role: pd.Series[Any],
     fronts: pd.DataFrame,
     suggestion: Suggestion | None,
 ) -> None:
     if suggestion is None:
-        st.warning(_why_none(study, frame, remain))
+        st.warning(_why_none(study, frame, frame[~role.isin(_OUT)]))
         return
     row = fronts[fronts["candidate"] == suggestion.candidate].iloc[0]
     figures = " · ".join(

@@ -7,6 +7,9 @@ import pytest
 
 def candidates(*rows):
     frame = pd.DataFrame(rows, columns=["candidate", "accuracy", "size_bytes", "feasible"])
+    frame["trial"] = [
+        int(name.partition("-")[0]) if name[0].isdigit() else 0 for name in frame["candidate"]
+    ]
     frame["quantization"] = [name.partition("-")[2] for name in frame["candidate"]]
     frame["accuracy_low"] = frame["accuracy"] - 0.01
     frame["accuracy_high"] = frame["accuracy"] + 0.01

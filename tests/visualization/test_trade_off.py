@@ -33,6 +33,14 @@ def test_the_front_is_a_line_of_steps_through_the_feasible_points(frame) -> None
     assert line.line.shape == "hv"
 
 
+def test_the_line_goes_through_what_lacks_a_figure_that_is_not_shown(frame) -> None:
+    latency = [np.nan, 1.0, 2.0, 3.0, 4.0, 5.0]
+    objectives = (*OBJECTIVES, minimize("latency_ms"))
+    figure = plot_trade_off(frame.assign(latency_ms=latency), objectives)
+    (line,) = [t for t in figure.data if t.name == "front"]
+    assert list(line.x) == [8_000, 10_000, 100_000]
+
+
 def test_size_is_logarithmic_and_axes_bear_units(frame) -> None:
     layout = plot_trade_off(frame, OBJECTIVES).layout
     assert layout.xaxis.type == "log"
@@ -123,10 +131,9 @@ def test_baselines_are_level_lines_with_their_figure_and_in_the_picture(frame) -
 
 
 def test_what_is_unusual_is_told_where_a_point_is_pointed_at(frame) -> None:
-    frame = frame.assign(unusual=["", "width <64>", "", "", "", ""])
     texts = [
         point[1]
-        for trace in plot_trade_off(frame, OBJECTIVES).data
+        for trace in plot_trade_off(frame, OBJECTIVES, unusual={1: "width <64>"}).data
         if trace.customdata is not None
         for point in trace.customdata
     ]
