@@ -124,7 +124,10 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         expected = expected_values(every, study.directions)
         is_real = np.array([trial.state is TrialState.COMPLETE for trial in every])
         values = np.where(is_real[:, None], expected, np.nan)
-        violations = np.array([max(t.constraints.values(), default=0.0) for t in every])
+        # Only of trials that say anything of the kind: in a long study asking takes its time.
+        violations = np.array(
+            [max(t.constraints.values(), default=0.0) if t.system_attrs else 0.0 for t in every]
+        )
         seconds = seconds_of(every)
         limit = _num_shown(every)
         now, then = (
@@ -136,13 +139,17 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         points = vectors.points
         taken = {row.tobytes() for row in points}
         taken |= {r.tobytes() for r in vectors.encode([t for t in running if t.params])}
+        # Most of what was shown then is shown now.
+        gone = np.setdiff1d(then, now)
+        encoded = dict(zip(now.tolist(), points, strict=True))
+        encoded |= zip(gone.tolist(), vectors.encode([every[i] for i in gone]), strict=True)
 
         def told(rows: NDArray[np.intp], encoded: _Array) -> Told:
             return Told(encoded, expected[rows], is_real[rows], violations[rows], seconds[rows])
 
         surrogate = Surrogate(
             told(now, points),
-            told(then, vectors.encode([every[i] for i in then])),
+            told(then, np.stack([encoded[i] for i in then.tolist()])),
             vectors.geometry,
             rng,
             self._impatience,

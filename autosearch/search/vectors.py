@@ -32,40 +32,39 @@ class _Axis:
 
     distribution: BaseDistribution
     levels: int | None
+    is_choice: bool
+    is_log: bool = False
+    low: float = 0.0  # of the scale, logarithmic or not
+    high: float = 0.0
 
     @classmethod
     def of(cls, distribution: BaseDistribution) -> _Axis:
         if isinstance(distribution, CategoricalDistribution):
-            return cls(distribution, len(distribution.choices))
+            return cls(distribution, len(distribution.choices), is_choice=True)
         assert isinstance(distribution, (FloatDistribution, IntDistribution))
-        if distribution.step is None or distribution.log:
-            whole = isinstance(distribution, IntDistribution)
-            levels = int(distribution.high - distribution.low) + 1 if whole else None
+        low, high, is_log = distribution.low, distribution.high, distribution.log
+        if distribution.step is None or is_log:
+            levels = int(high - low) + 1 if isinstance(distribution, IntDistribution) else None
         else:
-            levels = round((distribution.high - distribution.low) / distribution.step) + 1
-        return cls(distribution, levels)
-
-    @property
-    def is_choice(self) -> bool:
-        return isinstance(self.distribution, CategoricalDistribution)
+            levels = round((high - low) / distribution.step) + 1
+        if is_log:
+            low, high = math.log(low), math.log(high)
+        return cls(distribution, levels, False, is_log, float(low), float(high))
 
     def encode(self, internal: float) -> float:
         if self.is_choice:
             return internal
-        low, high = self._ends()
-        assert isinstance(self.distribution, (FloatDistribution, IntDistribution))
-        value = math.log(internal) if self.distribution.log else internal
-        return (value - low) / (high - low) if high > low else 0.0
+        value = math.log(internal) if self.is_log else internal
+        return (value - self.low) / (self.high - self.low) if self.high > self.low else 0.0
 
     def decode(self, position: float) -> Any:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return d.choices[round(position)]
         assert isinstance(d, (FloatDistribution, IntDistribution))
-        low, high = self._ends()
-        value = low + position * (high - low)
-        value = math.exp(value) if d.log else value
-        if d.step is not None and not (d.log and isinstance(d, FloatDistribution)):
+        value = self.low + position * (self.high - self.low)
+        value = math.exp(value) if self.is_log else value
+        if d.step is not None and not (self.is_log and isinstance(d, FloatDistribution)):
             value = d.low + round((value - d.low) / d.step) * d.step
         value = min(max(value, d.low), d.high)
         return round(value) if isinstance(d, IntDistribution) else float(value)
@@ -77,8 +76,9 @@ class _Axis:
         return self.encode(self.decode(position))
 
     def draw(self, rng: np.random.Generator) -> float:
-        if isinstance(self.distribution, CategoricalDistribution):
-            return float(rng.integers(len(self.distribution.choices)))
+        if self.is_choice:
+            assert self.levels is not None
+            return float(rng.integers(self.levels))
         return self.snap(float(rng.random()))
 
     def near(self, position: float, rng: np.random.Generator) -> float:
@@ -96,11 +96,6 @@ class _Axis:
             if snapped != position:
                 return snapped
         return self.draw(rng)
-
-    def _ends(self) -> tuple[float, float]:
-        d = self.distribution
-        assert isinstance(d, (FloatDistribution, IntDistribution))
-        return (math.log(d.low), math.log(d.high)) if d.log else (float(d.low), float(d.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +142,13 @@ class Vectors:
         """Trials as rows, shape ``(n, d)``; a value out of today's range counts as absent."""
         rows = np.full((len(trials), len(self._axes)), np.nan)
         for row, trial in zip(rows, trials, strict=True):
+            params = trial.params
             for column, (name, axis) in enumerate(zip(self.space, self._axes, strict=True)):
-                if name not in trial.params:
+                if name not in params:
                     continue
                 distribution = axis.distribution
                 try:
-                    internal = distribution.to_internal_repr(trial.params[name])
+                    internal = distribution.to_internal_repr(params[name])
                 except ValueError:
                     continue
                 if distribution._contains(internal):
