@@ -48,6 +48,7 @@ def promote(
     alias: str = "champion",
     note: str = "",
     study: Study | None = None,
+    expected_sha256: str | None = None,
 ) -> Promotion:
     """Measures a candidate on the test split and points an alias of a model to it.
 
@@ -65,6 +66,8 @@ def promote(
         alias: What to promote it to.
         note: Kept with the promotion.
         study: The study from its file; needed where the dataset is a class of the user's.
+        expected_sha256: The file that was chosen, if only that one may be promoted: a study that
+            was run again, or a finalist that was fitted again, has another under the same id.
 
     Returns:
         The promotion, its test metrics included.
@@ -73,7 +76,8 @@ def promote(
         NotFoundError: There is no such study, candidate or file.
         DefinitionError: The candidate has no file, or the dataset is a class of the user's and
             ``study`` was not given.
-        StudyError: The images are not the ones that were searched on.
+        StudyError: The images are not the ones that were searched on, or the candidate is another
+            file than the expected one.
     """
     view = StudyView(database, artifacts, study_name)
     found = view.candidate(candidate)
@@ -82,6 +86,12 @@ def promote(
         raise DefinitionError(
             f'candidate "{candidate}" of "{study_name}" has no file to promote; '
             "expected one that Keras trained"
+        )
+    if expected_sha256 is not None and sha256 != expected_sha256:
+        raise StudyError(
+            f'candidate "{candidate}" of "{study_name}" is the file {sha256[:12]}… by now, and '
+            f"{expected_sha256[:12]}… was expected; look at its figures anew with: "
+            f"autosearch show {study_name} {candidate}"
         )
     if not alias or not alias.isprintable() or alias != alias.strip():
         raise DefinitionError(f"alias {alias!r} is not a name; write one such as champion")

@@ -328,6 +328,11 @@ class EvaluatorTrial(Protocol):
         """The earlier trial whose network this one trains on; None for a new one."""
         ...
 
+    @property
+    def epochs(self) -> int | None:
+        """How long to train, where that is settled; None for as long as the study says."""
+        ...
+
     def check_cost(self, **metrics: float | None) -> None:
         """Ends the trial as infeasible if one of these figures breaks a constraint."""
         ...

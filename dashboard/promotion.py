@@ -20,13 +20,16 @@ class CommandError(Exception):
     """A command failed; the message is what it said."""
 
 
-def promoted(*, study: str, candidate: str, model: str, alias: str, note: str) -> Iterator[str]:
+def promoted(
+    *, study: str, candidate: str, sha256: str, model: str, alias: str, note: str
+) -> Iterator[str]:
     """Promotes a candidate and yields what the command says while it works.
 
     Raises:
-        CommandError: It failed.
+        CommandError: It failed, as it does if the candidate is another file than that by now.
     """
     words = ["promote", f"--alias={alias}", f"--model={model}", f"--note={note}"]
+    words.append(f"--sha256={sha256}")
     # What follows the two dashes is a name, whatever it begins with.
     yield from _said([*words, "--", study, candidate])
 

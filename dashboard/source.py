@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -37,6 +39,7 @@ __all__ = [
     "artifacts_root",
     "baselines",
     "candidates",
+    "candidates_version",
     "database",
     "details",
     "epochs",
@@ -61,6 +64,8 @@ __all__ = [
 ]
 
 _FRESH_S = 2.0
+_RESTING_S = 10.0
+_VERSIONS = count()
 
 
 @st.cache_resource(show_spinner=False)
@@ -138,9 +143,17 @@ def studies() -> pd.DataFrame:
 
 
 def overview(study: StudyView) -> pd.Series[Any]:
-    """The row of a study in ``studies()``."""
+    """The row of a study in ``studies()``.
+
+    Raises:
+        NotFoundError: It was deleted since the page was opened.
+    """
     frame = studies()
-    row: pd.Series[Any] = frame[frame["study_id"] == study.id].iloc[0]
+    # Without any study there are no columns either.
+    rows = frame[frame["study_id"] == study.id] if len(frame) else frame
+    if rows.empty:
+        raise NotFoundError(f'there is no study "{study.name}" any more: it was deleted')
+    row: pd.Series[Any] = rows.iloc[0]
     return row
 
 
@@ -175,26 +188,48 @@ class _Candidates:
     def __init__(self, study_id: int) -> None:
         self._live = frames.LiveCandidates(database(), study_id)
         self._whole: pd.DataFrame | None = None
-        self._parts: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
+        self._parts: tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
+        self._fresh_until = 0.0
 
-    def parts(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """All, those with the search's own figures, and those judged by cross-validation."""
+    def parts(self) -> tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """A version, all, those with the search's own figures, those judged by cross-validation."""
+        # A page asks for several of them.
+        if self._parts is not None and time.monotonic() < self._fresh_until:
+            return self._parts
         whole = self._live.frame()
+        # A look costs as much as drawing half a chart; where nothing was new, the next can wait.
+        fresh_s = _RESTING_S if whole is self._whole else _FRESH_S
         if self._parts is None or whole is not self._whole:
             frame = frames.on_target(whole).reset_index(drop=True)
             is_judged = (frame["estimate"] == Estimate.CROSS_VALIDATION).to_numpy(dtype=bool)
             self._parts = (
+                next(_VERSIONS),
                 frame,
                 frame[~is_judged].reset_index(drop=True),
                 frame[is_judged].reset_index(drop=True),
             )
             self._whole = whole
+        self._fresh_until = time.monotonic() + fresh_s
         return self._parts
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _candidates(url: str, study_id: int) -> _Candidates:
+def _candidates(url: str, study_id: int, created_at: datetime) -> _Candidates:
     return _Candidates(study_id)
+
+
+def _key(study: StudyView) -> tuple[str, int, datetime]:
+    """What a cache keeps a study by: SQLite gives the id of a deleted one to the next."""
+    return database().url, study.id, study.created_at
+
+
+def candidates_version(study: StudyView) -> int:
+    """A number that no other state of any study's candidates has, for the keys of caches.
+
+    It is to be asked for before the candidates: they are then as new as it says, or newer, and
+    what is kept under it is never older.
+    """
+    return _candidates(*_key(study)).parts()[0]
 
 
 def all_candidates(study: StudyView) -> pd.DataFrame:
@@ -202,17 +237,17 @@ def all_candidates(study: StudyView) -> pd.DataFrame:
 
     This frame and those of the two functions below must not be changed in place.
     """
-    return _candidates(database().url, study.id).parts()[0]
+    return _candidates(*_key(study)).parts()[1]
 
 
 def candidates(study: StudyView) -> pd.DataFrame:
     """Those with the search's own figures, from the validation images."""
-    return _candidates(database().url, study.id).parts()[1]
+    return _candidates(*_key(study)).parts()[2]
 
 
 def judged(study: StudyView) -> pd.DataFrame:
     """Those of finalists, which were fitted again and judged by cross-validation."""
-    return _candidates(database().url, study.id).parts()[2]
+    return _candidates(*_key(study)).parts()[3]
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -226,24 +261,28 @@ def paired_tests(study: StudyView) -> PairedTests:
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)
-def _trials(url: str, study_id: int, numbers: tuple[int, ...] | None) -> pd.DataFrame:
+def _trials(
+    url: str, study_id: int, created_at: datetime, numbers: tuple[int, ...] | None
+) -> pd.DataFrame:
     return frames.trials_of(database(), study_id, numbers)
 
 
 def trials(study: StudyView, numbers: tuple[int, ...] | None = None) -> pd.DataFrame:
     """The trials of a study, all or some."""
-    return _trials(database().url, study.id, numbers)
+    return _trials(*_key(study), numbers)
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _unusual(url: str, study_id: int, numbers: tuple[int, ...]) -> dict[int, str]:
+def _unusual(
+    url: str, study_id: int, created_at: datetime, numbers: tuple[int, ...]
+) -> dict[int, str]:
     some = frames.trials_of(database(), study_id, numbers)
     return unusual_parameters(dict(zip(some["number"], some["config"], strict=True)))
 
 
 def unusual(study: StudyView, numbers: tuple[int, ...]) -> dict[int, str]:
     """What is unusual in the configurations of some finished trials, against one another."""
-    return _unusual(database().url, study.id, numbers)
+    return _unusual(*_key(study), numbers)
 
 
 def epochs(study: StudyView, numbers: tuple[int, ...]) -> pd.DataFrame:
@@ -252,13 +291,13 @@ def epochs(study: StudyView, numbers: tuple[int, ...]) -> pd.DataFrame:
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False, max_entries=8)
-def _epochs_reached(url: str, study_id: int) -> dict[int, int]:
+def _epochs_reached(url: str, study_id: int, created_at: datetime) -> dict[int, int]:
     return frames.epochs_reached(database(), study_id)
 
 
 def epochs_reached(study: StudyView) -> dict[int, int]:
     """Trial to the last epoch that it reported."""
-    return _epochs_reached(database().url, study.id)
+    return _epochs_reached(*_key(study))
 
 
 def details(candidate_key: int) -> dict[str, Any]:

@@ -113,6 +113,20 @@ def test_other_images_than_the_study_saw_stop_it(database, artifacts, names, sea
     assert promotions(database) == []
 
 
+def test_another_file_than_the_one_that_was_chosen_is_not_promoted(
+    home, database, artifacts, names, autosearch_here
+):
+    words = {"study_name": "tiny", "candidate": names[0]}
+    with pytest.raises(StudyError, match=r"by now, and 000000000000… was expected; look"):
+        promote(database, artifacts, **words, expected_sha256="0" * 64)
+    command = ("promote", "tiny", names[0], "--storage", f"sqlite:///{home / 'tiny.db'}")
+    assert autosearch_here(*command, "--sha256", "0" * 64).returncode == 1
+    promoted = promote(database, artifacts, **words)
+    # Neither of the two has read the test split.
+    assert promoted.record["test_reading"] == 1
+    assert autosearch_here(*command, "--sha256", promoted.artifact_sha256).returncode == 0
+
+
 @pytest.mark.parametrize("alias", ["", " champion", "cham\npion"])
 def test_an_alias_must_be_a_name(database, artifacts, names, alias):
     with pytest.raises(DefinitionError, match="is not a name; write one such as champion"):

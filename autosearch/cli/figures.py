@@ -51,12 +51,16 @@ def baselines_line(view: StudyView) -> str:
 
 
 def print_details(details: Mapping[str, Any]) -> None:
-    """Prints what there is of classes, confusions and groups, each as a table of its own."""
+    """Prints what there is of classes, confusions and groups, each as a table of its own.
+
+    Args:
+        details: What ``DETAIL_KEYS`` names, and ``classes`` in the order of the confusion matrix.
+    """
     per_class = details.get("per_class")
     if per_class:
         _print_classes(per_class)
     if per_class and details.get("confusion"):
-        _print_confusion(list(per_class), details["confusion"])
+        _print_confusion(details["classes"], details["confusion"])
     for column, groups in (details.get("per_group") or {}).items():
         _print_groups(column, groups, (details.get("num_groups_not_shown") or {}).get(column, 0))
     worst = details.get("worst_group")

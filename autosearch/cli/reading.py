@@ -298,7 +298,7 @@ def show(
                 {"what": "baselines", "value": without_search},
             ]
         emit(lines, output_format, columns={"what": "", "value": ""}, title=title)
-        print_details(found["conditions"])
+        print_details({**found["conditions"], "classes": found["classes"]})
 
 
 def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) -> None:

@@ -115,9 +115,15 @@ def run(
 
 
 def end_by_signals() -> None:
-    """Lets Ctrl-C and SIGTERM end a run, also where a shell started it with SIGINT ignored."""
+    """Lets Ctrl-C and SIGTERM end a run, also where a shell started it with SIGINT ignored.
+
+    So does a terminal that is closed, unless the run was started to outlive that (``nohup``).
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none.
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        signal.signal(hangup, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -40,6 +40,10 @@ def promote(
         ),
     ] = None,
     note: Annotated[str, typer.Option("--note", help="Kept with the promotion.")] = "",
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="SUM", help="Refuse if it is another file by now."),
+    ] = None,
     study_file: StudyFileOption = None,
     storage: Storage = None,
     artifacts: Artifacts = None,
@@ -72,6 +76,7 @@ def promote(
         alias=alias,
         note=note,
         study=load_study_file(study_file) if study_file is not None else None,
+        expected_sha256=sha256,
     )
     validation, test = promotion.record["validation"], promotion.test_metrics
     say(

@@ -140,7 +140,7 @@ def stop(study: StudyName, storage: Storage = None) -> None:
 
     database, view = _opened(study, storage)
     request_stop(database, view.id)
-    count = len(Recorder(database, view.id).living_workers())
+    count = Recorder(database, view.id).num_living_workers()
     if count:
         noun = "worker finishes its trial and ends" if count == 1 else "workers finish and end"
         say(f"{count} {noun}; go on with: autosearch run STUDY_FILE")

@@ -114,7 +114,8 @@ def judge_plain_cnn(study: Study, trial: EvaluatorTrial) -> CandidateResult:
         quantization=Quantization("int8"),
     )
     evaluator = KerasEvaluator(
-        study.model_copy(update={"space": space, "constraints": ()}), max_images=max(most_images, 1)
+        study.model_copy(update={"space": space, "constraints": (), "train_on": None}),
+        max_images=max(most_images, 1),
     )
     (candidate,) = evaluator.evaluate(trial)
     return candidate

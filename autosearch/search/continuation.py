@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autosearch.search.worker import Limits
     from autosearch.store.view import Progress, StudyView
 
-__all__ = ["Promise", "TrainingOn"]
+__all__ = ["Promise", "TrainingOn", "epochs_trained", "first_of"]
 
 _ERROR_LEFT = 0.87
 """What training for as long again leaves of the error, about."""
@@ -85,7 +85,7 @@ class TrainingOn:
         promise = Promise(values, self._view.objectives)
         for number in sorted(set(whose.tolist()) - taken):
             facts = trials[number]["facts"]
-            length, left = _length(facts), self._epochs_left(trials[number], progress)
+            length, left = epochs_trained(facts), self._epochs_left(trials[number], progress)
             if "keras_sha256" not in facts or left < 1:
                 continue
             epoch_s = max(trials[number]["duration_s"] / facts["num_epochs"], 1e-9)
@@ -113,7 +113,7 @@ class TrainingOn:
 
     def _epochs_left(self, trial: Mapping[str, Any], progress: Progress) -> int:
         """For how many epochs a trial's network can be trained on, with all that comes after."""
-        left = self._full_epochs - _length(trial["facts"])
+        left = self._full_epochs - epochs_trained(trial["facts"])
         if self._limits.total_epochs is not None:
             left = min(left, self._limits.total_epochs - progress.num_epochs)
         if self._limits.deadline is not None:
@@ -170,6 +170,18 @@ class Promise:
         return pareto.hypervolume(np.vstack([self._front, better]), self._reference) - self._volume
 
 
-def _length(facts: Mapping[str, Any]) -> int:
-    """Epochs that a trial's weights were trained."""
+def epochs_trained(facts: Mapping[str, Any]) -> int:
+    """Epochs that a trial's weights were trained, by what it described; its parents' included."""
     return int(facts.get("continues", {}).get("epochs_before", 0) + facts.get("num_epochs", 0))
+
+
+def first_of(number: int, facts: Mapping[int, Mapping[str, Any]]) -> int:
+    """The trial that sampled what a trial is: itself, or the one that its training began with.
+
+    Args:
+        number: The trial's.
+        facts: Of all trials, by number.
+    """
+    while "continues" in facts[number]:
+        number = int(facts[number]["continues"]["trial"])
+    return number

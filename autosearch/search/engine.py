@@ -104,7 +104,7 @@ class Engine:
         with _quiet(), _explained(self._database):
             # Optuna's cache writes only to trials that it has read.
             self._study.get_trials(deepcopy=False)
-            self._take_sampler(trial.number, trial.user_attrs.get(ORIGIN))
+            self._take_sampler(trial)
             return optuna.Trial(self._study, trial._trial_id)
 
     def known_trials(self) -> list[optuna.trial.FrozenTrial]:
@@ -119,17 +119,23 @@ class Engine:
             self._study.set_user_attr(_REDEFINED, num_earlier)
         self.growth = Growth(self._database, self._definition.name, num_earlier=num_earlier)
 
-    def _take_sampler(self, number: int, start: Mapping[str, Any] | None) -> None:
+    def _take_sampler(self, trial: optuna.Trial) -> None:
         sampler = make_sampler(
             self._definition.sampler,
             seed=self._seed,
-            number=number,
+            number=trial.number,
             impatience=self._impatience,
             shares=are_shares(self._definition.objectives),
         )
-        if start is not None:
+        start = trial.user_attrs.get(ORIGIN)
+        if (continues := continuation_of(trial)) is not None:
+            # It was given what its parent had been asked for, and the space may have grown since:
+            # then the parent has by now what was fixed before.
+            parent = self._study.get_trials(deepcopy=False)[continues.trial]
+            sampler = StartingSampler(parent.params, sampler)
+        elif start is not None:
             sampler = StartingSampler(start["params"], sampler)
-        elif (guess := self._first_guess(number)) is not None:
+        elif (guess := self._first_guess(trial.number)) is not None:
             sampler = StartingSampler(guess, sampler)
         self._study.sampler = sampler
 
@@ -172,7 +178,7 @@ class Engine:
                 self._enqueue_continuation(continue_from)
             trial = self._study.ask()
             # In time: nothing is sampled before the trial's first parameter is asked for.
-            self._take_sampler(trial.number, trial.user_attrs.get(ORIGIN))
+            self._take_sampler(trial)
             recorder.start_trial(trial.number, worker_id)
             return trial
 

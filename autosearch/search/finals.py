@@ -15,6 +15,7 @@ import optuna
 
 from autosearch.errors import AutosearchError, StorageError, TrainingError
 from autosearch.search.answers import is_feasible, named
+from autosearch.search.continuation import epochs_trained, first_of
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import InterruptedTrial
 from autosearch.space.hyperparameters import HyperParameters
@@ -60,7 +61,8 @@ class Finals:
     def finalists(self, view: StudyView) -> list[int]:
         """The numbers of the trials to judge, the best first.
 
-        Those on the front come first, so that what is judged again is worth having.
+        Those on the front come first, so that what is judged again is worth having; of a network
+        and what it was trained on to, only the better one.
         """
         num_complete = view.progress().counts.get(TrialState.COMPLETE, 0)
         if num_complete < _MIN_TRIALS:
@@ -73,7 +75,12 @@ class Finals:
         best = frame.groupby("trial")[self.metric].agg("max" if self.is_maximized else "min")
         sign = -1 if self.is_maximized else 1
         ranked = sorted(best.items(), key=lambda item: (item[0] not in front, sign * item[1]))
-        return [int(str(number)) for number, _ in ranked[:limit]]
+        trials = view.trials_frame()
+        facts = dict(zip(trials["number"], trials["facts"], strict=True))
+        networks: dict[int, int] = {}
+        for number, _ in ranked:
+            networks.setdefault(first_of(int(str(number)), facts), int(str(number)))
+        return list(networks.values())[:limit]
 
 
 def plan_finals(study: Study) -> Finals | None:
@@ -128,11 +135,15 @@ def run_finals(
     """
     from autosearch.evaluation.cross_validation import judge_fold, refit
 
+    trials = view.trials_frame()
+    facts = dict(zip(trials["number"], trials["facts"], strict=True))
     key: _Key = {"num_folds": finals.num_folds, "data_fingerprint": finals.data_fingerprint}
     for number in _left(finals, view):
         attempt = recorder.start_finalist(number, **key)
         known = view.finalists(**key)[number].folds
-        trial = ReplayedTrial(number, params(number), artifacts, should_stop)
+        # What was trained on was trained for longer than a trial of the search is.
+        epochs = epochs_trained(facts[number]) if study.train_on is not None else None
+        trial = ReplayedTrial(number, params(number), artifacts, should_stop, epochs=epochs)
         candidates, error = list[CandidateResult](), None
         try:
             if attempt > _MAX_ATTEMPTS + len(known):
@@ -207,12 +218,14 @@ class ReplayedTrial:
         seed: Of the next training.
         facts: What the evaluator described.
         continues: Nothing: each network is trained from its beginning.
+        epochs: How long; None for as long as the study says.
 
     Args:
         number: The trial's.
         params: What Optuna knows its configuration by.
         artifacts: Where files go.
         should_stop: Asked after every epoch.
+        epochs: How long to train, if not for as long as the study says.
     """
 
     def __init__(
@@ -221,11 +234,14 @@ class ReplayedTrial:
         params: Mapping[str, Any],
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
+        *,
+        epochs: int | None = None,
     ) -> None:
         self.number = number
         self.seed = 0
         self.facts: dict[str, Any] = {}
         self.continues = None
+        self.epochs = epochs
         self._params = dict(params)
         self._artifacts = artifacts
         self._should_stop = should_stop

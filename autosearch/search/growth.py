@@ -83,7 +83,8 @@ class Growth:
 
     def _rewrite(self, name: str, distribution: BaseDistribution, convert: _Convert) -> bool:
         as_json, values = distribution_to_json(distribution), dict[int, float]()
-        for trial in earlier_trials(self._database, self._study, name, before=self._num_earlier):
+        earlier = earlier_trials(self._database, self._study, name, before=self._num_earlier)
+        for trial in earlier:
             if trial.distribution == as_json:
                 continue
             value = convert(trial)
@@ -92,7 +93,8 @@ class Growth:
             elif trial.distribution is not None:
                 _check_may_stay(name, trial, distribution)
         write_parameter(self._database, name, values, as_json)
-        return bool(values)
+        # Another worker may have written it, which this one cannot know yet.
+        return bool(values) or any(trial.distribution is not None for trial in earlier)
 
 
 class _Engine(Protocol):

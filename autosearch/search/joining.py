@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-
 from autosearch.changes import changes
 from autosearch.errors import ChangedDefinitionError, DefinitionError
 from autosearch.search.devices import worker_environments
@@ -12,6 +9,7 @@ from autosearch.search.engine import Engine
 from autosearch.search.runner import (
     DEFAULT_TRIAL_TIMEOUT_S,
     ProgressCallback,
+    RunClock,
     plan_limits,
     supervise,
 )
@@ -19,7 +17,7 @@ from autosearch.search.samplers import check_sampler
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.placement import refuse_shared_folder
-from autosearch.store.recorder import Recorder, utc_now
+from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 
@@ -73,15 +71,13 @@ def join(
     study = study.keeping_sides((view.data_sides() or {}).get("sides"))
     _check_same(study, view, store)
     recorder = Recorder(database, view.id)
-    at_work = recorder.living_workers()
     limits = plan_limits(study, view.progress(), trials=None, workers=workers)
-    if limits.deadline is not None and at_work:
-        # The seconds of a run are added up when it ends; those of one that goes on are not in yet.
-        elapsed = (utc_now() - min(at_work)).total_seconds()
-        limits = replace(limits, deadline=limits.deadline - elapsed)
-    started = time.monotonic()
+    # Beside others the minutes are those of their run.
+    clock = None if recorder.num_living_workers() else RunClock(recorder)
 
     def on_tick() -> None:
+        if clock is not None:
+            clock.tick()
         if on_progress is not None:
             on_progress(view, view.progress(), limits)
 
@@ -101,9 +97,8 @@ def join(
             on_tick=on_tick,
         )
     finally:
-        if not at_work:
-            # Beside others the minutes are those of their run.
-            recorder.add_run_seconds(time.monotonic() - started)
+        if clock is not None:
+            clock.write()
         on_tick()
     return view
 

@@ -160,7 +160,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         found: list[tuple[float, _Array]] = []
         parents = surrogate.parents
         # As many as can be compared with the trials shown in a tenth of a second.
-        size = min(max(_COMPARED // points.size, _FEWEST), _POOL)
+        size = min(max(_COMPARED // max(points.size, 1), _FEWEST), _POOL)
         for round_number in range(_ROUNDS):
             pool = []
             for _ in range(size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,12 @@ import psutil
 
 from autosearch.changes import changes, is_growth
 from autosearch.data.files import describe_growth
-from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError
+from autosearch.errors import (
+    ChangedDefinitionError,
+    DefinitionError,
+    NotFoundError,
+    StorageError,
+)
 from autosearch.search.answers import is_feasible
 from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine, best_trials
@@ -35,6 +41,7 @@ from autosearch.study import Study
 __all__ = [
     "DEFAULT_TRIAL_TIMEOUT_S",
     "ProgressCallback",
+    "RunClock",
     "environment",
     "open_study",
     "plan_limits",
@@ -43,6 +50,7 @@ __all__ = [
 ]
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
+_CLOCK_WRITTEN_S = 10.0
 _MAX_MEMORY_BYTES = 6_000_000_000
 _MIN_MEMORY_BYTES = 1_500_000_000
 
@@ -158,9 +166,10 @@ def run(
             on_message(start.line(num_taken))
     limits = plan_limits(study, view.progress(), trials=trials, workers=workers)
     finals = plan_finals(study)
-    started = time.monotonic()
+    clock = RunClock(recorder)
 
     def on_tick() -> None:
+        clock.tick()
         if on_progress is not None:
             on_progress(view, view.progress(), limits)
 
@@ -182,6 +191,11 @@ def run(
             )
         else:
             engine.recover(recorder, view, reason="an earlier run was cut off")
+
+            def should_stop() -> bool:
+                clock.tick()
+                return False
+
             worker = Worker(
                 study,
                 database,
@@ -195,6 +209,7 @@ def run(
                     deadline=limits.deadline,
                 ),
                 finals=finals,
+                should_stop=should_stop,
             )
             try:
                 worker.run()
@@ -204,9 +219,37 @@ def run(
                 )
                 raise
     finally:
-        recorder.add_run_seconds(time.monotonic() - started)
+        clock.write()
         on_tick()
     return view
+
+
+class RunClock:
+    """Adds the time that a run takes to what its study has used, while it runs.
+
+    So a plug that is pulled costs a budget of minutes no more than a few seconds, and whoever
+    joins knows what is left.
+
+    Args:
+        recorder: Writes the study's rows.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._written = time.monotonic()
+
+    def tick(self) -> None:
+        """To be called often; writes seldom."""
+        if time.monotonic() - self._written >= _CLOCK_WRITTEN_S:
+            # What cannot be written now is written later.
+            with contextlib.suppress(StorageError):
+                self.write()
+
+    def write(self) -> None:
+        """Adds what has passed since the last time."""
+        now = time.monotonic()
+        self._recorder.add_run_seconds(now - self._written)
+        self._written = now
 
 
 def supervise(
@@ -346,7 +389,7 @@ def _check_definition(
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:
     """Refuses to change a definition under the hands of workers that hold to the old one."""
-    if Recorder(database, earlier.id).living_workers():
+    if Recorder(database, earlier.id).num_living_workers():
         raise ChangedDefinitionError(
             f'study "{study.name}" has another definition now, and workers are still searching by '
             f"the old one; let them end first: autosearch stop {study.name}"

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import psutil
 
-from autosearch.errors import AutosearchError, NothingTrainedError, StudyError
+from autosearch.errors import AutosearchError, NothingTrainedError, StorageError, StudyError
 from autosearch.evaluation.latency_gate import give_way, machine_gate
 from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
 from autosearch.search.baselines import are_wanted, run_baselines
@@ -44,6 +44,7 @@ from autosearch.values import CandidateResult, TrialState
 __all__ = [
     "MAX_FAILURES_AT_START",
     "MAX_FAILURES_IN_A_ROW",
+    "MAX_TRIALS_WITHOUT_EPOCHS",
     "Limits",
     "Outcome",
     "Worker",
@@ -55,6 +56,10 @@ MAX_FAILURES_AT_START = 5
 
 MAX_FAILURES_IN_A_ROW = 20
 """A study that once worked and then fails that often in a row has broken on its way."""
+
+MAX_TRIALS_WITHOUT_EPOCHS = 50
+"""If a study is to end after so many epochs, and that many trials in a row cost none, it never
+would: all that is left is repeated or infeasible, or reports nothing."""
 
 _LEASE_S = 60.0
 _GRACE = 0.05
@@ -188,6 +193,9 @@ class Worker:
         self._num_stops = self._progress.num_stops if num_stops is None else num_stops
         self._num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
         self._next_recovery = 0.0
+        self._worker_id: int | None = None
+        self._num_evaluated = 0
+        self._num_without_epochs = 0
 
     def run(self) -> str:
         """Evaluates trials until a limit is reached.
@@ -201,6 +209,7 @@ class Worker:
             KeyboardInterrupt: Its trial is left for ``Engine.recover``.
         """
         with machine_gate().at_work(), self._lease() as worker_id:
+            self._worker_id = worker_id
             try:
                 outcome = self._run_baselines(worker_id) or self._run_trials(worker_id)
                 return self._run_finals() if outcome == Outcome.DONE else outcome
@@ -240,15 +249,41 @@ class Worker:
             state, error = self._run_trial(asked)
             if state is None:
                 return Outcome.INTERRUPTED
+            self._num_evaluated += 1
             failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
             self._forget_discarded()
             self._stop_hopeless_study(failures_in_a_row, error)
+            if self._spends_nothing():
+                return Outcome.DONE
         return outcome
 
     def _has_room(self) -> bool:
         self._progress = self._view.progress()
         is_wanted = self._progress.num_stops == self._num_stops
         return is_wanted and self._limits.have_room(self._progress)
+
+    def _spends_nothing(self) -> bool:
+        """Whether epochs alone are to end the study, and its trials have long cost none.
+
+        Raises:
+            NothingTrainedError: No trial has ever cost one.
+        """
+        limits = self._limits
+        if limits.counted_trials is not None or limits.deadline is not None:
+            return False
+        earlier, self._progress = self._progress.num_epochs, self._view.progress()
+        has_spent = self._progress.num_epochs > earlier
+        self._num_without_epochs = 0 if has_spent else self._num_without_epochs + 1
+        if self._num_without_epochs < MAX_TRIALS_WITHOUT_EPOCHS:
+            return False
+        if self._progress.num_epochs:
+            # Such as a small space, of which everything was trained.
+            return True
+        raise NothingTrainedError(
+            f"{self._num_without_epochs} trials in a row cost no epoch, so that a budget of "
+            f"{limits.total_epochs} epochs never ends; say Budget(trials=...) as well, loosen the "
+            "constraints, or have the evaluator call trial.report(epoch, ...)"
+        )
 
     def _impatience(self) -> float:
         """How much time counts in what is sampled next: all at first, and nothing at last."""
@@ -306,9 +341,10 @@ class Worker:
         if self._engine.is_exhausted:
             return Outcome.DONE
         bound = self._limits.memory_bytes
-        if bound is not None and own_memory_bytes(psutil.Process()) > bound:
-            return Outcome.OUTGROWN
-        return None
+        # One that is too large from the start would only be replaced by another such.
+        if bound is None or not self._num_evaluated:
+            return None
+        return Outcome.OUTGROWN if own_memory_bytes(psutil.Process()) > bound else None
 
     def _run_trial(self, asked: optuna.Trial) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
@@ -352,6 +388,11 @@ class Worker:
             trial.describe(repeats={"trial": earlier.number, "quantization": repeated.quantization})
         except optuna.TrialPruned:
             state = TrialState.PRUNED
+        except StorageError:
+            # What was trained could not be kept: the place is at fault, and the trial waits.
+            with contextlib.suppress(StorageError):
+                self._engine.put_back(self._recorder, trial.number)
+            raise
         except StudyError as fault:
             self._finish(trial, asked, TrialState.FAILED, [], str(fault), traceback.format_exc())
             raise
@@ -389,9 +430,10 @@ class Worker:
             violations = self._violations(representative)
         facts = dict(trial.facts)
         target = facts.pop("target", None)
-        self._recorder.finish_trial(
+        is_ours = self._recorder.finish_trial(
             trial.number,
             state,
+            worker_id=self._worker_id,
             config=trial.config,
             stage_seconds=trial.stage_seconds,
             facts=facts,
@@ -409,6 +451,8 @@ class Worker:
             error=error,
             traceback=trace,
         )
+        if not is_ours:
+            return
         self._engine.tell(
             asked,
             state,

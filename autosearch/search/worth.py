@@ -35,4 +35,6 @@ def worst_worth_having(values: NDArray[np.float64], shares: Sequence[bool]) -> N
         shares: Which of them are accuracies; none if it is empty.
     """
     is_share = np.array(shares, dtype=np.bool_) if len(shares) else np.zeros(values.shape[1], bool)
-    return np.where(is_share, _WORTH_HAVING * values.min(axis=0), np.inf)
+    best = values.min(axis=0)
+    # A user's function may answer what it likes: of nothing, nine tenths are no bound.
+    return np.where(is_share & (best < 0), _WORTH_HAVING * best, np.inf)

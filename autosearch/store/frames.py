@@ -8,10 +8,10 @@ from threading import Lock
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from autosearch.store.database import Database
-from autosearch.store.study_frames import candidate_id, read_frame
+from autosearch.store.study_frames import candidate_id, class_names, read_frame
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
@@ -50,8 +50,9 @@ _FIGURES = (
 class LiveCandidates:
     """The candidates of a study, kept in memory; a refresh reads what was added since.
 
-    A candidate is written once, when its trial ends, and never changed. One instance serves
-    several threads.
+    Those that are held can change all the same: they are judged by other bounds, measured on
+    another machine, fitted again, discarded, or deleted with their study, whose key SQLite then
+    gives to the next one. Then all are read anew. One instance serves several threads.
 
     Args:
         database: Opened to read or to write.
@@ -61,38 +62,59 @@ class LiveCandidates:
     def __init__(self, database: Database, study_id: int) -> None:
         self._database = database
         self._study_id = study_id
-        self._last_id = self._num_discarded = 0
+        self._last_id = 0
+        self._seen: tuple[Any, ...] = ()
         self._lock = Lock()
-        self._frame = self._read(0, 0)
+        self._frame = pd.DataFrame()
 
     def frame(self) -> pd.DataFrame:
         """One row a candidate and target, in the order in which they were written.
 
         The columns of ``StudyView.candidates_frame()`` that can be filtered or drawn, and
         ``candidate_key``, ``finished_at`` (UTC) and the further metrics. It must not be changed
-        in place: every caller is handed the same frame until there are new rows. Figures of two
-        kinds (``estimate``) are in it, which never meet in one front.
+        in place: every caller is handed the same frame until something has changed. Figures of
+        two kinds (``estimate``) are in it, which never meet in one front.
         """
         with self._lock:
-            with self._database.session() as session:
-                newest = session.scalar(
-                    select(func.max(CandidateRow.id)).where(CandidateRow.study_id == self._study_id)
-                )
-                num_discarded = session.scalar(
-                    select(func.count()).where(
-                        TrialRow.study_id == self._study_id,
-                        TrialRow.state == TrialState.DISCARDED,
-                    )
-                )
-            if num_discarded != self._num_discarded:
-                self._num_discarded = num_discarded or 0
-                self._frame, self._last_id = self._read(0, 0), 0
-            if (newest or 0) > self._last_id:
-                added = self._read(self._last_id, newest or 0)
+            newest, seen = self._look(self._last_id)
+            if seen != self._seen:
+                self._frame, self._last_id, self._seen = self._read(0, 0), 0, seen
+            if newest > self._last_id:
+                # Before they are read: what changes in between is noticed the next time.
+                _, self._seen = self._look(newest)
+                added = self._read(self._last_id, newest)
                 kept = [self._frame, added] if len(self._frame) else [added]
                 self._frame = pd.concat(kept, ignore_index=True)
-                self._last_id = newest or 0
+                self._last_id = newest
             return self._frame
+
+    def _look(self, up_to_id: int) -> tuple[int, tuple[Any, ...]]:
+        """The newest candidate's key, and what differs once those up to a key have changed."""
+        newest = select(func.max(CandidateRow.id)).where(CandidateRow.study_id == self._study_id)
+        num_discarded = select(func.count()).where(
+            TrialRow.study_id == self._study_id, TrialRow.state == TrialState.DISCARDED
+        )
+        study = select(
+            newest.scalar_subquery(),
+            num_discarded.scalar_subquery(),
+            StudyRow.created_at,
+            StudyRow.definition_sha256,
+        ).where(StudyRow.id == self._study_id)
+        held = (
+            select(
+                func.count(),
+                func.sum(case((CandidateRow.is_feasible, CandidateRow.id), else_=0)),
+                func.max(MeasurementRow.id),
+                # Where a candidate is replaced, SQLite gives its key and its measurement's again.
+                func.max(MeasurementRow.measured_at),
+            )
+            .select_from(CandidateRow)
+            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+            .where(CandidateRow.study_id == self._study_id, CandidateRow.id <= up_to_id)
+        )
+        with self._database.session() as session:
+            last_id, *of_study = session.execute(study).one_or_none() or (None,)
+            return last_id or 0, (*of_study, *session.execute(held).one())
 
     def _read(self, after_id: int, up_to_id: int) -> pd.DataFrame:
         statement = (
@@ -163,8 +185,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
 
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
     of counts for every ``TrialState``, ``num_candidates``, ``best_accuracy`` (feasible),
-    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until``,
-    ``working_since`` (UTC; ``run_seconds`` has what those workers did only once they ended).
+    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until`` (UTC).
     """
     with database.session() as session:
         rows = session.execute(
@@ -209,14 +230,9 @@ def studies_frame(database: Database) -> pd.DataFrame:
             ).all()
         )
         workers = {
-            study_id: (count, lease, since)
-            for study_id, count, lease, since in session.execute(
-                select(
-                    WorkerRow.study_id,
-                    func.count(),
-                    func.max(WorkerRow.lease_until),
-                    func.min(WorkerRow.started_at),
-                )
+            study_id: (count, lease)
+            for study_id, count, lease in session.execute(
+                select(WorkerRow.study_id, func.count(), func.max(WorkerRow.lease_until))
                 .where(WorkerRow.ended_at.is_(None))
                 .group_by(WorkerRow.study_id)
             ).all()
@@ -224,7 +240,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     for study_id, name, definition, created_at, run_seconds in rows:
         found = counts.get(study_id, {})
-        num_workers, lease_until, since = workers.get(study_id, (0, None, None))
+        num_workers, lease_until = workers.get(study_id, (0, None))
         records.append(
             {
                 "study": name,
@@ -238,7 +254,6 @@ def studies_frame(database: Database) -> pd.DataFrame:
                 "last_activity": activity.get(study_id),
                 "num_workers": num_workers,
                 "lease_until": lease_until,
-                "working_since": since,
             }
         )
     return pd.DataFrame(records)
@@ -324,14 +339,29 @@ def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
 
 
 def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
-    """How a candidate's figures were taken: ``conditions``, ``reasons``, ``target``."""
+    """How a candidate's figures were taken: ``conditions``, ``classes``, ``reasons``, ``target``.
+
+    ``classes`` are the names in the order of the confusion matrix.
+    """
     with database.session() as session:
         row = session.execute(
-            select(CandidateRow.conditions, CandidateRow.reasons, TargetRow.description)
+            select(
+                CandidateRow.conditions,
+                CandidateRow.reasons,
+                TargetRow.description,
+                TrialRow.facts,
+            )
+            .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
             .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(CandidateRow.id == int(candidate_key))
         ).first()
     if row is None:
-        return {"conditions": {}, "reasons": {}, "target": None}
-    return {"conditions": row[0], "reasons": row[1], "target": row[2]}
+        return {"conditions": {}, "classes": [], "reasons": {}, "target": None}
+    conditions, reasons, target, facts = row
+    return {
+        "conditions": conditions,
+        "classes": class_names(conditions, facts),
+        "reasons": reasons,
+        "target": target,
+    }

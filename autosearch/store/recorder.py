@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from autosearch.store.database import Database
@@ -30,6 +30,9 @@ __all__ = ["Recorder", "find_target", "finite", "is_alive", "utc_now"]
 
 _MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
 _NOT_DESCRIBED = ("key", "name", "is_measured")
+_CLOCK_S = 2.0
+"""How exactly a system says when a process began."""
+
 _CANDIDATE_COLUMNS = ("accuracy", "size_bytes", "parameters", "macs")
 _EPOCH_COLUMNS = (
     "accuracy",
@@ -128,8 +131,8 @@ class Recorder:
     def orphaned_trials(self) -> dict[int, int]:
         """Running trials that no living worker evaluates: number to attempt.
 
-        A worker is gone once it has ended, its lease has run out, or it was a process of this
-        machine that is there no more.
+        A worker is gone once it has ended, its process of this machine is there no more, or on
+        another machine its lease has run out.
         """
         with self._database.session() as session:
             rows = session.execute(
@@ -139,10 +142,10 @@ class Recorder:
             ).all()
             return {number: attempt for number, attempt, worker in rows if not is_alive(worker)}
 
-    def living_workers(self) -> list[datetime]:
-        """Since when each worker of the study that is alive has been at work (UTC)."""
+    def num_living_workers(self) -> int:
+        """How many workers of the study are alive."""
         with self._database.session() as session:
-            return [worker.started_at for worker in self._living(session)]
+            return len(self._living(session))
 
     def trials_of_living_workers(self) -> set[int]:
         """The trials that a worker which is alive has started, finished ones among them."""
@@ -208,6 +211,7 @@ class Recorder:
         number: int,
         state: TrialState,
         *,
+        worker_id: int | None = None,
         config: Mapping[str, Any],
         stage_seconds: Mapping[str, float],
         facts: Mapping[str, Any],
@@ -219,12 +223,13 @@ class Recorder:
         identity: str | None = None,
         error: str | None = None,
         traceback: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Records the end of a trial with its candidates, all or nothing.
 
         Args:
             number: The trial.
             state: A finished state.
+            worker_id: Who evaluated it; None for whoever cleans up after another.
             config: Parameter name to value.
             stage_seconds: Stage name to its duration in seconds.
             facts: What the evaluator described; ``parameters`` and ``macs`` become columns.
@@ -237,9 +242,15 @@ class Recorder:
             identity: SHA-256 of what it did, by which a trial that would do the same finds it.
             error: Why it failed, in a sentence.
             traceback: The traceback, if it failed.
+
+        Returns:
+            Whether it was recorded: not if the worker was taken for lost, and the trial is
+            another's by now.
         """
         with self._database.session() as session:
             row = _get_trial(session, self._study_id, number)
+            if worker_id is not None and row.worker_id != worker_id:
+                return False
             now = utc_now()
             row.state, row.finished_at = state, now
             row.duration_s = (now - (row.started_at or now)).total_seconds()
@@ -258,6 +269,7 @@ class Recorder:
                     is_feasible=candidate.quantization in feasible,
                     target=target,
                 )
+            return True
 
     def start_finalist(self, number: int, *, num_folds: int, data_fingerprint: str) -> int:
         """Records that a trial is being judged by cross-validation.
@@ -350,19 +362,28 @@ class Recorder:
     def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
         """Decides anew which candidates are feasible, once the study's constraints have changed.
 
+        Of latency and memory those count that were taken first, on the machine that searched.
+
         Args:
             is_feasible: Told a candidate's metrics.
         """
+        first = select(func.min(MeasurementRow.id)).group_by(MeasurementRow.candidate_id)
         with self._database.session() as session:
             rows = session.execute(
                 select(CandidateRow, MeasurementRow)
-                .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+                .outerjoin(
+                    MeasurementRow,
+                    and_(
+                        MeasurementRow.candidate_id == CandidateRow.id, MeasurementRow.id.in_(first)
+                    ),
+                )
                 .where(CandidateRow.study_id == self._study_id)
             )
             for row, measured in rows:
-                metrics = {**row.metrics, **{n: getattr(row, n) for n in _CANDIDATE_COLUMNS}}
-                if measured is not None:
-                    metrics |= {name: getattr(measured, name) for name in _MEASURED}
+                # A search without a target kept them among the metrics: those of another machine
+                # do not take their place.
+                metrics = {name: getattr(measured, name, None) for name in _MEASURED}
+                metrics |= row.metrics | {n: getattr(row, n) for n in _CANDIDATE_COLUMNS}
                 row.is_feasible = is_feasible(metrics)
 
     def _living(self, session: Session) -> list[WorkerRow]:
@@ -420,9 +441,17 @@ class Recorder:
 
 def is_alive(worker: WorkerRow | None) -> bool:
     """Whether a worker still is at work, as far as can be told from here."""
-    if worker is None or worker.ended_at is not None or worker.lease_until < utc_now():
+    if worker is None or worker.ended_at is not None:
         return False
-    return worker.host != socket.gethostname() or psutil.pid_exists(worker.pid)
+    if worker.host != socket.gethostname():
+        return worker.lease_until >= utc_now()
+    # A lease tells nothing here that is better known: a process that is kept from renewing it
+    # lives. One of the same number that is younger than the worker is another one.
+    try:
+        created_s = psutil.Process(worker.pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return created_s <= worker.started_at.replace(tzinfo=UTC).timestamp() + _CLOCK_S
 
 
 def _find_trial(session: Session, study_id: int, number: int) -> TrialRow | None:

@@ -57,15 +57,16 @@ class Repeats:
 
 
 def _candidate(row: CandidateRow, measured: MeasurementRow | None) -> CandidateResult:
+    # A search without a target kept them among the metrics: then what was measured is another
+    # machine's.
     metrics = {
+        "latency_ms": None if measured is None else measured.latency_ms,
+        "latency_p90_ms": None if measured is None else measured.latency_p90_ms,
+        "memory_bytes": None if measured is None else measured.memory_bytes,
         **row.metrics,
         "accuracy": row.accuracy,
         "size_bytes": row.size_bytes,
         "parameters": row.parameters,
         "macs": row.macs,
     }
-    if measured is not None:
-        metrics["latency_ms"] = measured.latency_ms
-        metrics["latency_p90_ms"] = measured.latency_p90_ms
-        metrics["memory_bytes"] = measured.memory_bytes
     return CandidateResult(quantization=row.quantization, metrics=metrics)

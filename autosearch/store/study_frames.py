@@ -7,6 +7,7 @@ A figure that is not to be had is NaN in a frame and null in JSON. ``StudyView``
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "RESERVED_COLUMNS",
     "candidate_id",
     "candidates_frame",
+    "class_names",
     "epochs_frame",
     "read_frame",
     "records",
@@ -95,6 +97,27 @@ def candidate_id(trial: int, quantization: str, estimate: str = Estimate.VALIDAT
     """
     name = f"{trial}-{quantization}" if quantization else str(trial)
     return f"{name}-refit" if estimate == Estimate.CROSS_VALIDATION else name
+
+
+def class_names(conditions: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """The classes of a candidate in the order of its outputs and of its confusion matrix.
+
+    PostgreSQL sorts the keys of an object, such as ``per_class``, by their length; the list that
+    is among the facts of the trial stays as it is.
+
+    Args:
+        conditions: Of the candidate.
+        facts: Of its trial.
+
+    Example:
+        >>> class_names({"per_class": {"cat": {}, "bird": {}}}, {"classes": ["bird", "cat"]})
+        ['bird', 'cat']
+    """
+    named, described = list(conditions.get("per_class") or {}), facts.get("classes")
+    # A function of the user's describes what it likes under that name.
+    if isinstance(described, list) and set(map(str, described)) == set(named):
+        return list(map(str, described))
+    return named
 
 
 def trials_frame(database: Database, study_id: int) -> pd.DataFrame:

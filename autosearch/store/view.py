@@ -22,6 +22,7 @@ from autosearch.store.study_frames import (
     RESERVED_COLUMNS,
     candidate_id,
     candidates_frame,
+    class_names,
     epochs_frame,
     records,
     trials_frame,
@@ -66,7 +67,7 @@ class Progress:
         counts: Trials by state.
         best_accuracy: Of the feasible candidates; None without one that has an accuracy.
         num_epochs: Epochs trained in all trials.
-        run_seconds: Wall-clock seconds of all finished runs.
+        run_seconds: Wall-clock seconds of all runs, of one that goes on to within some seconds.
         num_final_trainings: Trainings in the cross-validation of finalists.
         num_stops: How often its workers were asked to stop.
     """
@@ -351,13 +352,13 @@ class StudyView:
         return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
 
     def plot_trade_off(
-        self, x: str = "size_bytes", y: str = "accuracy", *, target: str | None = None
+        self, x: str = "size_bytes", y: str | None = None, *, target: str | None = None
     ) -> Figure:
         """Draws the candidates as one metric against another, with the front and the bounds.
 
         Args:
             x: Metric across, such as ``latency_ms``.
-            y: Metric upwards.
+            y: Metric upwards; by default accuracy, or the first objective if no candidate has one.
             target: Whose figures are drawn; by default the one on which most were measured.
 
         Returns:
@@ -367,9 +368,10 @@ class StudyView:
             NotFoundError: No candidate was measured on that target.
         """
         # Charts stand above the store; only who asks for one loads Plotly.
-        from autosearch.visualization.trade_off import plot_trade_off
+        from autosearch.visualization.trade_off import lead_objective, plot_trade_off
 
         frame = self._on_one_target(self.candidates_frame(), target)
+        y = lead_objective(frame, self.objectives).metric if y is None else y
         known = self.baselines_frame()
         return plot_trade_off(
             frame.reset_index(drop=True),
@@ -382,6 +384,8 @@ class StudyView:
 
     def candidate(self, name: str) -> dict[str, Any]:
         """Everything about one candidate: its row with ``config``, ``epochs`` and ``stages``.
+
+        ``classes`` are the names in the order of ``conditions["confusion"]``.
 
         Raises:
             NotFoundError: The study has no such candidate.
@@ -400,6 +404,7 @@ class StudyView:
         record["config"] = trial["config"]
         record["stage_seconds"] = trial["stage_seconds"]
         record["facts"] = trial["facts"]
+        record["classes"] = class_names(record["conditions"], trial["facts"])
         record["keras_sha256"] = record["keras_sha256"] or trial["facts"].get("keras_sha256")
         record["started_at"] = trial["started_at"]
         record["epochs"] = records(epochs[epochs["trial"] == record["trial"]])

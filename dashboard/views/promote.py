@@ -34,12 +34,28 @@ def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> Non
         st.dialog("Promote a candidate", width="large")(_confirmation)(study, candidate, row)
 
 
-def run_promotion(*, study: str, candidate: str, model: str, alias: str, note: str) -> bool:
-    """Promotes with progress; whether it succeeded."""
+def run_promotion(
+    *, study: str, candidate: str, sha256: str, model: str, alias: str, note: str
+) -> bool:
+    """Promotes with progress; whether it succeeded.
+
+    Args:
+        study: The study that found it.
+        candidate: Its id.
+        sha256: The file that was shown, which alone is promoted.
+        model: The line that it joins.
+        alias: What to promote it to.
+        note: Kept with the promotion.
+    """
     with st.status("Measuring it on the test images …", expanded=True) as status:
         try:
             for line in promoted(
-                study=study, candidate=candidate, model=model, alias=alias, note=note
+                study=study,
+                candidate=candidate,
+                sha256=sha256,
+                model=model,
+                alias=alias,
+                note=note,
             ):
                 st.text(line)
         except CommandError as error:
@@ -79,6 +95,7 @@ def _confirmation(study: StudyView, candidate: str, row: pd.Series[Any]) -> None
     if run_promotion(
         study=study.name,
         candidate=candidate,
+        sha256=row["artifact_sha256"],
         model=model.strip(),
         alias=alias.strip(),
         note=note.strip(),

@@ -129,6 +129,7 @@ def _move_back(model: str, alias: str, present: Promotion, earlier: Promotion) -
         run_promotion(
             study=str(earlier.record.get("study", "")),
             candidate=earlier.candidate,
+            sha256=earlier.artifact_sha256,
             model=model,
             alias=alias,
             note=note,

@@ -63,7 +63,7 @@ def _card(row: pd.Series[Any]) -> None:
             _fact("best accuracy", figure_text("accuracy", _number(row["best_accuracy"])))
             _fact("on the front", str(_front_size(row)))
             _fact("candidates", f"{row['num_candidates']:,}")
-            _fact("trials a minute", _rate(row, counted, is_running))
+            _fact("trials a minute", _rate(row, counted))
             _fact("infeasible", f"{row['infeasible']:,}")
             _fact("failed", f"{row['failed']:,}")
             _fact("last activity", ago(row["last_activity"]))
@@ -81,10 +81,8 @@ def _front_size(row: pd.Series[Any]) -> int:
     return int((roles(source.candidates(study), objectives) == Role.FRONT.value).sum())
 
 
-def _rate(row: pd.Series[Any], counted: int, is_running: bool) -> str:
+def _rate(row: pd.Series[Any], counted: int) -> str:
     seconds = float(row["run_seconds"])
-    if is_running:
-        seconds += max(0.0, (source.now() - row["working_since"]).total_seconds())
     return f"{counted / (seconds / 60):.3g}" if counted and seconds else "–"
 
 

@@ -211,3 +211,5 @@ def test_what_has_less_than_nine_tenths_of_the_best_accuracy_is_not_worth_having
     worst = worst_worth_having(known, are_shares(objectives))
     assert worst.tolist() == pytest.approx([-0.855, np.inf, np.inf])
     assert worst_worth_having(known, ()).tolist() == [np.inf] * 3
+    # A user's function may call anything an accuracy.
+    assert worst_worth_having(np.array([[0.5], [2.0]]), (True,)).tolist() == [np.inf]

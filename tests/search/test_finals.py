@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import autosearch
-from autosearch import Budget, CrossValidation, SearchSpace, Study, maximize, minimize
+from autosearch import Budget, CrossValidation, SearchSpace, Study, TrainOn, maximize, minimize
 from autosearch.data import Digits
 from autosearch.data.splits import fold_numbers
+from autosearch.evaluation import pipeline
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.pipeline import KerasEvaluator
 from autosearch.search.engine import Engine
@@ -221,3 +222,45 @@ def test_a_deleted_study_takes_its_files_of_folds_along(tmp_path):
     assert delete_study_rows(database, artifacts, study_id) == 1
     with pytest.raises(autosearch.study.NotFoundError):
         artifacts.get(hashlib.sha256(content).hexdigest())
+
+
+def test_what_was_trained_on_is_judged_once_and_at_its_whole_length(tmp_path, monkeypatch):
+    study = make_study(
+        train_on=TrainOn(first_epochs=1, share=0.9),
+        cross_validation=CrossValidation(finalists=2, folds=2),
+    )
+    storage = f"sqlite:///{tmp_path / 'few.db'}"
+    view = autosearch.run(
+        study.model_copy(update={"cross_validation": None}), storage=storage, seed=1
+    )
+    trials = view.trials_frame().set_index("number")
+    origins = {n: f["continues"] for n, f in trials["facts"].items() if "continues" in f}
+    assert origins
+    finals = plan_finals(study)
+    chosen = finals.finalists(view)
+    assert not {origins[n]["trial"] for n in chosen if n in origins} & set(chosen)
+    lengths = []
+    train = pipeline.train
+    monkeypatch.setattr(
+        pipeline,
+        "train",
+        lambda *words, **named: (lengths.append(named["config"].epochs), train(*words, **named))[1],
+    )
+    database = Database.open_to_write(storage)
+    assert run_finals(
+        finals,
+        study,
+        view,
+        evaluator=KerasEvaluator(study),
+        params=Engine(study, database, seed=1).params,
+        recorder=Recorder(database, view.id),
+        artifacts=ArtifactStore.beside(database),
+        seed=1,
+        should_stop=lambda: False,
+    )
+    whole = [
+        origins[n]["epochs_before"] + trials.at[n, "facts"]["num_epochs"] if n in origins else 1
+        for n in chosen
+    ]
+    assert max(whole) > 1
+    assert lengths == [length for length in whole for _ in range(3)]

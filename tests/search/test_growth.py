@@ -8,9 +8,12 @@ from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.changes import is_growth
 from autosearch.data import Digits
 from autosearch.errors import ChangedDefinitionError, DefinitionError
-from autosearch.space import CNN, Preprocessing, Quantization, Range, Training
+from autosearch.search.engine import Engine
+from autosearch.search.growth import GrownTrial
+from autosearch.space import CNN, HyperParameters, Preprocessing, Quantization, Range, Training
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
+from autosearch.values import Continuation
 
 
 @pytest.fixture
@@ -108,6 +111,44 @@ def test_a_sampler_learns_from_the_trials_before(storage):
     widths = [config["width"] for config in view.trials_frame()["config"][60:]]
     # Of ten random ones, fewer than two would be among the best three.
     assert sum(width >= 17 for width in widths) >= 4
+
+
+def engine_of_grown(storage):
+    """An engine that goes on with the larger space, and what it needs to start a trial."""
+    autosearch.run(make_study(small, sampler="random"), storage=storage, trials=6)
+    database = Database.open_to_write(storage)
+    study = make_study(large, sampler="random")
+    engine = Engine(study, database, seed=0)
+    engine.redefine()
+    recorder = Recorder(database, autosearch.open_study("grown", storage=storage).id)
+    return study, database, engine, recorder
+
+
+def hyperparameters(asked, engine):
+    trial = GrownTrial(asked, engine)
+    return HyperParameters(trial, before_asking=trial.prepare)
+
+
+def test_what_is_trained_on_after_the_space_has_grown_is_what_its_parent_was(storage):
+    _, _, engine, recorder = engine_of_grown(storage)
+    parent = Continuation(trial=2, keras_sha256="0" * 64, epochs_before=1, epochs=1)
+    asked = engine.start_trial(
+        recorder, recorder.start_worker(60.0), continue_from=lambda started: parent
+    )
+    hp = hyperparameters(asked, engine)
+    # Fixed when the parent was sampled; of many values the other engine would draw any.
+    assert hp.Choice("activation", [*(f"other{n}" for n in range(50)), "relu"]) == "relu"
+
+
+def test_every_worker_learns_what_was_fixed_before(storage):
+    study, database, first, recorder = engine_of_grown(storage)
+    second = Engine(study, database, seed=0)
+    second.known_trials()
+    for engine in (first, second):
+        asked = engine.start_trial(recorder, recorder.start_worker(60.0))
+        hyperparameters(asked, engine).Choice("activation", ["hard_swish", "relu"])
+        known = engine.known_trials()[:6]
+        assert [trial.params.get("activation") for trial in known] == ["relu"] * 6
 
 
 def test_an_optuna_objective_grows_likewise(storage):

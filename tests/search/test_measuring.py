@@ -12,6 +12,8 @@ from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.evaluation.latency import host_target, reference_file
 from autosearch.search.measuring import measure_front, remeasure
 from autosearch.store.database import Database
+from autosearch.store.latencies import Reading, add_measurements
+from autosearch.store.recorder import Recorder
 
 NUM_TRIALS = 3
 
@@ -117,6 +119,36 @@ def test_another_machines_latencies_are_a_target_of_their_own(storage):
         view.front_frame("phone")
     with pytest.raises(DefinitionError, match="give this one another name"):
         measure_front(database, view, target="host")
+
+
+def test_a_changed_bound_is_held_against_the_latencies_of_the_search(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    figures = {"accuracy": 0.5, "latency_ms": 0.2, "memory_bytes": 100}
+    of_function = CandidateResult(
+        quantization="float32", metrics=figures, artifact=None, conditions={}
+    )
+    for name, evaluator in (("table", evaluate), ("function", lambda trial: of_function)):
+        study = Study(
+            name=name,
+            evaluator=evaluator,
+            objectives=[maximize("accuracy")],
+            budget=Budget(trials=1),
+            sampler="random",
+        )
+        view = autosearch.run(study, storage=storage)
+        database = Database.open_to_write(storage)
+        slow = Reading(
+            latency_ms=50.0,
+            latency_p90_ms=50.0,
+            reference_latency_ms=1.0,
+            num_runs=1,
+            is_quiet=True,
+        )
+        add_measurements(database, view.id, {"0-float32": slow}, target=host_target("pi"))
+        Recorder(database, view.id).judge_candidates(lambda metrics: metrics["latency_ms"] <= 10)
+        frame = view.candidates_frame()
+        assert "pi" in set(frame["target"])
+        assert frame["feasible"].all(), name
 
 
 def test_measuring_alone_loads_neither_tensorflow_nor_a_sampler(storage):

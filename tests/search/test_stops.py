@@ -8,21 +8,30 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import optuna
 import psutil
 import pytest
+from sqlalchemy import text
 
 import autosearch
 from autosearch import Budget, Study, maximize, minimize
 from autosearch.data import Digits
-from autosearch.errors import NothingTrainedError, StudyError
+from autosearch.errors import NothingTrainedError, StorageError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
 from autosearch.search.history import SECONDS
 from autosearch.search.samplers import SAMPLERS
-from autosearch.search.worker import Limits, Worker, own_memory_bytes
+from autosearch.search.worker import (
+    MAX_TRIALS_WITHOUT_EPOCHS,
+    Limits,
+    Outcome,
+    Worker,
+    own_memory_bytes,
+)
 from autosearch.space import HyperParameters, SearchSpace
 from autosearch.space.first_guesses import first_guesses
 from autosearch.store.artifacts import ArtifactStore
@@ -30,7 +39,7 @@ from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.rungs import why_pruned
 from autosearch.study import load_study_file
-from autosearch.values import Continuation, TrialState
+from autosearch.values import CandidateResult, Continuation, TrialState
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
 COMPLETE, WAITING = TrialState.COMPLETE, TrialState.WAITING
@@ -319,6 +328,117 @@ def test_recovery_leaves_a_living_workers_trial_alone(storage):
     assert optuna_states(storage) == ["COMPLETE", "WAITING"]
     assert engine.start_trial(recorder, recorder.start_worker(60.0)).number == asked.number
     assert Path(database.path).exists()
+
+
+def test_a_process_that_lives_is_alive_whatever_its_lease_says(storage):
+    study = make_study(trials=1)
+    study_id = autosearch.run(study, storage=storage).id
+    database = Database.open_to_write(storage)
+    recorder, view = Recorder(database, study_id), autosearch.open_study("table", storage=storage)
+    engine = Engine(study, database, seed=0)
+    engine.start_trial(recorder, recorder.start_worker(-60.0))
+    engine.recover(recorder, view, reason="test")
+    assert optuna_states(storage) == ["COMPLETE", "RUNNING"]
+    with database.session() as session:
+        # As of a process that had this one's number before it.
+        session.execute(
+            text("UPDATE autosearch_workers SET started_at = :then"),
+            {"then": datetime(2020, 1, 1)},
+        )
+    engine.recover(recorder, view, reason="test")
+    assert optuna_states(storage) == ["COMPLETE", "WAITING"]
+
+
+def test_what_was_taken_from_a_worker_is_recorded_by_the_other_one(storage):
+    def lose_it(trial):
+        if trial.number == 1:
+            # Another machine took this worker for lost, and has evaluated the trial since.
+            other = recorder.start_worker(60.0)
+            with database.session() as session:
+                session.execute(
+                    text("UPDATE autosearch_trials SET worker_id = :other WHERE number = 1"),
+                    {"other": other},
+                )
+            recorder.finish_trial(
+                1, COMPLETE, worker_id=other, config={"by": "other"}, stage_seconds={}, facts={},
+                candidates=[CandidateResult(metrics={"accuracy": 0.5, "size_bytes": 7.0})],
+            )  # fmt: skip
+
+    study = make_study(partial(look_up, between=lose_it), trials=3)
+    database = Database.open_to_write(storage)
+    study_id = Recorder.save_study(
+        database, name="table", seed=0, definition=study.definition(),
+        definition_sha256=study.definition_sha256(), data_fingerprint=None, environment={},
+    )  # fmt: skip
+    recorder = Recorder(database, study_id)
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts[COMPLETE] == 3
+    row = view.trials_frame().set_index("number").loc[1]
+    assert row["config"] == {"by": "other"}
+    assert view.candidates_frame().query("trial == 1")["size_bytes"].tolist() == [7.0]
+
+
+def test_a_trial_whose_file_could_not_be_kept_waits_for_the_next_run(storage):
+    def full(trial):
+        if trial.number == 1 and not was_full:
+            was_full.append(trial.number)
+            raise StorageError("no space left on device")
+
+    was_full = []
+    study = make_study(partial(look_up, between=full), trials=3)
+    with pytest.raises(StorageError, match="no space left"):
+        autosearch.run(study, storage=storage)
+    assert optuna_states(storage) == ["COMPLETE", "WAITING"]
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {COMPLETE: 3}
+
+
+@pytest.mark.parametrize("is_reported", [True, False])
+def test_a_budget_of_epochs_ends_though_trials_come_to_cost_none(storage, is_reported):
+    def two(trial):
+        kind = trial.hp.Choice("kind", ["a", "b"])
+        if is_reported and trial.number < 2:
+            trial.report(1, accuracy=0.5)
+        return {"accuracy": 0.5, "size_bytes": 1 if kind == "a" else 2}
+
+    study = make_study(two).model_copy(update={"budget": Budget(total_epochs=10)})
+    if is_reported:
+        view = autosearch.run(study, storage=storage)
+        assert view.progress().num_epochs == 2
+        assert view.progress().counts == {COMPLETE: 2 + MAX_TRIALS_WITHOUT_EPOCHS}
+    else:
+        with pytest.raises(NothingTrainedError, match=r"50 trials in a row cost no epoch.*trials="):
+            autosearch.run(study, storage=storage)
+
+
+def test_a_worker_that_is_too_large_from_the_start_evaluates_a_trial_before_it_is_replaced(storage):
+    study = make_study(trials=8)
+    study_id = autosearch.run(study, storage=storage, trials=1).id
+    database = Database.open_to_write(storage)
+    worker = Worker(
+        study,
+        database,
+        ArtifactStore.beside(database),
+        study_id=study_id,
+        seed=0,
+        evaluator=study.evaluator,
+        limits=Limits(counted_trials=8, memory_bytes=1000),
+    )
+    assert worker.run() == Outcome.OUTGROWN
+    assert autosearch.open_study("table", storage=storage).progress().counts == {COMPLETE: 2}
+
+
+def test_the_minutes_of_a_run_that_is_killed_count(storage, monkeypatch):
+    written = []
+
+    def kill(trial):
+        if trial.number == 3:
+            written.append(autosearch.open_study("table", storage=storage).progress().run_seconds)
+
+    monkeypatch.setattr("autosearch.search.runner._CLOCK_WRITTEN_S", 0.0)
+    study = make_study(partial(look_up, between=kill), trials=5)
+    view = autosearch.run(study, storage=storage)
+    assert 0 < written[0] < view.progress().run_seconds
 
 
 @pytest.mark.parametrize("sampler", ["pareto", "tpe"])

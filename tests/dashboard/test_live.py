@@ -1,0 +1,159 @@
+"""What a dashboard that stays open shows of candidates that change, go and come."""
+
+import importlib
+
+import pandas as pd
+import pytest
+from sqlalchemy import select, update
+
+from autosearch.store import frames
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.deletion import delete_study_rows
+from autosearch.store.frames import LiveCandidates
+from autosearch.store.latencies import Reading, add_measurements
+from autosearch.store.recorder import Recorder
+from autosearch.store.tables import CandidateRow, TrialRow
+from autosearch.values import CandidateResult, Estimate
+from dashboard import source
+
+
+@pytest.fixture
+def three(maker, monkeypatch):
+    """Three trials of one candidate each; the dashboard asks anew whenever it draws."""
+    monkeypatch.setattr("dashboard.source._FRESH_S", 0)
+    monkeypatch.setattr("dashboard.source._RESTING_S", 0)
+    study = maker.study()
+    for number in range(3):
+        maker.trial(study, number, candidates=[("int8", 0.9, 1e3, 0.1, True)])
+    return maker
+
+
+def judge_anew(maker):
+    Recorder(maker.database, 1).judge_candidates(lambda metrics: False)
+
+
+def finish_a_finalist(maker, *, num_folds=5, accuracy=0.8):
+    recorder = Recorder(maker.database, 1)
+    key = {"num_folds": num_folds, "data_fingerprint": "0" * 64}
+    recorder.start_finalist(0, **key)
+    refit = CandidateResult(
+        quantization="int8",
+        estimate=Estimate.CROSS_VALIDATION,
+        metrics={"accuracy": accuracy, "latency_ms": 0.1},
+    )
+    target = {"key": "0" * 64, "name": "host"}
+    recorder.finish_finalist(0, **key, candidates=[refit], feasible=["int8"], target=target)
+
+
+def finish_another_finalist(maker):
+    finish_a_finalist(maker, num_folds=10, accuracy=0.7)
+
+
+def measure_elsewhere(maker):
+    reading = Reading(
+        latency_ms=50.0, latency_p90_ms=50.0, reference_latency_ms=1.0, num_runs=1, is_quiet=True
+    )
+    target = {"key": "1" * 64, "name": "pi"}
+    add_measurements(maker.database, 1, {"0-int8": reading}, target=target)
+
+
+def discard_one_and_finish_one(maker):
+    with maker.database.session() as session:
+        session.execute(update(TrialRow).where(TrialRow.number == 0).values(state="discarded"))
+    maker.trial(1, 3, candidates=[("int8", 0.9, 1e3, 0.1, True)])
+
+
+def delete_and_run_again(maker):
+    delete_study_rows(maker.database, ArtifactStore.beside(maker.database), 1)
+    # The same key, and as many candidates with the same keys.
+    assert maker.study() == 1
+    for number in range(4, 7):
+        maker.trial(1, number, candidates=[("int8", 0.9, 1e3, 0.1, True)])
+
+
+def delete(maker):
+    delete_study_rows(maker.database, ArtifactStore.beside(maker.database), 1)
+
+
+CHANGES = (
+    judge_anew,
+    finish_another_finalist,
+    measure_elsewhere,
+    discard_one_and_finish_one,
+    delete_and_run_again,
+    delete,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_frame_that_is_kept_is_what_a_new_one_would_be(change, three) -> None:
+    finish_a_finalist(three)
+    live = LiveCandidates(three.database, 1)
+    before = live.frame()
+    assert live.frame() is before
+    change(three)
+    after = live.frame()
+    assert after is not before
+    assert after["candidate"][after["target"] != "pi"].is_unique
+    fresh = LiveCandidates(three.database, 1).frame()
+    pd.testing.assert_frame_equal(after, fresh)
+    assert live.frame() is after
+
+
+def test_new_candidates_are_added_without_reading_the_others_again(three, monkeypatch) -> None:
+    live = LiveCandidates(three.database, 1)
+    live.frame()
+    genuine, read = frames.read_frame, []
+
+    def watched(*words):
+        read.append(genuine(*words))
+        return read[-1]
+
+    monkeypatch.setattr(frames, "read_frame", watched)
+    three.trial(1, 3, candidates=[("int8", 0.9, 1e3, 0.1, True)])
+    assert live.frame()["trial"].tolist() == [0, 1, 2, 3]
+    assert [len(frame) for frame in read] == [1]
+
+
+def test_candidates_with_lower_keys_may_come_later(three) -> None:
+    """Of two workers on a server the one that began to write first may be done last."""
+    live = LiveCandidates(three.database, 1)
+    for key, scheme in ((11, "float32"), (10, "float16")):
+        with three.database.session() as session:
+            row = session.scalars(select(CandidateRow).where(CandidateRow.id == 1)).one()
+            columns = {c.name: getattr(row, c.name) for c in CandidateRow.__table__.columns}
+            session.add(CandidateRow(**columns | {"id": key, "quantization": scheme}))
+        assert key in set(live.frame()["candidate_key"])
+
+
+@pytest.mark.parametrize(
+    ("name", "drawing"), [("trade-off", "plot_trade_off"), ("search", "importance_frame")]
+)
+@pytest.mark.parametrize("change", [judge_anew, discard_one_and_finish_one, delete_and_run_again])
+def test_charts_are_drawn_anew_though_there_are_as_many_candidates(
+    change, name, drawing, three, page, monkeypatch
+) -> None:
+    module = f"dashboard.views.{name.replace('-', '_')}"
+    genuine, drawn = getattr(importlib.import_module(module), drawing), []
+    monkeypatch.setattr(
+        f"{module}.{drawing}",
+        lambda *words, **named: drawn.append(words) or genuine(*words, **named),
+    )
+    test = page(name, three.url)
+    first = len(drawn)
+    assert first
+    test = test.run()
+    assert len(drawn) == first
+    change(three)
+    test = test.run()
+    assert not test.exception
+    assert len(drawn) == 2 * first
+
+
+def test_what_is_unusual_is_not_told_of_a_deleted_study(three, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    monkeypatch.setattr("dashboard.source.unusual_parameters", dict)
+    before = source.unusual(source.view("small"), (0, 4))
+    delete_and_run_again(three)
+    after = source.unusual(source.view("small"), (0, 4))
+    assert (list(before), list(after)) == ([0], [4])
