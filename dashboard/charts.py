@@ -33,7 +33,7 @@ def linked_charts(
     *,
     key: str,
     selected: Sequence[str],
-    on_selected: Callable[[], None],
+    on_selected: Callable[[list[str]], None],
 ) -> None:
     """Shows figures side by side that share one selection of candidates.
 
@@ -42,16 +42,19 @@ def linked_charts(
 
     Args:
         figures: As JSON; their points' first custom datum is the candidate's id.
-        key: Of the widget; ``st.session_state[key]["selected"]`` is the selection.
+        key: Of the widget: with another one zooms begin anew.
         selected: What is selected now.
-        on_selected: Called after the reader selected something.
+        on_selected: Called with what the reader selected, the same as before or not.
     """
+
+    def tell() -> None:
+        on_selected(list(st.session_state[key]["selected"]["names"]))
+
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
         data={"figures": list(figures), "selected": list(selected)},
-        default={"selected": []},
-        on_selected_change=on_selected,
+        on_selected_change=tell,
     )
 
 

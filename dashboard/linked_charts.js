@@ -32,9 +32,10 @@ function themed(layout, parent) {
 function mark(state) {
   const wanted = new Set(state.selected);
   const text = JSON.stringify(state.selected);
-  state.nodes.forEach((node, i) => {
-    if (!node.data || state.marked[i] === text) return;
-    state.marked[i] = text;
+  for (const chart of state.charts) {
+    const { node } = chart;
+    if (!node.data || chart.marked === text) continue;
+    chart.marked = text;
     const indices = [];
     const selections = [];
     node.data.forEach((trace, index) => {
@@ -43,7 +44,7 @@ function mark(state) {
       selections.push(trace.customdata ? pointsOf(trace, wanted) : null);
     });
     if (indices.length) window.Plotly.restyle(node, { selectedpoints: selections }, indices);
-  });
+  }
 }
 
 // Plotly draws all anew as soon as it knows how much room legend and ticks take: it learns that
@@ -56,7 +57,17 @@ function settled(Plotly, node, figure, layout, config) {
 function choose(state, names) {
   state.selected = [...new Set(names.filter((name) => name !== null))];
   mark(state);
-  state.send("selected", state.selected);
+  // With the time: Streamlit tells only of what differs from the last choice, and that one may have
+  // been cleared in the table since.
+  state.send("selected", { names: state.selected, at: Date.now() });
+}
+
+function remove(charts) {
+  for (const { node, observer } of charts) {
+    observer?.disconnect();
+    window.Plotly?.purge(node);
+    node.remove();
+  }
 }
 
 export default function (component) {
@@ -64,7 +75,7 @@ export default function (component) {
   const root = parentElement.querySelector(".linked-charts");
   let state = states.get(root);
   if (!state) {
-    state = { nodes: [], selected: [], seen: null, drawn: [], zooms: [], marked: [], observers: [], send: null };
+    state = { charts: [], selected: [], seen: null, send: null };
     states.set(root, state);
   }
   state.send = setStateValue;
@@ -77,21 +88,21 @@ export default function (component) {
     }
     const wanted = new Set(state.selected);
     const colours = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
-    while (state.nodes.length < data.figures.length) {
+    while (state.charts.length < data.figures.length) {
       const node = document.createElement("div");
       node.className = "linked-chart";
       root.append(node);
-      state.nodes.push(node);
+      state.charts.push({ node, drawn: null, zoom: {}, marked: null, observer: null });
     }
-    for (let i = 0; i < data.figures.length; i += 1) {
-      const node = state.nodes[i];
+    remove(state.charts.splice(data.figures.length));
+    for (const [i, chart] of [...state.charts].entries()) {
+      const { node, zoom } = chart;
       const key = data.figures[i] + colours;
-      if (state.drawn[i] === key) continue;
-      const isNew = state.drawn[i] === undefined;
-      state.drawn[i] = key;
+      if (chart.drawn === key) continue;
+      const isNew = chart.drawn === null;
+      chart.drawn = key;
       const figure = JSON.parse(data.figures[i]);
       const layout = themed(figure.layout, parentElement);
-      const zoom = state.zooms[i] || {};
       for (const axis of ["xaxis", "yaxis"]) {
         // Plotly keeps a zoom only as long as the figure's own range stays the same.
         if (zoom[axis]) layout[axis] = { ...layout[axis], range: zoom[axis], autorange: false };
@@ -105,16 +116,16 @@ export default function (component) {
       for (const trace of figure.data) {
         if (trace.customdata) trace.selectedpoints = pointsOf(trace, wanted);
       }
-      state.marked[i] = JSON.stringify(state.selected);
+      chart.marked = JSON.stringify(state.selected);
       if (isNew) await settled(Plotly, node, figure, layout, config);
       await Plotly.react(node, figure.data, layout, config);
-      if (isNew) {
+      // It may have been removed while it was drawn.
+      if (isNew && state.charts.includes(chart)) {
         node.on("plotly_relayout", (event) => {
-          const kept = state.zooms[i] || (state.zooms[i] = {});
           for (const axis of ["xaxis", "yaxis"]) {
             if (`${axis}.range[0]` in event || `${axis}.range` in event) {
-              kept[axis] = [...node.layout[axis].range];
-            } else if (event[`${axis}.autorange`]) kept[axis] = null;
+              zoom[axis] = [...node.layout[axis].range];
+            } else if (event[`${axis}.autorange`]) zoom[axis] = null;
           }
         });
         node.on("plotly_click", (event) => {
@@ -131,20 +142,19 @@ export default function (component) {
           // Plotly itself marks what the box holds, the ring as well, once this has returned.
           setTimeout(() => {
             Plotly.relayout(node, { selections: [] });
-            state.marked[i] = null;
+            chart.marked = null;
             choose(state, event.points.map(candidateOf));
           });
         });
         // The observer speaks at once, of the width that was just drawn; and a page that was
         // left has no width, which Plotly refuses.
         let width = node.offsetWidth;
-        const observer = new ResizeObserver(() => {
+        chart.observer = new ResizeObserver(() => {
           if (!node.isConnected || node.offsetWidth === 0 || node.offsetWidth === width) return;
           width = node.offsetWidth;
           Plotly.Plots.resize(node);
         });
-        observer.observe(node);
-        state.observers.push(observer);
+        chart.observer.observe(node);
       }
     }
     mark(state);
@@ -153,8 +163,7 @@ export default function (component) {
     root.textContent = `The charts cannot be drawn: ${error.message}`;
   });
   return () => {
-    for (const observer of state.observers) observer.disconnect();
-    for (const node of state.nodes) window.Plotly?.purge(node);
+    remove(state.charts.splice(0));
     states.delete(root);
   };
 }

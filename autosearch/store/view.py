@@ -368,7 +368,8 @@ class StudyView:
             NotFoundError: No candidate was measured on that target.
         """
         # Charts stand above the store; only who asks for one loads Plotly.
-        from autosearch.visualization.trade_off import lead_objective, plot_trade_off
+        from autosearch.visualization.choice import lead_objective
+        from autosearch.visualization.trade_off import plot_trade_off
 
         frame = self._on_one_target(self.candidates_frame(), target)
         y = lead_objective(frame, self.objectives).metric if y is None else y

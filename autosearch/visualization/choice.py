@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,10 +15,21 @@ import pandas as pd
 from autosearch import pareto
 from autosearch.errors import AutosearchError
 from autosearch.suggestion import PairedTests, smallest_alike
-from autosearch.values import Direction, Objective
+from autosearch.values import Direction, Objective, maximize
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
 
-__all__ = ["Bound", "Role", "Suggestion", "minimized", "roles", "suggest"]
+__all__ = [
+    "Bound",
+    "Role",
+    "Suggestion",
+    "best_first",
+    "is_known",
+    "lead_objective",
+    "minimized",
+    "roles",
+    "suggest",
+    "with_objectives",
+]
 
 
 class Role(StrEnum):
@@ -61,6 +72,31 @@ class Suggestion:
 
     candidate: str
     reason: str
+
+
+def is_known(frame: pd.DataFrame, metric: str) -> bool:
+    """Whether any candidate has a figure for it."""
+    return metric in frame and bool(frame[metric].notna().any())
+
+
+def lead_objective(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Objective:
+    """What candidates are ranked by: accuracy, or the first objective if none of them has one."""
+    if is_known(frame, "accuracy") or not objectives:
+        return maximize("accuracy")
+    return objectives[0]
+
+
+def best_first(frame: pd.DataFrame, lead: Objective) -> pd.DataFrame:
+    """Candidates in order of what ``lead_objective`` answers, of equals the smallest first."""
+    ascending = {lead.metric: lead.direction is Direction.MINIMIZE}
+    ascending.setdefault("size_bytes", True)
+    by = [metric for metric in ascending if metric in frame]
+    return frame.sort_values(by, ascending=[ascending[metric] for metric in by])
+
+
+def with_objectives(metrics: Iterable[str], objectives: Sequence[Objective]) -> list[str]:
+    """Metrics that are usually shown, and after them what else the study is after."""
+    return list(dict.fromkeys([*metrics, *(objective.metric for objective in objectives)]))
 
 
 def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:

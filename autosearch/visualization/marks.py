@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def marks(
             f"{_hover_figure(x, 'x')}{note}<extra></extra>",
         }
     names = rows["candidate"].to_numpy(dtype=object)
-    texts = np.array(_hover_texts(rows, unusual), dtype=object)
+    texts = np.array(_hover_texts(rows, (y, x), unusual), dtype=object)
     return {
         "x": rows[x].to_numpy(),
         "y": rows[y].to_numpy(),
@@ -67,8 +67,10 @@ def _hover_figure(metric: str, axis: str) -> str:
     return f"{escaped(metric_label(metric))} %{{{axis}:{how}}}{unit}"
 
 
-def _hover_texts(frame: pd.DataFrame, unusual: Mapping[int, str]) -> list[str]:
-    shown = [metric for metric in _COSTS if metric in frame and frame[metric].notna().any()]
+def _hover_texts(frame: pd.DataFrame, axes: Sequence[str], unusual: Mapping[int, str]) -> list[str]:
+    of_axes = [metric for metric in axes if metric not in ("accuracy", "trial")]
+    shown = [m for m in dict.fromkeys([*of_axes, *_COSTS]) if m in frame and frame[m].notna().any()]
+    is_judged = bool(frame["accuracy"].notna().any())
     lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
     columns = {metric: frame[metric].tolist() for metric in shown}
     accuracy = frame["accuracy"].tolist()
@@ -81,8 +83,10 @@ def _hover_texts(frame: pd.DataFrame, unusual: Mapping[int, str]) -> list[str]:
             if math.isfinite(low[index])
             else ""
         )
-        parts = [line, f"accuracy {figure_text('accuracy', accuracy[index])}{interval}"]
-        parts += [f"{metric_label(m)} {figure_text(m, columns[m][index])}" for m in shown]
+        parts = [line]
+        if is_judged:
+            parts.append(f"accuracy {figure_text('accuracy', accuracy[index])}{interval}")
+        parts += [f"{escaped(metric_label(m))} {figure_text(m, columns[m][index])}" for m in shown]
         if words[index]:
             parts.append(f"<i>unusual: {escaped(words[index])}</i>")
         texts.append("<br>".join(parts))

@@ -16,12 +16,19 @@ from autosearch.store.view import StudyView
 from autosearch.suggestion import PairedTests
 from autosearch.values import Estimate
 from autosearch.visualization import search
-from autosearch.visualization.choice import Role, roles, suggest
+from autosearch.visualization.choice import (
+    Role,
+    best_first,
+    lead_objective,
+    roles,
+    suggest,
+    with_objectives,
+)
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
 from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
 from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.style import figure_text, metric_label, not_yet
-from autosearch.visualization.trade_off import plot_trade_off
+from autosearch.visualization.trade_off import costs_of, plot_trade_off
 from autosearch.visualization.training import plot_learning_curves
 from autosearch.visualization.unusual import unusual_parameters
 
@@ -75,22 +82,17 @@ def report_page(database: Database, view: StudyView) -> str:
         objectives,
         tests=PairedTests(view.artifact),
     )
-    costs = [
-        metric
-        for metric in dict.fromkeys(
-            [o.metric for o in objectives if o.metric != "accuracy"] + ["size_bytes", "latency_ms"]
-        )
-        if metric in frame and frame[metric].notna().any()
-    ][:2]
+    lead = lead_objective(frame, objectives)
     parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
     metrics = told[[o.metric for o in objectives if o.metric in told]].dropna(axis=1, how="all")
     importance = importance_frame(parameters, metrics)
     effects = effects_frame(parameters, metrics, objectives)
-    best = front.sort_values("accuracy", ascending=False)["trial"].drop_duplicates().head(4)
+    ranked = best_first(front, lead)
+    best = ranked["trial"].drop_duplicates().head(4)
     volume = hypervolume_frame(frame, objectives, constraints=constraints)
     epochs = epochs_of(database, view.id, best.tolist())
-    baselines = view.baselines_frame().dropna(subset="accuracy")
+    baselines = view.baselines_frame().reindex(columns=["baseline", lead.metric]).dropna()
     unusual = unusual_parameters(dict(zip(trials["number"], trials["config"], strict=True)))
     draw = partial(
         plot_trade_off,
@@ -100,15 +102,20 @@ def report_page(database: Database, view: StudyView) -> str:
         unusual=unusual,
         constraints=constraints,
         judged=judged[judged["feasible"].astype(bool)],
-        baselines=dict(zip(baselines["baseline"], baselines["accuracy"], strict=True)),
+        baselines=dict(zip(baselines["baseline"], baselines[lead.metric], strict=True)),
         suggested=found.candidate if found else None,
     )
-    trade_offs = [partial(draw, x=cost) for cost in costs or ["size_bytes"]]
+    trade_offs = [partial(draw, x=cost) for cost in costs_of(frame, objectives)]
+    shown = with_objectives(_COLUMNS, objectives)
     weights = {str(name): float(value) for name, value in importance.mean(axis=1).items()}
     sections = [
         ("Trade-off", _charts(trade_offs)),
-        (f"The front: {len(front)} candidates", _table(front)),
-        *([("Judged again by cross-validation", _table(judged))] if len(judged) else []),
+        (f"The front: {len(front)} candidates", _table(ranked, shown)),
+        *(
+            [("Judged again by cross-validation", _table(best_first(judged, lead), shown))]
+            if len(judged)
+            else []
+        ),
         (
             "How the front grew",
             _charts([lambda: plot_hypervolume({view.name: volume})]),
@@ -166,16 +173,16 @@ def _charts(makers: Sequence[Callable[[], go.Figure]], *, kind: str = "charts") 
     return f'<div class="{kind}">{"".join(parts)}</div>'
 
 
-def _table(front: pd.DataFrame) -> str:
-    if front.empty:
+def _table(ranked: pd.DataFrame, metrics: Sequence[str]) -> str:
+    if ranked.empty:
         return "<p>No candidate is feasible yet.</p>"
-    known = [name for name in _COLUMNS if name in front and front[name].notna().any()]
+    known = [name for name in metrics if name in ranked and ranked[name].notna().any()]
     head = "".join(f"<th>{html.escape(metric_label(name))}</th>" for name in known)
     rows = "".join(
         f"<tr><td>{html.escape(str(row['candidate']))}</td>"
         + "".join(f"<td>{html.escape(figure_text(name, row[name]))}</td>" for name in known)
         + "</tr>"
-        for row in front.sort_values("accuracy", ascending=False).head(200).to_dict("records")
+        for row in ranked.head(200).to_dict("records")
     )
     return f'<div class="wide"><table><tr><th>candidate</th>{head}</tr>{rows}</table></div>'
 

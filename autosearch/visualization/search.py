@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from autosearch.visualization.parameters import codes, is_number
 from autosearch.visualization.style import (
+    BYTES,
     GREY,
     LOGARITHMIC,
     PALETTE,
@@ -19,6 +20,7 @@ from autosearch.visualization.style import (
     axis_title,
     base_figure,
     escaped,
+    figure_text,
     log_ticks,
     not_yet,
 )
@@ -68,8 +70,8 @@ def plot_parallel_coordinates(
         is_log = metric in LOGARITHMIC and bool((values > 0).all())
         dimension = {"label": axis_title(metric), "values": values}
         if is_log:
-            dimension |= _logarithmic(values, is_bytes="bytes" in metric)
-        elif "bytes" in metric:
+            dimension |= _logarithmic(values, is_bytes=metric in BYTES)
+        elif metric in BYTES:
             dimension["values"] = values / 1000
         elif metric in SHARES:
             dimension["tickformat"] = ".0%" if np.ptp(values) >= 0.1 else ".1%"
@@ -104,15 +106,22 @@ def plot_slice(
         return not_yet("A slice needs two finished trials that differ in the parameter")
     shared = parameters.index[parameters[parameter].notna()].intersection(metrics.index)
     figure = base_figure(height=340)
-    values, column = metrics.loc[shared, metric], parameters.loc[shared, parameter]
+    values = metrics.loc[shared, metric].to_numpy(dtype=float)
+    column = parameters.loc[shared, parameter]
     has_numbers = is_number(column)
+    known = values[np.isfinite(values)]
+    is_log = metric in LOGARITHMIC and bool((known > 0).all())
     figure.add_scatter(
         x=column.to_numpy() if has_numbers else [escaped(v) for v in column],
-        y=values.to_numpy(dtype=float),
+        # A logarithmic axis has ticks in its unit; a linear one writes its own.
+        y=values / 1000 if metric in BYTES and not is_log else values,
         mode="markers",
         marker={"color": PALETTE[0], "opacity": 0.6, "size": 8},
-        customdata=list(shared),
-        hovertemplate="trial %{customdata}: %{y:.4g} at %{x}<extra></extra>",
+        customdata=[
+            [number, figure_text(metric, value)]
+            for number, value in zip(shared, values.tolist(), strict=True)
+        ],
+        hovertemplate="trial %{customdata[0]}: %{customdata[1]} at %{x}<extra></extra>",
     )
     figure.update_xaxes(
         title={"text": escaped(parameter)}, type=None if has_numbers else "category"
@@ -120,10 +129,9 @@ def plot_slice(
     if has_numbers and (column > 0).all() and column.max() / column.min() > 30:
         figure.update_xaxes(type="log", **log_ticks(column.tolist()))
     figure.update_yaxes(title={"text": axis_title(metric)})
-    if metric in LOGARITHMIC and (values > 0).all():
-        ticks = log_ticks(values.tolist(), is_bytes="bytes" in metric)
-        figure.update_yaxes(type="log", **ticks)
-    elif metric == "accuracy":
+    if is_log:
+        figure.update_yaxes(type="log", **log_ticks(known.tolist(), is_bytes=metric in BYTES))
+    elif metric in SHARES:
         figure.update_yaxes(tickformat=".0%")
     return figure
 

@@ -13,7 +13,14 @@ import plotly.graph_objects as go
 
 from autosearch import pareto
 from autosearch.values import Constraint, Direction, Objective
-from autosearch.visualization.choice import Bound, Role, minimized, roles
+from autosearch.visualization.choice import (
+    Bound,
+    Role,
+    is_known,
+    lead_objective,
+    minimized,
+    roles,
+)
 from autosearch.visualization.limits import add_baselines, add_bounds
 from autosearch.visualization.marks import HOVER_COLUMNS, marks
 from autosearch.visualization.style import (
@@ -31,7 +38,11 @@ from autosearch.visualization.style import (
     scheme_symbols,
 )
 
-__all__ = ["THINNED_ABOVE", "plot_trade_off"]
+__all__ = [
+    "THINNED_ABOVE",
+    "costs_of",
+    "plot_trade_off",
+]
 
 THINNED_ABOVE = 1500
 """So many points are all drawn. Of more, those that would lie under another one are not,
@@ -39,6 +50,19 @@ and of those off the front the browser is told no more than place and name. A fe
 then remain, which it draws sooner than it makes ready to draw with the graphics card."""
 _GRID = (60, 34)  # cells of about eight pixels over what the axes show: a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
+_COSTS = ("size_bytes", "latency_ms", "memory_bytes")
+
+
+def costs_of(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[str]:
+    """The one or two metrics to draw the leading one against, the study's own before others."""
+    lead = lead_objective(frame, objectives).metric
+    known = [
+        metric
+        for metric in dict.fromkeys([*(o.metric for o in objectives), *_COSTS])
+        if metric != lead and is_known(frame, metric)
+    ]
+    # Who seeks one figure and answers no other sees it over the course of the search.
+    return known[:2] or ["trial"]
 
 
 def plot_trade_off(
@@ -46,7 +70,7 @@ def plot_trade_off(
     objectives: Sequence[Objective],
     *,
     x: str = "size_bytes",
-    y: str = "accuracy",
+    y: str | None = None,
     role: pd.Series[Any] | None = None,
     constraints: Sequence[Constraint] = (),
     bounds: Mapping[str, Bound] | None = None,
@@ -66,7 +90,7 @@ def plot_trade_off(
         frame: Candidates of one target, as ``candidates_frame()`` gives them.
         objectives: What ranks them.
         x: Metric across.
-        y: Metric upwards.
+        y: Metric upwards; by default accuracy, or the first objective if no candidate has one.
         role: What ``roles`` says of each row; worked out if not given.
         constraints: The study's own bounds, drawn dotted.
         bounds: The reader's bounds, drawn dashed.
@@ -80,6 +104,7 @@ def plot_trade_off(
     Returns:
         A figure whose points carry the candidate's id as first custom datum.
     """
+    y = lead_objective(frame, objectives).metric if y is None else y
     role = roles(frame, objectives, bounds=bounds) if role is None else role
     usable = {metric: _is_usable(frame, metric) for metric in (x, y)}
     missing = [metric for metric in (x, y) if not usable[metric].any()]

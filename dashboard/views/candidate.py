@@ -10,6 +10,7 @@ import streamlit as st
 
 from autosearch.store.view import StudyView
 from autosearch.values import Estimate
+from autosearch.visualization.choice import with_objectives
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -26,24 +27,11 @@ from dashboard.views.anatomy import (
     show_mistakes,
     show_network,
 )
-from dashboard.views.common import candidate_columns, chosen_candidate, chosen_study
+from dashboard.views.common import FIGURES, candidate_columns, chosen_candidate, chosen_study
 from dashboard.views.notes import show_notes
 from dashboard.views.promote import promote_button
 
 __all__ = ["show"]
-
-_FACTS = (
-    "accuracy",
-    "balanced_accuracy",
-    "worst_class_recall",
-    "expected_calibration_error",
-    "size_bytes",
-    "latency_ms",
-    "latency_p90_ms",
-    "memory_bytes",
-    "parameters",
-    "macs",
-)
 
 
 def show() -> None:
@@ -59,7 +47,7 @@ def show() -> None:
     row = frame[frame["candidate"] == name].iloc[0]
     details = source.details(int(row["candidate_key"]))
     trial = source.trials(study, (int(row["trial"]),)).iloc[0]
-    _figures(row, details)
+    _figures(study, row, details)
     _actions(study, name, row)
     file = row["artifact_sha256"]
     layers = source.layers(study, file)
@@ -92,22 +80,22 @@ def show() -> None:
             st.subheader("Confusion")
             matrix = details["conditions"].get("confusion")
             chart(
-                lambda: plot_confusion_matrix(matrix, list(per_class)),
+                lambda: plot_confusion_matrix(matrix, details["classes"]),
                 key="confusion",
                 name="confusion",
             )
     else:
         st.caption("No figures of single classes were kept for this candidate.")
     show_groups(details["conditions"])
-    show_mistakes(study, row, list(per_class or {}), predictions)
+    show_mistakes(study, row, details["classes"], predictions)
     show_notes(study, name)
 
 
-def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
+def _figures(study: StudyView, row: pd.Series[Any], details: Mapping[str, Any]) -> None:
     if not row["feasible"]:
         st.warning("Infeasible: it breaks a bound of the study.", icon=":material/block:")
     with st.container(horizontal=True, gap="medium"):
-        for metric in _FACTS:
+        for metric in with_objectives(FIGURES, study.objectives):
             if metric not in row:
                 continue
             reason = details["reasons"].get(metric)
@@ -116,7 +104,8 @@ def _figures(row: pd.Series[Any], details: Mapping[str, Any]) -> None:
             value = figure_text(metric, None if pd.isna(row[metric]) else float(row[metric]))
             with st.container(width="content"):
                 st.markdown(
-                    f":small[:gray[{metric_label(metric)}]]  \n**{markdown_text(value)}**",
+                    f":small[:gray[{markdown_text(metric_label(metric))}]]  \n"
+                    f"**{markdown_text(value)}**",
                     help=markdown_text(reason) if reason else None,
                 )
     if pd.notna(row["accuracy_low"]):
@@ -165,7 +154,7 @@ def _siblings(study: StudyView, frame: pd.DataFrame, row: pd.Series[Any]) -> Non
     if len(siblings) < 2:
         st.caption("This trial has no other candidate to compare with.")
         return
-    table, columns = candidate_columns(siblings)
+    table, columns = candidate_columns(siblings, study.objectives)
     # The same for all of them, or said above: the rest has room on a page's half.
     table = table.drop(
         columns=["parameters", "balanced_accuracy", "worst_class_recall"], errors="ignore"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,14 @@ import streamlit as st
 
 from autosearch.errors import AutosearchError
 from autosearch.store.view import StudyView
-from autosearch.values import Constraint
-from autosearch.visualization.style import figure_text, metric_label
+from autosearch.values import Constraint, Objective
+from autosearch.visualization.choice import best_first, lead_objective, with_objectives
+from autosearch.visualization.style import SHARES, axis_title, figure_text, metric_label
 from dashboard import source
 from dashboard.links import markdown_text
 
 __all__ = [
+    "FIGURES",
     "ago",
     "bound_text",
     "candidate_columns",
@@ -28,6 +30,20 @@ __all__ = [
     "refreshed",
     "say_error",
 ]
+
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "worst_class_recall",
+    "expected_calibration_error",
+    "size_bytes",
+    "latency_ms",
+    "latency_p90_ms",
+    "memory_bytes",
+    "parameters",
+    "macs",
+)
+"""What is told of a candidate where there is room; the study's other objectives come after."""
 
 _STUDY_KEY = "autosearch_study"
 _LEAST_PIXELS = 96
@@ -58,12 +74,16 @@ def chosen_study(title: str) -> StudyView | None:
     chosen: str = right.selectbox("Study", names, key=widget)
     if chosen != st.query_params.get("study"):
         st.query_params["study"] = chosen
+        if asked is not None:
+            # What else it names are candidates of the study that was left.
+            for name in ("candidate", "candidates"):
+                st.query_params.pop(name, None)
     st.session_state[_STUDY_KEY] = chosen
     return source.view(chosen)
 
 
 def chosen_candidate(study: StudyView) -> str:
-    """Shows a picker; the candidate of the address, else the most accurate feasible one.
+    """Shows a picker; the candidate of the address, else the feasible one that ranks first.
 
     The study must have a candidate.
     """
@@ -71,14 +91,14 @@ def chosen_candidate(study: StudyView) -> str:
     names = frame["candidate"].tolist()
     asked = st.query_params.get("candidate")
     feasible = frame[frame["feasible"].astype(bool)]
-    # Of equals the smallest.
-    ranked = (feasible if len(feasible) else frame).sort_values(
-        ["accuracy", "size_bytes"], ascending=[False, True]
+    ranked = best_first(
+        feasible if len(feasible) else frame, lead_objective(frame, study.objectives)
     )
     key, seen = f"candidate_of_{study.id}", f"candidate_asked_of_{study.id}"
     if asked is not None and asked not in set(names):
         st.warning("This study has no candidate of the name in the address; showing another one.")
-    elif asked is not None and st.session_state.get(seen) != asked:
+    elif asked is not None and (key not in st.session_state or st.session_state.get(seen) != asked):
+        # Streamlit forgets the picker, not what it showed last, once the page is left.
         st.session_state[key] = asked
     if st.session_state.get(key) not in set(names):
         st.session_state[key] = str(ranked["candidate"].iloc[0])
@@ -125,24 +145,38 @@ def ago(moment: datetime | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
-def candidate_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The columns of a table of candidates that a person reads, and how they are shown."""
+def candidate_columns(
+    frame: pd.DataFrame, objectives: Sequence[Objective]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The columns of a table of candidates that a person reads, and how they are shown.
+
+    Args:
+        frame: The candidates.
+        objectives: Of their study: each has a column besides the usual ones.
+    """
     config = st.column_config
     shown = pd.DataFrame({"candidate": frame["candidate"]})
     columns: dict[str, Any] = {"candidate": config.TextColumn("candidate", pinned=True)}
     if "role" in frame:
         shown["role"] = frame["role"]
         columns["role"] = config.TextColumn("role", width="small")
-    for metric, scale, label, form in (
-        ("accuracy", 100.0, "accuracy %", "%.1f"),
-        ("size_bytes", 1e-3, "size kB", "%.1f"),
-        ("latency_ms", 1.0, "p50 ms", "%.3g"),
-        ("memory_bytes", 1e-3, "arena kB", "%.1f"),
-        ("balanced_accuracy", 100.0, "balanced %", "%.1f"),
-        ("worst_class_recall", 100.0, "worst class %", "%.1f"),
-        ("parameters", 1.0, "parameters", "%d"),
-    ):
+    usual = {
+        "accuracy": (100.0, "accuracy %", "%.1f"),
+        "size_bytes": (1e-3, "size kB", "%.1f"),
+        "latency_ms": (1.0, "p50 ms", "%.3g"),
+        "memory_bytes": (1e-3, "arena kB", "%.1f"),
+        "balanced_accuracy": (100.0, "balanced %", "%.1f"),
+        "worst_class_recall": (100.0, "worst class %", "%.1f"),
+        "parameters": (1.0, "parameters", "%d"),
+    }
+    for metric in with_objectives(usual, objectives):
         if metric in frame and frame[metric].notna().any():
+            if metric in usual:
+                scale, label, form = usual[metric]
+            elif metric in SHARES:
+                scale, label, form = 100.0, f"{metric_label(metric)} %", "%.1f"
+            else:
+                scale, label, form = 1.0, axis_title(metric), "%.4g"
             shown[metric] = frame[metric] * scale
             columns[metric] = config.NumberColumn(label, format=form)
     return shown, columns

@@ -11,7 +11,8 @@ import streamlit as st
 
 from autosearch.store.view import StudyView
 from autosearch.visualization.architecture import plot_networks
-from autosearch.visualization.style import figure_text, metric_label
+from autosearch.visualization.choice import best_first, lead_objective, with_objectives
+from autosearch.visualization.style import SHARES, figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
     plot_confusion_matrix,
@@ -21,22 +22,9 @@ from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
 from dashboard.views.anatomy import measured_us
-from dashboard.views.common import chosen_study
+from dashboard.views.common import FIGURES, chosen_study
 
 __all__ = ["show"]
-
-_FIGURES = (
-    "accuracy",
-    "balanced_accuracy",
-    "worst_class_recall",
-    "expected_calibration_error",
-    "size_bytes",
-    "latency_ms",
-    "latency_p90_ms",
-    "memory_bytes",
-    "parameters",
-    "macs",
-)
 
 
 def show() -> None:
@@ -51,28 +39,26 @@ def show() -> None:
     names = frame["candidate"].tolist()
     known = set(names)
     asked = [n for n in st.query_params.get("candidates", "").split(",") if n in known][:4]
+    lead = lead_objective(frame, study.objectives)
     # Two files of one network would differ in little.
-    ranked = (
-        frame[frame["feasible"].astype(bool)]
-        .sort_values(["accuracy", "size_bytes"], ascending=[False, True])
-        .drop_duplicates("trial")
-    )
-    key = f"compared_of_{study.id}"
-    if asked and st.session_state.get(key) != asked and st.session_state.get("asked") != asked:
+    ranked = best_first(frame[frame["feasible"].astype(bool)], lead).drop_duplicates("trial")
+    key, seen = f"compared_of_{study.id}", f"compared_asked_of_{study.id}"
+    # Streamlit forgets the picker, not what it showed last, once the page is left.
+    if asked and (key not in st.session_state or st.session_state.get(seen) != asked):
         st.session_state[key] = asked
-        st.session_state["asked"] = asked
     st.session_state.setdefault(key, ranked["candidate"].head(2).tolist())
     chosen: list[str] = st.multiselect(
         "Candidates", names, key=key, max_selections=4, placeholder="choose two to four"
     )
     st.query_params["candidates"] = ",".join(chosen)
+    st.session_state[seen] = chosen
     if len(chosen) < 2:
         st.info("Choose two to four candidates, here or on the Trade-off page.")
         return
     rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen]
     trials = [int(row["trial"]) for row in rows]
     details = [source.details(int(row["candidate_key"])) for row in rows]
-    _figures(rows)
+    _figures(study, rows)
     with st.container(horizontal=True, gap="small"):
         for name in chosen:
             link("candidate", f"Open {name}", study=study.name, candidate=name)
@@ -100,9 +86,9 @@ def show() -> None:
     for column, name, found in zip(st.columns(len(chosen)), chosen, details, strict=True):
         with column:
             st.markdown(f"**{markdown_text(name)}**")
-            matrix, classes = found["conditions"].get("confusion"), list(per_class[name])
+            matrix = found["conditions"].get("confusion")
             chart(
-                partial(plot_confusion_matrix, matrix, classes),
+                partial(plot_confusion_matrix, matrix, found["classes"]),
                 key=f"confusion {name}",
                 name="confusion",
             )
@@ -138,9 +124,9 @@ def _layers(study: StudyView, rows: list[pd.Series[Any]]) -> None:
             )
 
 
-def _figures(rows: list[pd.Series[Any]]) -> None:
+def _figures(study: StudyView, rows: list[pd.Series[Any]]) -> None:
     lines = []
-    for metric in _FIGURES:
+    for metric in with_objectives(FIGURES, study.objectives):
         values = [
             float(row[metric]) if metric in row and pd.notna(row[metric]) else None for row in rows
         ]
@@ -153,13 +139,13 @@ def _figures(rows: list[pd.Series[Any]]) -> None:
             if place and value is not None and first:
                 text += (
                     f"  ({100 * (value - first):+.1f})"
-                    if metric in ("accuracy", "balanced_accuracy", "worst_class_recall")
-                    else f"  ({value / first - 1:+.0%})"
+                    if metric in SHARES
+                    else f"  ({(value - first) / abs(first):+.0%})"
                 )
             line[str(row["candidate"])] = text
         lines.append(line)
     st.dataframe(pd.DataFrame(lines), hide_index=True)
-    st.caption("In brackets: against the first one, accuracy and recall in points.")
+    st.caption("In brackets: against the first one, shares in points.")
 
 
 def _differences(names: list[str], configs: list[dict[str, Any]]) -> None:

@@ -34,12 +34,13 @@ def show() -> None:
     if trials.empty:
         st.info("No trial yet: this page waits for the first.")
         return
+    version = source.candidates_version(study)
     frame = source.candidates(study)
     parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
     metrics = told[[o.metric for o in study.objectives if o.metric in told]]
     metrics = metrics.dropna(axis=1, how="all")
-    importance = _importance(study.id, len(metrics), parameters, metrics)
+    importance = _importance((version, study.definition_sha256), parameters, metrics)
     st.subheader("What was tried")
     weights = {str(k): float(v) for k, v in importance.mean(axis=1).items()}
     with st.container(key="wide_parallel"):
@@ -84,9 +85,9 @@ def show() -> None:
 
 @st.cache_data(show_spinner="Finding out what mattered …", max_entries=8)
 def _importance(
-    study_id: int, num_trials: int, _parameters: pd.DataFrame, _metrics: pd.DataFrame
+    told: tuple[int, str], _parameters: pd.DataFrame, _metrics: pd.DataFrame
 ) -> pd.DataFrame:
-    # Trials are only ever added, so their number tells whether the forest must be grown anew.
+    # Growing the forest takes seconds; what is told of candidates and study decides it.
     return importance_frame(_parameters, _metrics)
 
 

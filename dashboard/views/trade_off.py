@@ -10,9 +10,18 @@ import streamlit as st
 
 from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
-from autosearch.visualization.choice import Bound, Role, Suggestion, roles, suggest
+from autosearch.visualization.choice import (
+    Bound,
+    Role,
+    Suggestion,
+    best_first,
+    lead_objective,
+    roles,
+    suggest,
+    with_objectives,
+)
 from autosearch.visualization.style import figure_text, metric_label
-from autosearch.visualization.trade_off import THINNED_ABOVE, plot_trade_off
+from autosearch.visualization.trade_off import THINNED_ABOVE, costs_of, plot_trade_off
 from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
@@ -21,7 +30,8 @@ from dashboard.views.common import bound_text, candidate_columns, chosen_study, 
 
 __all__ = ["show"]
 
-_CHARTS, _TABLE, _SELECTED, _ROWS = "charts", "candidates_table", "selected", "table_rows"
+_TABLE, _SELECTED, _ROWS = "candidates_table", "selected", "table_rows"
+_TOLD = ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
 _MAX_ROWS = 2000
 _NUM_COMPARED = 300
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
@@ -43,6 +53,7 @@ def show() -> None:
 
 
 def _body(study: StudyView) -> None:
+    version = source.candidates_version(study)
     frame = source.candidates(study)
     if frame.empty:
         _say_empty(study)
@@ -62,11 +73,11 @@ def _body(study: StudyView) -> None:
     )
     fronts = pd.concat([front, judged_front])
     _pick(study, frame, role, fronts, suggestion)
-    baselines = source.baselines(study).dropna(subset="accuracy")
-    levels = dict(zip(baselines["baseline"], baselines["accuracy"], strict=True))
-    shown = source.database().url, study.id, len(frame), len(judged), quantizations, first
+    lead = lead_objective(frame, study.objectives)
+    baselines = source.baselines(study).reindex(columns=["baseline", lead.metric]).dropna()
+    levels = dict(zip(baselines["baseline"], baselines[lead.metric], strict=True))
     figures = _figures(
-        (*shown, repr(bounds), repr(levels)),
+        (version, study.definition_sha256, quantizations, first, repr(bounds), repr(levels)),
         study,
         frame,
         role,
@@ -77,7 +88,8 @@ def _body(study: StudyView) -> None:
     )
     linked_charts(
         figures,
-        key=_CHARTS,
+        # Charts of another study keep neither zoom nor selection for this one.
+        key=f"charts_of_{study.id}",
         selected=st.session_state.setdefault(_SELECTED, []),
         on_selected=_take_from_charts,
     )
@@ -87,12 +99,12 @@ def _body(study: StudyView) -> None:
         + ("Stars: finalists, fitted again and judged by cross-validation. " * bool(len(judged)))
         + ("Of points that would cover each other one is drawn. " * (len(frame) > THINNED_ABOVE))
         + "Click a point, or choose box select in the chart's bar; Shift-click adds one."
-        + _without_search(levels)
+        + _without_search(lead, levels)
     )
-    _table(study, frame.assign(role=role), judged.assign(role=_JUDGED))
+    _table(study, lead, frame.assign(role=role), judged.assign(role=_JUDGED))
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@st.cache_data(show_spinner=False, max_entries=8)
 def _figures(
     shown: tuple[Any, ...],
     _study: StudyView,
@@ -103,7 +115,7 @@ def _figures(
     _judged: pd.DataFrame,
     _levels: dict[str, float],
 ) -> list[str]:
-    """The charts as JSON. What ``shown`` names decides them: candidates are only ever added."""
+    """The charts as JSON. What ``shown`` names decides them."""
     unusual = _unusual(_study, _frame, _role)
     figures = (
         plot_trade_off(
@@ -119,7 +131,7 @@ def _figures(
             unusual=unusual,
             height=400,
         )
-        for cost in _costs(_study, _frame)
+        for cost in costs_of(_frame, _study.objectives)
     )
     return [figure.to_json() for figure in figures]
 
@@ -134,10 +146,10 @@ def _unusual(study: StudyView, frame: pd.DataFrame, role: pd.Series[Any]) -> dic
     return source.unusual(study, tuple(numbers.tolist()))
 
 
-def _without_search(levels: dict[str, float]) -> str:
+def _without_search(lead: Objective, levels: dict[str, float]) -> str:
     if not levels:
         return ""
-    words = ", ".join(f"{name} {figure_text('accuracy', v)}" for name, v in levels.items())
+    words = ", ".join(f"{name} {figure_text(lead.metric, v)}" for name, v in levels.items())
     return f" Long dashes: what comes without a search ({markdown_text(words)})."
 
 
@@ -155,18 +167,6 @@ def _say_empty(study: StudyView) -> None:
         )
     else:
         st.info("No candidate yet: the chart waits for the first finished trial.")
-
-
-def _costs(study: StudyView, frame: pd.DataFrame) -> list[str]:
-    """The two metrics that accuracy is drawn against."""
-    asked = [o.metric for o in study.objectives if o.metric != "accuracy"]
-    usual = ["size_bytes", "latency_ms", "memory_bytes"]
-    known = [
-        metric
-        for metric in dict.fromkeys([*asked, *usual])
-        if metric in frame and frame[metric].notna().any()
-    ]
-    return (known or usual)[:2]
 
 
 def _filters(
@@ -218,8 +218,8 @@ def _pick(
         return
     row = fronts[fronts["candidate"] == suggestion.candidate].iloc[0]
     figures = " · ".join(
-        f"{metric_label(m)} **{markdown_text(figure_text(m, float(row[m])))}**"
-        for m in ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
+        f"{markdown_text(metric_label(m))} **{markdown_text(figure_text(m, float(row[m])))}**"
+        for m in with_objectives(_TOLD, study.objectives)
         if m in row and pd.notna(row[m])
     )
     how = " (cross-validated)" if row["estimate"] == Estimate.CROSS_VALIDATION else ""
@@ -251,17 +251,16 @@ def _why_none(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> st
     )
 
 
-def _table(study: StudyView, frame: pd.DataFrame, judged: pd.DataFrame) -> None:
+def _table(study: StudyView, lead: Objective, frame: pd.DataFrame, judged: pd.DataFrame) -> None:
     order = {name: place for place, name in enumerate((_JUDGED, *Role))}
     remain = pd.concat([judged, frame[~frame["role"].isin(_OUT)]])
-    remain = remain.assign(_order=remain["role"].map(order)).sort_values(
-        ["_order", "accuracy"], ascending=[True, False]
-    )
+    remain = best_first(remain.assign(_order=remain["role"].map(order)), lead)
+    remain = remain.sort_values("_order", kind="stable")
     selected = st.session_state[_SELECTED]
     gone = frame[frame["candidate"].isin(selected) & frame["role"].isin(_OUT)]
     shown = pd.concat([remain.head(_MAX_ROWS), gone]).drop(columns="_order")
     shown = shown.reset_index(drop=True)
-    table, columns = candidate_columns(shown)
+    table, columns = candidate_columns(shown, study.objectives)
     names = shown["candidate"].tolist()
     st.session_state[_ROWS] = names
     positions = {name: place for place, name in enumerate(names)}
@@ -323,9 +322,8 @@ def _csv(remain: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def _take_from_charts() -> None:
-    state = st.session_state.get(_CHARTS)
-    st.session_state[_SELECTED] = list(state["selected"]) if state else []
+def _take_from_charts(names: list[str]) -> None:
+    st.session_state[_SELECTED] = names
 
 
 def _take_from_table() -> None:

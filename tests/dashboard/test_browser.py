@@ -54,8 +54,10 @@ def served(database, *words):
                 break
             except OSError:
                 time.sleep(0.25)
-        yield found
-        process.terminate()
+        try:
+            yield found
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +89,8 @@ def tab(browser):
     assert not faults
 
 
-def trade_off(tab, address):
-    tab.goto(f"{address}trade-off?study=tiny")
+def trade_off(tab, address, study="tiny"):
+    tab.goto(f"{address}trade-off?study={study}")
     tab.wait_for_selector(".linked-charts[data-ready=true]")
     tab.get_by_text("candidates remain").wait_for()
 
@@ -104,6 +106,17 @@ def click_point(tab, name, **how):
     tab.wait_for_function(f"() => ({SELECTED})()[0].includes({name!r})")
 
 
+def zoom(tab):
+    """Drags over a part of the first chart; the range that it then shows."""
+    drag = tab.locator(".linked-chart .nsewdrag").first.bounding_box()
+    tab.mouse.move(drag["x"] + 40, drag["y"] + 10)
+    tab.mouse.down()
+    tab.mouse.move(drag["x"] + 240, drag["y"] + 120, steps=6)
+    tab.mouse.up()
+    tab.wait_for_timeout(500)
+    return tab.evaluate(RANGE)
+
+
 def suggested(tab):
     return tab.locator(".st-key-suggestion strong").first.inner_text()
 
@@ -115,6 +128,35 @@ def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab
     tab.get_by_text("1 selected").wait_for()
     assert tab.evaluate(SELECTED) == [[name], [name]]
     picture(tab, "trade-off")
+
+
+def test_a_point_chosen_again_after_the_selection_was_cleared_is_chosen(tab, address):
+    trade_off(tab, address)
+    name = suggested(tab)
+    for _ in range(2):
+        click_point(tab, name)
+        tab.get_by_text("1 selected").wait_for()
+        tab.get_by_test_id("stBaseButton-tertiary").get_by_text("Clear selection").click()
+        tab.get_by_text("1 selected").wait_for(state="hidden")
+        tab.wait_for_function(f"() => ({SELECTED})().every((names) => !names.length)")
+
+
+def test_another_study_begins_with_its_own_charts_and_without_a_zoom(tab, maker, tmp_path):
+    for study, latency in (("one cost", None), ("two costs", 0.1)):
+        key = maker.study(study)
+        for number in range(4):
+            figures = ("int8", 0.9 + number / 100, 1e3 * (1 + number), latency, True)
+            maker.trial(key, number, candidates=[figures])
+    with served(tmp_path / "made.db") as address:
+        trade_off(tab, address, "two costs")
+        assert tab.locator(".linked-chart").count() == 2
+        zoomed = zoom(tab)
+        tab.get_by_role("combobox", name="Study").click()
+        tab.get_by_role("option", name="one cost").click()
+        tab.wait_for_url("**study=one+cost**")
+        tab.wait_for_function('() => document.querySelectorAll(".linked-chart").length === 1')
+        tab.wait_for_selector(".linked-charts[data-ready=true]")
+        assert tab.evaluate(RANGE) != zoomed
 
 
 def test_a_page_kept_from_another_version_is_not_taken_for_this_one(address):
@@ -154,13 +196,7 @@ def test_a_page_is_told_where_the_server_is_and_asks_for_nothing_in_vain(tab, ad
 
 def test_a_zoom_outlives_a_filter(tab, address):
     trade_off(tab, address)
-    drag = tab.locator(".linked-chart .nsewdrag").first.bounding_box()
-    tab.mouse.move(drag["x"] + 40, drag["y"] + 10)
-    tab.mouse.down()
-    tab.mouse.move(drag["x"] + 240, drag["y"] + 120, steps=6)
-    tab.mouse.up()
-    tab.wait_for_timeout(500)
-    zoomed = tab.evaluate(RANGE)
+    zoomed = zoom(tab)
     field = tab.get_by_role("spinbutton", name="size ≤ (kB)")
     field.fill("25")
     field.press("Enter")

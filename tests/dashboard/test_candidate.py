@@ -1,10 +1,15 @@
 """The page of one candidate: its notes, its mistakes, how far it can be trusted."""
 
+import json
+
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from autosearch.errors import DefinitionError
 from autosearch.store.notes import add_note, notes
+from autosearch.store.tables import CandidateRow, TrialRow
+from autosearch.visualization.training import plot_confusion_matrix
 
 
 def words_of(test):
@@ -67,3 +72,30 @@ def test_images_that_are_not_those_of_the_study_are_not_shown(judged, page) -> N
     test = test.toggle[0].set_value(True).run()
     assert not test.exception
     assert "it has changed since" in words_of(test)
+
+
+def test_classes_keep_their_order_where_the_database_keeps_no_keys_in_order(
+    judged, page, monkeypatch, autosearch_here
+) -> None:
+    classes = ["airplane", "cat", "automobile", "dog"]
+    # PostgreSQL's JSONB sorts keys by their length.
+    figures = {name: {"recall": 1.0, "support": 1} for name in sorted(classes, key=len)}
+    conditions = {"per_class": figures, "confusion": np.diag([4, 3, 2, 1]).tolist()}
+    with judged.database.session() as session:
+        session.execute(update(CandidateRow).values(conditions=conditions))
+        session.execute(update(TrialRow).values(facts={"classes": classes}))
+    drawn = []
+
+    def watched(matrix, names):
+        drawn.append(names)
+        return plot_confusion_matrix(matrix, names)
+
+    for view in ("candidate", "compare"):
+        monkeypatch.setattr(f"dashboard.views.{view}.plot_confusion_matrix", watched)
+    page("candidate", judged.url, candidate="0-int8")
+    page("compare", judged.url, candidates="0-int8,0-float32")
+    assert drawn == [classes] * 3
+    words = ("show", "small", "0-int8", "--storage", judged.url)
+    assert json.loads(autosearch_here(*words, "--format", "json").stdout)["classes"] == classes
+    table = autosearch_here(*words).stdout.partition("Confusion")[2].splitlines()
+    assert [line.split()[0] for line in table if line[:1].isalpha()] == classes

@@ -4,7 +4,15 @@ import math
 import re
 
 import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
+
+from autosearch.errors import NotFoundError
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.tables import CandidateRow, PromotionRow, StudyRow
+from autosearch.store.view import StudyView
+from dashboard import source
+from dashboard.promotion import CommandError, promoted
 
 PAGES = ("studies", "trade-off", "compare", "candidate", "search", "data", "registry")
 
@@ -176,6 +184,63 @@ def test_a_promotion_is_confirmed_against_the_present_champion(small, page) -> N
     changes = [f.value for f in test.dataframe if "change" in f.value]
     assert changes
     assert any("points" in text for text in changes[0]["change"])
+
+
+def confirm():
+    """The inside of both dialogs, which a page under test opens and cannot press."""
+    from dashboard import source
+    from dashboard.views import promote, registry
+
+    study = source.view("small")
+    frame = source.candidates(study).set_index("candidate", drop=False)
+    promote._confirmation(study, "2-int8", frame.loc["2-int8"])
+    later, first = source.all_promotions()
+    registry._move_back("small", "champion", later, first)
+
+
+def test_only_the_file_that_was_shown_is_promoted(small, monkeypatch) -> None:
+    small.promotion("small", "1-int8")
+    with small.database.session() as session:
+        first = session.get(PromotionRow, 1)
+        columns = {c.name: getattr(first, c.name) for c in PromotionRow.__table__.columns}
+        session.add(PromotionRow(**columns | {"id": 2, "artifact_sha256": "c" * 64}))
+        session.execute(update(CandidateRow).values(artifact_sha256="b" * 64))
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", small.url)
+    monkeypatch.setenv("AUTOSEARCH_DASHBOARD_PROMOTE", "1")
+    asked = []
+
+    def refuse(**words):
+        asked.append(words)
+        raise CommandError("not now")
+
+    monkeypatch.setattr("dashboard.views.promote.promoted", refuse)
+    test = AppTest.from_function(confirm, default_timeout=30).run()
+    for label in ("Promote it", "Move it back"):
+        (button,) = [b for b in test.button if b.label == label]
+        test = button.click().run()
+    assert not test.exception
+    assert [(words["candidate"], words["sha256"]) for words in asked] == [
+        ("2-int8", "b" * 64), ("1-int8", "a" * 64),
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_another_by_now_is_said_to_be(small, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", small.url)
+    words = {"study": "small", "candidate": "2-int8", "model": "m", "alias": "a", "note": ""}
+    with pytest.raises(CommandError, match="bbbbbbbbbbbb… was expected"):
+        list(promoted(**words, sha256="b" * 64))
+
+
+@pytest.mark.parametrize("others", [(), ("other",)], ids=["the only one", "one of two"])
+def test_a_study_deleted_while_it_is_shown_is_said_to_be_gone(others, maker, monkeypatch) -> None:
+    for name in ("small", *others):
+        maker.study(name)
+    view = StudyView(maker.database, ArtifactStore.beside(maker.database), "small")
+    with maker.database.session() as session:
+        session.delete(session.get(StudyRow, view.id))
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", maker.url)
+    with pytest.raises(NotFoundError, match='no study "small" any more'):
+        source.overview(view)
 
 
 def test_a_part_that_runs_by_itself_says_what_is_wrong():

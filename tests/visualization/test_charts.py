@@ -133,6 +133,25 @@ def test_parallel_coordinates_wait_for_two_trials() -> None:
     assert "two finished trials" in note_of(figure)
 
 
+@pytest.mark.parametrize(
+    ("least", "kind", "drawn", "told"),
+    [(1_000.0, "log", 1_000.0, "1.0 kB"), (0.0, None, 0.0, "0.0 kB")],
+)
+def test_a_slice_of_bytes_bears_its_unit_whatever_is_not_known(least, kind, drawn, told) -> None:
+    parameters = parameters_frame(trials(5))
+    sizes = pd.DataFrame({"memory_bytes": [least, 20_000.0, np.nan, 40_000.0, 9_000.0]})
+    figure = search.plot_slice(parameters, sizes, parameter="width", metric="memory_bytes")
+    (points,) = figure.data
+    axis = figure.layout.yaxis
+    assert (axis.title.text, axis.type) == ("arena (kB)", kind)
+    assert points.y[0] == drawn
+    assert points.y[1] == (20_000 if kind else 20)
+    if kind:
+        assert axis.ticktext[axis.tickvals.index(20_000)] == "20"
+    assert [text for _, text in points.customdata][:3] == [told, "20.0 kB", "–"]
+    assert "%{customdata[1]}" in points.hovertemplate
+
+
 def test_the_timeline_has_a_row_for_every_worker() -> None:
     figure = search.plot_timeline(trials(4))
     assert list(figure.layout.yaxis.ticktext) == ["worker 0", "worker 1"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from autosearch.values import at_most, maximize, minimize
-from autosearch.visualization.choice import Bound, Role, roles
-from autosearch.visualization.trade_off import plot_trade_off
+from autosearch.visualization.choice import Bound, Role, best_first, lead_objective, roles
+from autosearch.visualization.trade_off import costs_of, plot_trade_off
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
 
@@ -88,6 +88,24 @@ def test_a_metric_without_figures_is_waited_for(metric, frame) -> None:
     figure = plot_trade_off(frame, (maximize("accuracy"), minimize(metric)), x=metric)
     assert len(figure.data) == 0
     assert "No candidate has a figure" in figure.layout.annotations[0].text
+
+
+def test_without_an_accuracy_the_first_objective_is_drawn_upwards(frame) -> None:
+    frame = frame.assign(accuracy=np.nan, score=[1.0, 3.0, 2.0, 5.0, 4.0, 0.0], cost=range(6))
+    objectives = (maximize("score"), minimize("size_bytes"), minimize("cost"))
+    figure = plot_trade_off(frame, objectives)
+    assert figure.layout.yaxis.title.text == "score"
+    assert names_of(figure, "infeasible") == ["4-int8"]
+    assert costs_of(frame, objectives) == ["size_bytes", "cost"]
+    assert costs_of(frame, objectives[1:]) == ["cost"]
+    assert costs_of(frame.assign(accuracy=0.5), objectives) == ["score", "size_bytes"]
+
+
+def test_the_best_comes_first_whichever_way_it_is_better(frame) -> None:
+    frame = frame.assign(error=[0.1, 0.1, 0.3, 0.2, 0.4, np.nan])
+    assert best_first(frame, lead_objective(frame, OBJECTIVES)).index[0] == 4
+    lead = lead_objective(frame.assign(accuracy=np.nan), (minimize("error"),))
+    assert best_first(frame, lead).index.tolist() == [1, 0, 3, 2, 4, 5]
 
 
 def test_infeasible_candidates_alone_make_a_chart_without_a_front(frame) -> None:

@@ -1,0 +1,97 @@
+"""Studies whose objectives are not the usual ones: what they seek is drawn, listed and told."""
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.tables import CandidateRow
+from autosearch.store.view import StudyView
+from autosearch.values import maximize, minimize
+from autosearch.visualization.report import report_page
+from dashboard.views.common import candidate_columns
+
+
+@pytest.fixture
+def own(maker):
+    """A function's study: the best score costs the most, and nothing else is known of it."""
+    study = maker.study(metrics=("score_acc", "cost_usd"))
+    for number in range(3):
+        maker.trial(study, number, candidates=[("", None, None, None, True)])
+    with maker.database.session() as session:
+        for row in session.scalars(select(CandidateRow)):
+            row.parameters = row.macs = None
+            row.metrics = {"score_acc": -2.0 + row.id, "cost_usd": 0.5 * row.id}
+    return maker
+
+
+def words_of(test):
+    return "\n".join(found.value for found in test.markdown).replace("\\", "")
+
+
+def charts_of(test):
+    (component,) = test.get("bidi_component")
+    return [json.loads(figure) for figure in json.loads(component.proto.json)["figures"]]
+
+
+def test_the_charts_are_of_the_studys_own_figures(own, page) -> None:
+    (chart,) = charts_of(page("trade-off", own.url))
+    titles = [chart["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")]
+    assert titles == ["cost usd", "score acc"]
+
+
+def test_the_suggestion_and_the_table_bear_the_studys_own_figures(own, page) -> None:
+    test = page("trade-off", own.url)
+    (told,) = [m.value for m in test.markdown if m.value.startswith("Suggested")]
+    assert "score acc **" in told
+    assert "cost usd **" in told
+    assert test.dataframe[0].value["score_acc"].tolist() == [1.0, 0.0, -1.0]
+    assert "cost_usd" in test.dataframe[0].value
+
+
+def test_a_candidate_is_told_by_the_studys_own_figures(own, page) -> None:
+    test = page("candidate", own.url)
+    assert test.selectbox[1].value == "2"
+    assert "score acc]]  \n**1**" in words_of(test)
+    assert "cost usd]]  \n**1.5**" in words_of(test)
+
+
+def test_candidates_are_compared_by_the_studys_own_figures(own, page) -> None:
+    test = page("compare", own.url, candidates="0,1")
+    table = test.dataframe[0].value.set_index("figure")
+    assert table.loc["score acc"].tolist() == ["-1", "0  (+100%)"]
+    assert table.loc["cost usd"].tolist() == ["0.5", "1  (+100%)"]
+    assert page("compare", own.url).multiselect[0].value == ["2", "1"]
+
+
+def test_an_only_figure_is_drawn_over_the_trials(own, page) -> None:
+    with own.database.session() as session:
+        for row in session.scalars(select(CandidateRow)):
+            row.metrics = {"score_acc": -2.0 + row.id}
+    (chart,) = charts_of(page("trade-off", own.url))
+    assert chart["layout"]["xaxis"]["title"]["text"] == "trial"
+
+
+def test_a_view_and_a_report_draw_the_studys_own_figures(own) -> None:
+    view = StudyView(own.database, ArtifactStore.beside(own.database), "small")
+    figure = view.plot_trade_off("cost_usd")
+    assert figure.layout.yaxis.title.text == "score acc"
+    text = report_page(own.database, view)
+    assert "<th>score acc</th><th>cost usd</th>" in text
+    assert text.index("<td>2</td>") < text.index("<td>1</td>") < text.index("<td>0</td>")
+    assert "No candidate has a figure" not in text
+
+
+def test_objectives_that_are_measured_but_not_usually_shown_are_columns(small) -> None:
+    view = StudyView(small.database, ArtifactStore.beside(small.database), "small")
+    frame = view.candidates_frame().assign(macro_f1=0.875, log_loss=0.25)
+    usual, _ = candidate_columns(frame, view.objectives)
+    objectives = (maximize("macro_f1"), minimize("log_loss"))
+    table, columns = candidate_columns(frame, objectives)
+    assert list(table) == [*usual, "macro_f1", "log_loss"]
+    assert table.iloc[0][["macro_f1", "log_loss"]].tolist() == [87.5, 0.25]
+    assert [columns[m]["label"] for m in ("macro_f1", "log_loss")] == [
+        "macro F1 %",
+        "log loss (nats)",
+    ]
