@@ -86,7 +86,7 @@ def plot_reliability(predictions: Mapping[str, Predictions], *, height: int = 34
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, figure 1.
     """
     if not predictions:
-        return not_yet("Calibration needs the predictions, which were not kept", height=height)
+        return not_yet("Calibration needs the predictions, which were not kept")
     figure = base_figure(height=height, legend_rows=int(len(predictions) > 1))
     figure.add_scatter(
         x=[0, 1],

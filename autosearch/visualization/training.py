@@ -35,7 +35,7 @@ def plot_learning_curves(
         height: Pixels.
     """
     if epochs.empty or epochs["accuracy"].isna().all():
-        return not_yet("Learning curves need a trained epoch", height=height)
+        return not_yet("Learning curves need a trained epoch")
     figure = base_figure(height=height, legend_rows=1)
     trials = list(dict.fromkeys(epochs["trial"]))
     for index, trial in enumerate(trials):

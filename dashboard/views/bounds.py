@@ -15,7 +15,7 @@ import streamlit as st
 
 from autosearch.store.view import StudyView
 from autosearch.values import QUALITY_METRICS, Direction
-from autosearch.visualization.choice import Bound
+from autosearch.visualization.choice import Bound, with_objectives
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
 
 __all__ = ["chosen_bounds", "more_bounds"]
@@ -23,7 +23,8 @@ __all__ = ["chosen_bounds", "more_bounds"]
 _BYTES = ("size_bytes", "memory_bytes")
 _LESS_IS_BETTER = ("log_loss", "expected_calibration_error")
 _NUM_STEPS = 40
-# What a reader most often bounds stands open; the rest is a choice away.
+# What a reader most often bounds stands open, and what the study is after; the rest is a choice
+# away.
 _FIRST = ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
 _NOT_FIGURES = ("candidate_key", "trial", "target_id", "accuracy_low", "accuracy_high")
 
@@ -44,9 +45,10 @@ class _Field:
         return f"{metric_label(self.metric)} {'≥' if self.is_least else '≤'}{unit}"
 
 
-def more_bounds(frame: pd.DataFrame) -> list[str]:
+def more_bounds(study: StudyView, frame: pd.DataFrame) -> list[str]:
     """Shows which further figures can be bounded, and answers those that were chosen."""
-    others = [name for name in _varying(frame) if name not in _FIRST]
+    first = with_objectives(_FIRST, study.objectives)
+    others = [name for name in _varying(frame) if name not in first]
     if not others:
         return []
     return st.multiselect(
@@ -66,12 +68,13 @@ def chosen_bounds(study: StudyView, frame: pd.DataFrame, more: Sequence[str]) ->
     Args:
         study: Whose objectives say which end of a metric of its own is bounded.
         frame: Its candidates: what is the same for all of them can be bounded by nothing.
-        more: Metrics beside the usual ones.
+        more: Metrics beside the usual ones and the objectives.
     """
     varying = _varying(frame)
     bounds: dict[str, Bound] = {}
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
-        for metric in [*(name for name in _FIRST if name in varying), *more]:
+        first = with_objectives(_FIRST, study.objectives)
+        for metric in [*(name for name in first if name in varying), *more]:
             value = _set(_field(study, metric), frame[metric].to_numpy(dtype=float))
             if value is not None:
                 bounds[metric] = value

@@ -187,7 +187,7 @@ def _filters(
         known = [o for o in study.objectives if o.metric in frame]
         modes = {_AS_GOOD: None} | {_mode(o): o.metric for o in known}
         mode = st.selectbox("suggest", list(modes), key="suggest", bind="query-params", width=220)
-        more = more_bounds(frame)
+        more = more_bounds(study, frame)
     bounds = chosen_bounds(study, frame, more)
     if study.constraints:
         words = "; ".join(bound_text(c) for c in study.constraints)

@@ -50,6 +50,13 @@ def test_the_suggestion_and_the_table_bear_the_studys_own_figures(own, page) -> 
     assert "cost_usd" in test.dataframe[0].value
 
 
+def test_the_studys_own_figures_can_be_bounded_at_once(own, page) -> None:
+    test = page("trade-off", own.url)
+    assert [field.label for field in test.number_input] == ["score acc ≥", "cost usd ≤"]
+    test.number_input[1].set_value(0.6).run()
+    assert test.dataframe[0].value["candidate"].tolist() == ["0"]
+
+
 def test_a_candidate_is_told_by_the_studys_own_figures(own, page) -> None:
     test = page("candidate", own.url)
     assert test.selectbox[1].value == "2"
