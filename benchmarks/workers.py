@@ -17,18 +17,27 @@ of recorded ÷ quiet are printed, each divided by the time of the reference file
 happen: a trial evaluated twice, a number missing, a trial that failed, as of a locked database.
 
     python benchmarks/workers.py --free --workers 8 --minutes 1
+
+``--kills`` ends a worker by SIGKILL that many times while the digits are searched, and looks at
+what is left: whether the budget was kept, and every file is whole.
+
+    python benchmarks/workers.py --kills 20 --workers 2 --trials 60
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import tempfile
+import threading
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import autosearch
 from autosearch import Budget, NoPruner, SearchSpace, Study, maximize, minimize
@@ -134,6 +143,45 @@ def search_freely(workers: int, minutes: float, folder: Path) -> dict[str, Any]:
     }
 
 
+def search_under_fire(workers: int, trials: int, kills: int, folder: Path) -> dict[str, Any]:
+    """What is there after a search whose workers were killed, one at a time, at random moments."""
+    rng, is_over, num_killed = random.Random(0), threading.Event(), 0
+
+    def fire() -> None:
+        nonlocal num_killed
+        while num_killed < kills and not is_over.wait(rng.uniform(3, 12)):
+            processes = [
+                child
+                for child in psutil.Process().children()
+                if "autosearch.search.process" in child.cmdline()
+            ]
+            if processes:
+                rng.choice(processes).kill()
+                num_killed += 1
+
+    thread = threading.Thread(target=fire)
+    thread.start()
+    try:
+        study = digits(trials, epochs=5)
+        view = autosearch.run(study, storage=f"sqlite:///{folder / 'k.db'}", workers=workers)
+    finally:
+        is_over.set()
+        thread.join()
+    frame, candidates = view.trials_frame(), view.candidates_frame()
+    complete = frame[frame["state"] == TrialState.COMPLETE]
+    schemes = candidates.groupby("trial")["quantization"].nunique()
+    files = candidates["artifact_sha256"].dropna().unique()
+    return {
+        "workers": workers,
+        "killed": num_killed,
+        "trials": frame["state"].value_counts().to_dict(),
+        "begun_again": int((frame["attempt"] > 1).sum()),
+        "complete_without_all_candidates": int((schemes[complete["number"]] < schemes.max()).sum()),
+        "files": len(files),
+        "files_not_whole": sum(sha256(view.artifact(f)).hexdigest() != f for f in files),
+    }
+
+
 def main() -> None:
     """Takes one number of workers after the other."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -142,10 +190,15 @@ def main() -> None:
     parser.add_argument("--latencies", action="store_true")
     parser.add_argument("--free", action="store_true")
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--kills", type=int, default=0)
     words = parser.parse_args()
     rates: list[float] = []
     for workers in words.workers:
         with tempfile.TemporaryDirectory() as folder:
+            if words.kills:
+                fired = search_under_fire(workers, words.trials, words.kills, Path(folder))
+                print(json.dumps(fired), flush=True)
+                continue
             if words.free:
                 print(json.dumps(search_freely(workers, words.minutes, Path(folder))), flush=True)
                 continue
