@@ -329,7 +329,7 @@ class EvaluatorTrial(Protocol):
         ...
 
     @property
-    def epochs(self) -> int | None:
+    def num_epochs(self) -> int | None:
         """How long to train, where that is settled; None for as long as the study says."""
         ...
 

@@ -1,6 +1,6 @@
 """What each lever of the search is worth: Fashion-MNIST with one of them changed in turn.
 
-Usage: python benchmarks/ablation.py [--minutes 5] [--seeds 3] [--workers 2] [--folder FOLDER]
+Usage: python benchmarks/ablation.py [--minutes 5] [--seeds 0 1 2] [--workers 2] [--folder FOLDER]
            [--arms all no_cost_check no_training_on no_pareto pruning]
 
 Each arm runs the study of ``fashion.py`` with three schemes in place of one, for the same minutes:
@@ -49,7 +49,7 @@ def main() -> None:
     """Runs the arms of each seed one after the other, then judges their files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--arms", nargs="+", choices=_CHANGED, default=list(_CHANGED))
@@ -61,7 +61,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = (words.folder or Path(scratch)).absolute()
-        for seed in range(words.seeds):
+        for seed in words.seeds:
             for arm in words.arms:
                 fashion.run_arm(__file__, arm, folder / f"{arm}-{seed}", words, seed=seed)
         _judge(words, folder)
@@ -82,7 +82,7 @@ def study_of(arm: str) -> Study:
 
 def _judge(words: argparse.Namespace, folder: Path) -> None:
     volumes: dict[str, list[float]] = {}
-    for seed in range(words.seeds):
+    for seed in words.seeds:
         for arm in words.arms:
             figures = fashion.judged(folder / f"{arm}-{seed}")
             rows = {arm: figures}

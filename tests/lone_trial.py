@@ -16,7 +16,7 @@ class LoneTrial:
 
     number = 0
     continues = None
-    epochs = None
+    num_epochs = None
 
     def __init__(self, hp=None, seed=1):
         self.hp = hp if hp is not None else HyperParameters()

@@ -270,7 +270,7 @@ class KerasEvaluator:
         images, labels = train_arrays
         config = plan.training
         going_on = trial.continues
-        length = self._first_epochs if trial.epochs is None else trial.epochs
+        length = self._first_epochs if trial.num_epochs is None else trial.num_epochs
         limits = [n for n in (config.epochs, self._max_epochs, length) if n is not None]
         config = replace(config, epochs=min(limits))
         epochs_before = 0 if going_on is None else going_on.epochs_before

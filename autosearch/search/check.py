@@ -97,7 +97,7 @@ class _Sketch:
     sizes: dict[str, int] = field(default_factory=dict)
     costs: dict[str, Mapping[str, float | None]] = field(default_factory=dict)
     continues: None = None
-    epochs: None = None
+    num_epochs: None = None
 
     def __post_init__(self) -> None:
         self._trial = RandomTrial(self.seed)

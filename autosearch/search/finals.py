@@ -142,8 +142,8 @@ def run_finals(
         attempt = recorder.start_finalist(number, **key)
         known = view.finalists(**key)[number].folds
         # What was trained on was trained for longer than a trial of the search is.
-        epochs = epochs_trained(facts[number]) if study.train_on is not None else None
-        trial = ReplayedTrial(number, params(number), artifacts, should_stop, epochs=epochs)
+        num_epochs = epochs_trained(facts[number]) if study.train_on is not None else None
+        trial = ReplayedTrial(number, params(number), artifacts, should_stop, num_epochs=num_epochs)
         candidates, error = list[CandidateResult](), None
         try:
             if attempt > _MAX_ATTEMPTS + len(known):
@@ -218,14 +218,14 @@ class ReplayedTrial:
         seed: Of the next training.
         facts: What the evaluator described.
         continues: Nothing: each network is trained from its beginning.
-        epochs: How long; None for as long as the study says.
+        num_epochs: How long; None for as long as the study says.
 
     Args:
         number: The trial's.
         params: What Optuna knows its configuration by.
         artifacts: Where files go.
         should_stop: Asked after every epoch.
-        epochs: How long to train, if not for as long as the study says.
+        num_epochs: How long to train, if not for as long as the study says.
     """
 
     def __init__(
@@ -235,13 +235,13 @@ class ReplayedTrial:
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
         *,
-        epochs: int | None = None,
+        num_epochs: int | None = None,
     ) -> None:
         self.number = number
         self.seed = 0
         self.facts: dict[str, Any] = {}
         self.continues = None
-        self.epochs = epochs
+        self.num_epochs = num_epochs
         self._params = dict(params)
         self._artifacts = artifacts
         self._should_stop = should_stop

@@ -70,7 +70,7 @@ class SearchTrial:
         number: The trial's number within its study, from 0.
         seed: A seed of this trial alone.
         continues: The earlier trial whose network this one trains on; None for a new one.
-        epochs: How long that is trained on; None of a new one, whose study says how long.
+        num_epochs: How long that is trained on; None of a new one, whose study says how long.
         stage_seconds: How long each stage took so far.
         facts: What the evaluator described.
         violations: Constraint to how far it was exceeded, once a cost was checked.
@@ -111,7 +111,7 @@ class SearchTrial:
         self.number: int = trial.number
         self.seed = seed
         self.continues = continues
-        self.epochs = None if continues is None else continues.epochs
+        self.num_epochs = None if continues is None else continues.epochs
         self.stage_seconds: dict[str, float] = {}
         self.facts: dict[str, Any] = {}
         self.violations: dict[str, float] | None = None
