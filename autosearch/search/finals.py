@@ -75,11 +75,9 @@ class Finals:
         best = frame.groupby("trial")[self.metric].agg("max" if self.is_maximized else "min")
         sign = -1 if self.is_maximized else 1
         ranked = sorted(best.items(), key=lambda item: (item[0] not in front, sign * item[1]))
-        trials = view.trials_frame()
-        facts = dict(zip(trials["number"], trials["facts"], strict=True))
-        networks: dict[int, int] = {}
-        for number, _ in ranked:
-            networks.setdefault(first_of(int(str(number)), facts), int(str(number)))
+        facts, networks = _facts(view), dict[int, int]()
+        for number in (int(str(number)) for number, _ in ranked):
+            networks.setdefault(first_of(number, facts), number)
         return list(networks.values())[:limit]
 
 
@@ -135,8 +133,7 @@ def run_finals(
     """
     from autosearch.evaluation.cross_validation import judge_fold, refit
 
-    trials = view.trials_frame()
-    facts = dict(zip(trials["number"], trials["facts"], strict=True))
+    facts = _facts(view)
     key: _Key = {"num_folds": finals.num_folds, "data_fingerprint": finals.data_fingerprint}
     for number in _left(finals, view):
         attempt = recorder.start_finalist(number, **key)
@@ -201,6 +198,12 @@ def run_finals(
 def _left(finals: Finals, view: StudyView) -> list[int]:
     known = view.finalists(num_folds=finals.num_folds, data_fingerprint=finals.data_fingerprint)
     return [n for n in finals.finalists(view) if n not in known or not known[n].is_done]
+
+
+def _facts(view: StudyView) -> dict[int, Mapping[str, Any]]:
+    """What each trial's evaluator described, by number."""
+    trials = view.trials_frame()
+    return dict(zip(trials["number"], trials["facts"], strict=True))
 
 
 def _joined(folds: Mapping[int, Mapping[str, Predictions]]) -> dict[str, Predictions]:
