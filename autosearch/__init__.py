@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autosearch.search.runner import open_study, run
+    from autosearch.search.runner import run
     from autosearch.space import SearchSpace
-    from autosearch.store.view import StudyView
+    from autosearch.store.view import StudyView, open_study
     from autosearch.study import Study, load_study_file
     from autosearch.targets import Target
     from autosearch.values import (
@@ -65,7 +65,7 @@ _HOMES = {
     "StudyView": "autosearch.store.view",
     "Target": "autosearch.targets",
     "load_study_file": "autosearch.study",
-    "open_study": "autosearch.search.runner",
+    "open_study": "autosearch.store.view",
     "run": "autosearch.search.runner",
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import functools
 import hashlib
 import inspect
 import json
 import sys
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import machinery, util
 from pathlib import Path
 from types import CodeType
@@ -28,6 +28,7 @@ from autosearch.changes import WITHOUT_IDENTITY
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
+from autosearch.space.sources import given_arguments, syntax_hash
 from autosearch.targets import MICRO_SCHEMES, Target
 from autosearch.values import (
     MEASURED_METRICS,
@@ -145,7 +146,10 @@ class Study(BaseModel):
             target = Target.model_validate(target)
         if not isinstance(target, Target):
             return words
-        given = tuple(words.get("constraints", ()))
+        given = words.get("constraints", ())
+        if not isinstance(given, Iterable):
+            return words
+        given = tuple(given)
         # A definition from the database has them already.
         added = [constraint for constraint in target.constraints if constraint not in given]
         return {**words, "target": target, "constraints": (*given, *added)}
@@ -374,22 +378,35 @@ def _defined_pruner(definition: Mapping[str, Any] | None) -> ParetoPruner | NoPr
     return kind.model_validate(words)
 
 
-def code_definition(code: Any) -> dict[str, str]:
+def code_definition(code: Any) -> dict[str, Any]:
     """Names a function or an object's class, with a hash of its syntax tree.
 
-    Layout and comments do not count, so reformatting a file is no change.
+    Layout and comments do not count, so reformatting a file is no change. A partial function is
+    the one that it calls, with what it was given.
     """
+    if isinstance(code, functools.partial):
+        return {**code_definition(code.func), "arguments": given_arguments(code)}
     named = code if inspect.isroutine(code) or inspect.isclass(code) else type(code)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(named)))
-        text = ast.dump(tree)
-    except (OSError, TypeError, SyntaxError):
+    digest = syntax_hash(named)
+    if digest is None:
         # A lambda within a call, or code typed at a prompt, has no source of its own.
-        text = getattr(getattr(named, "__code__", None), "co_code", b"").hex()
-    return {
-        "callable": f"{named.__module__}:{named.__qualname__}",
-        "syntax_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
+        code_bytes = getattr(getattr(named, "__code__", None), "co_code", b"")
+        digest = hashlib.sha256(code_bytes).hexdigest()
+    return {"callable": f"{named.__module__}:{named.__qualname__}", "syntax_sha256": digest}
+
+
+def as_searched(study: Study, storage: str | None) -> Study:
+    """The study with each image on the side of the split where its search had it.
+
+    As it is where the database does not hold it: nothing is stored before the first run.
+    """
+    # Charts and tables stand above this module; only who asks for a database loads them.
+    from autosearch.store.view import open_study
+
+    with contextlib.suppress(NotFoundError):
+        known = open_study(study.name, storage=storage).data_sides()
+        return study.keeping_sides(known["sides"] if known is not None else None)
+    return study
 
 
 class _FromSource(machinery.SourceFileLoader):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -47,7 +46,7 @@ def inspect(
     ] = None,
     output_format: _Format = ReportFormat.TABLE,
 ) -> None:
-    """Say what a folder or table of photos holds, what is wrong with it, and what to do.
+    """Say what photos there are, and what is wrong with them.
 
     Example: autosearch data inspect photos --html photos.html
     """
@@ -77,7 +76,7 @@ def split(
     storage: Storage = None,
     output_format: _Format = ReportFormat.TABLE,
 ) -> None:
-    """Say which images a study trains on, compares on, and keeps for the test.
+    """Say which images a study keeps for what.
 
     Images of a study that was started stay where they were then.
 
@@ -86,15 +85,10 @@ def split(
     from autosearch.cli.output import emit
     from autosearch.data.dataset import SPLITS
     from autosearch.data.report import split_members
-    from autosearch.errors import DefinitionError, NotFoundError
-    from autosearch.search.runner import open_study
-    from autosearch.study import load_study_file
+    from autosearch.errors import DefinitionError
+    from autosearch.study import as_searched, load_study_file
 
-    study = load_study_file(study_file)
-    with contextlib.suppress(NotFoundError):
-        # Nothing is stored before the first run.
-        known = open_study(study.name, storage=storage).data_sides()
-        study = study.keeping_sides(known["sides"] if known is not None else None)
+    study = as_searched(load_study_file(study_file), storage)
     if study.dataset is None:
         raise DefinitionError(f'study "{study.name}" has no dataset; there is nothing to split')
     members = split_members(study.dataset)
@@ -109,7 +103,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove it all.")] = False,
     output_format: Format = OutputFormat.TABLE,
 ) -> None:
-    """List the photos that are kept decoded and resized, or remove them.
+    """List photos that are kept resized, or remove them.
 
     They are made again when they are needed. AUTOSEARCH_CACHE names another folder for them,
     AUTOSEARCH_CACHE_BYTES how much they may take.

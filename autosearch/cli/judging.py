@@ -80,12 +80,15 @@ def evaluate(
     Example: autosearch evaluate digits/12-int8 incident --format json
     """
     from autosearch.cli.output import say
+    from autosearch.errors import DefinitionError
     from autosearch.evaluation import evaluate as judging
     from autosearch.evaluation.subjects import find_subject
-    from autosearch.study import load_study_file
+    from autosearch.study import as_searched, load_study_file
 
     subject = find_subject(what, study=study, labels=labels, storage=storage, artifacts=artifacts)
-    images = load_study_file(data) if data.suffix == ".py" else data
+    if labels is not None and subject.study is not None:
+        raise DefinitionError(f"--labels is for a bare .tflite file; {subject.name} has its own")
+    images = as_searched(load_study_file(data), storage) if data.suffix == ".py" else data
     is_counted = split in (Split.ALL, Split.TEST) and judging.study_images(images, subject)[0]
     evaluation = judging.evaluate(
         subject,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,23 @@ class Arrays(Dataset):
         self._groups = _checked_groups(groups or {}, len(self._labels))
         self.group_columns = tuple(self._groups)
         self.group = (group,) if isinstance(group, str) else tuple(group or ())
+        self._clusters = self._together()
         self._parts = self._split()
         self._file: dict[str, Any] | None = None
 
     def _split(self) -> dict[str, npt.NDArray[np.int64]]:
         if not self.group:
             return stratified_split(self._labels, seed=self.split_seed, classes=self.classes)
+        return grouped_split(
+            self._labels,
+            self._clusters,
+            seed=self.split_seed,
+            classes=self.classes,
+            every_class_everywhere=False,
+        )
+
+    def _together(self) -> Labels:
+        """For each row the number of its cluster: what shares a group, directly or not."""
         together: dict[tuple[str, str], list[int]] = {}
         for column in self.group:
             if column not in self._groups:
@@ -84,13 +96,7 @@ class Arrays(Dataset):
             for row, value in enumerate(self._groups[column]):
                 if value:
                     together.setdefault((column, value), []).append(row)
-        return grouped_split(
-            self._labels,
-            clusters(len(self._labels), together.values()),
-            seed=self.split_seed,
-            classes=self.classes,
-            every_class_everywhere=False,
-        )
+        return clusters(len(self._labels), together.values())
 
     @staticmethod
     def checked(
@@ -101,6 +107,7 @@ class Arrays(Dataset):
         Raises:
             DefinitionError: They do not fit each other.
         """
+        classes = _listed(classes)
         if classes is not None and len(set(classes)) < len(classes):
             raise DefinitionError(
                 f"classes {tuple(classes)} name one twice; expected different names"
@@ -140,6 +147,7 @@ class Arrays(Dataset):
             DefinitionError: It is no such file, lacks an array, or the arrays do not fit.
         """
         file = Path(path).expanduser().absolute()
+        classes = _listed(classes)
         check_npz(file)
         try:
             with np.load(file, allow_pickle=False) as arrays:
@@ -159,7 +167,7 @@ class Arrays(Dataset):
                     {column: arrays[column].astype(str).tolist() for column in groups},
                     group,
                 )
-        except (OSError, EOFError, BadZipFile, ValueError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, zlib.error) as error:
             if isinstance(error, DefinitionError):
                 raise
             raise DefinitionError(
@@ -192,6 +200,10 @@ class Arrays(Dataset):
         """The rows of the images in a split."""
         check_split(split)
         return [int(row) for row in self._parts[split]]
+
+    def clusters(self, splits: Sequence[str]) -> Labels:
+        """(n,) numbers: the same for images of one group that ``group`` keeps together."""
+        return np.concatenate([self._clusters[self.members(split)] for split in splits])
 
     def groups(self, split: str) -> dict[str, list[str]]:
         """Each group column with the value of every image, in the order of ``load``."""
@@ -233,6 +245,11 @@ def check_npz(path: Path) -> None:
             f'"{path}" is no .npz file; write one with numpy.savez("photos.npz", images=images, '
             "labels=labels)"
         )
+
+
+def _listed(classes: Sequence[str] | None) -> Sequence[str] | None:
+    """As a list, if ``np.unique`` answered them: an array is neither true nor false."""
+    return classes.tolist() if isinstance(classes, np.ndarray) else classes
 
 
 def _checked_images(images: Images) -> Images:

@@ -40,11 +40,11 @@ from autosearch.data.findings import (
     cache_root,
     max_cache_bytes,
 )
-from autosearch.data.images import prepare, prepare_all
-from autosearch.data.photos import Photos
-from autosearch.errors import StorageError
+from autosearch.data.images import prepare
+from autosearch.data.photos import Photos, prepare_images
+from autosearch.errors import DefinitionError, StorageError
 
-__all__ = ["CacheEntry", "ImageCache", "load_prepared"]
+__all__ = ["CacheEntry", "ImageCache", "load_prepared", "some_rows"]
 
 _LOGGER = logging.getLogger(__name__)
 _CLEAR_PATIENCE_S = 10.0
@@ -122,7 +122,7 @@ class ImageCache:
             process alone.
 
         Raises:
-            StudyError: A file can no longer be decoded.
+            StudyError: A file can no longer be decoded, or is another than it was.
         """
         channels = 3 if preprocessing["color"] == "rgb" else 1
         shape = (len(images), preprocessing["size"], preprocessing["size"], channels)
@@ -135,7 +135,7 @@ class ImageCache:
                     "(%.1f GB): they stay in memory; set %s to allow more",
                     num_bytes / 1e9, self.max_bytes / 1e9, CACHE_BYTES_VARIABLE,
                 )  # fmt: skip
-            return prepare_all(images, **preprocessing)
+            return prepare_images(images, preprocessing)
         found = _opened(path, shape)
         if found is not None:
             return found
@@ -152,7 +152,7 @@ class ImageCache:
                 "worker; name another folder with %s",
                 self.root, error, CACHE_VARIABLE,
             )  # fmt: skip
-        return prepare_all(images, **preprocessing) if found is None else found
+        return prepare_images(images, preprocessing) if found is None else found
 
     def entries(self) -> list[CacheEntry]:
         """What is there, the longest unused first."""
@@ -274,22 +274,68 @@ def load_prepared(
         split: "train", "validation" or "test".
         preprocessing: size, color, resize and fit, as for ``prepare``.
         cache: Where prepared images are kept.
-        max_images: Take no more than that; a part of a split is not kept.
+        max_images: Take no more than that, as ``some_rows`` says; a part of a split is not kept.
 
     Returns:
         uint8 (n, size, size, channels), and int64 (n,).
+
+    Raises:
+        StudyError: A file can no longer be decoded, or is another than it was.
+        DefinitionError: The labels of a user's own dataset do not fit its images and classes.
     """
     images, labels = dataset.load(split)
     labels = np.asarray(labels)
+    _check_labels(dataset, split, len(images), labels)
     if max_images is not None and max_images < len(labels):
-        return prepare_all(images[:max_images], **preprocessing), labels[:max_images]
+        rows = some_rows(len(labels), max_images)
+        return prepare_images(_chosen(images, rows), preprocessing), labels[rows]
     is_in_memory = isinstance(images, np.ndarray | list | tuple)
     if is_in_memory or type(dataset).fingerprint is Dataset.fingerprint:
-        return prepare_all(images, **preprocessing), labels
+        return prepare_images(images, preprocessing), labels
     pixels = cache.prepared(
         images, fingerprint=dataset.fingerprint(), split=split, preprocessing=preprocessing
     )
     return pixels, labels
+
+
+def _check_labels(dataset: Dataset, split: str, num_images: int, labels: Labels) -> None:
+    """Refuses what a user's own dataset may answer, before TensorFlow stumbles over it."""
+    last = len(dataset.classes) - 1
+    if labels.shape != (num_images,) or not np.issubdtype(labels.dtype, np.integer):
+        found = f"labels {labels.dtype} of shape {labels.shape} for {num_images} images"
+    elif not num_images:
+        found = "no image"
+    elif labels.min() < 0 or labels.max() > last:
+        found = f"labels from {labels.min()} to {labels.max()}"
+    else:
+        return
+    raise DefinitionError(
+        f'split "{split}" of dataset "{dataset.name}" has {found}; expected images, and for each '
+        f"a whole number from 0 to {last}, the index of its class"
+    )
+
+
+def some_rows(num_images: int, max_images: int | None) -> npt.NDArray[np.intp]:
+    """Which images stand for a whole split, the same ones every time.
+
+    They are drawn from all of it: the first ones of a dataset are often of one class.
+
+    Args:
+        num_images: In the split.
+        max_images: How many there may be; None is no bound.
+
+    Returns:
+        Ascending rows.
+    """
+    return np.sort(np.random.default_rng(0).permutation(num_images)[:max_images])
+
+
+def _chosen(images: Images, rows: npt.NDArray[np.intp]) -> Images:
+    if isinstance(images, np.ndarray):
+        return images[rows]
+    if isinstance(images, Photos):
+        return images.chosen(rows.tolist())
+    return [images[row] for row in rows.tolist()]
 
 
 @lru_cache(maxsize=1)
@@ -325,6 +371,8 @@ def _make(path: Path, shape: _Shape, images: Images, words: Mapping[str, Any]) -
         target = PixelFile(path=part, offset=len(header), shape=shape)
         if isinstance(images, Photos):
             checksums = decode_all(target, images.paths, words)
+            # Else the entry would hold other pictures than its fingerprint says, for all studies.
+            images.check_unchanged()
         else:
             checksums = _prepare_into(target.open(), images, words)
         with part.open("r+b") as file:

@@ -168,7 +168,7 @@ class _Helper:
 
     def _converse(self, in_hand: deque[tuple[int, int]]) -> None:
         with subprocess.Popen(
-            [sys.executable, "-m", "autosearch.data.decoding"],
+            [sys.executable, "-P", "-m", "autosearch.data.decoding"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -97,7 +97,7 @@ class TensorFlowDataset(Dataset):
     It needs ``pip install 'autosearch[tfds]'``. What is not prepared on this machine yet is
     downloaded when the dataset is made. Its own splits are respected, by their usual names; of
     validation and test, one that it lacks is drawn from its training images, by class. All images
-    are held in memory as they are.
+    are held in memory as they are; one whose class is not told is left out.
 
     Args:
         name: The name, with a version if one is meant: "beans" or "beans:0.1.0".
@@ -187,6 +187,8 @@ def _read_tensorflow_dataset(
         raise DefinitionError(
             f'TensorFlow dataset "{name}" has no image and label; expected one of labelled images'
         ) from error
+    except DefinitionError:
+        raise
     except Exception as error:  # it raises what its source happens to raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StudyError(

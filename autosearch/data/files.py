@@ -126,12 +126,13 @@ class FileDataset(Dataset):
             )
         for split in set((known_sides or {}).values()):
             check_split(split)
-        shares = tuple(share for share in fractions if isinstance(share, int | float))
-        is_division = len(fractions) == len(shares) == 3 and min(shares) > 0
+        given = tuple(fractions) if isinstance(fractions, Iterable) else (fractions,)
+        shares = tuple(share for share in given if isinstance(share, int | float))
+        is_division = len(given) == len(shares) == 3 and min(shares) > 0
         if not is_division or abs(sum(shares) - 1) > 1e-6:
             raise DefinitionError(
-                f"fractions {tuple(fractions)} do not divide a dataset; expected three positive "
-                "shares of train, validation and test that add up to 1, such as (0.6, 0.2, 0.2)"
+                f"fractions {given} do not divide a dataset; expected three positive shares of "
+                "train, validation and test that add up to 1, such as (0.6, 0.2, 0.2)"
             )
         self.path = Path(path).expanduser().absolute()
         self.name = self.path.stem
@@ -180,7 +181,7 @@ class FileDataset(Dataset):
         """One split; its images are decoded when they are indexed or iterated over."""
         check_split(split)
         part = self._parts[split]
-        return Photos([self.survey.sources[i].path for i in part]), self._labels[part]
+        return self._photos(part.tolist()), self._labels[part]
 
     def everything(self) -> tuple[Photos, Labels, list[str], dict[str, list[str]]]:
         """Every usable image, whatever its split: images, labels, paths and groups.
@@ -190,7 +191,12 @@ class FileDataset(Dataset):
         sources = self.survey.sources
         groups = self._groups_of(range(len(sources)))
         shown = [source.shown for source in sources]
-        return Photos([source.path for source in sources]), self._labels, shown, groups
+        return self._photos(range(len(sources))), self._labels, shown, groups
+
+    def _photos(self, indices: Sequence[int]) -> Photos:
+        paths = [self.survey.sources[i].path for i in indices]
+        sha256s = [self.survey.photos[i].sha256 for i in indices]
+        return Photos(paths, sha256s, max_pixels=self.max_pixels)
 
     def paths(self, split: str) -> list[str]:
         """The files of one split, relative to the dataset's root, in the order of ``load``."""
@@ -221,10 +227,15 @@ class FileDataset(Dataset):
     def sides(self) -> dict[str, str]:
         """SHA-256 of each file → its split: what ``known_sides`` of a grown folder takes.
 
-        Where given splits put one picture on two sides, the later one counts.
+        Where given splits put one picture on two sides, the later one counts; where one is given
+        and one was drawn, that which was drawn.
         """
-        photos = self.survey.photos
-        return {photos[i].sha256: split for split in SPLITS for i in self._parts[split]}
+        sources, photos = self.survey.sources, self.survey.photos
+        sides = [(split, i) for split in SPLITS for i in self._parts[split]]
+        if not set(SPLITS[1:]) <= {source.split for source in sources}:
+            # A given side can be read off the files again, a drawn one is known from here alone.
+            sides.sort(key=lambda side: sources[side[1]].split in (None, "train"))
+        return {photos[i].sha256: split for split, i in sides}
 
     def keeping_sides(self, sides: Mapping[str, str]) -> FileDataset:
         """The dataset with those images where they were; only new ones are assigned.
@@ -316,9 +327,12 @@ class FileDataset(Dataset):
 
     def _divided(self, pool: Labels, shares: tuple[float, float, float]) -> dict[str, Labels]:
         sides = self._kept_sides
-        known = None
+        known: list[str | None] | None = None
         if sides is not None:
+            # A part that is given by now draws nothing, whatever was in it before.
+            drawn_parts = {split for split, share in zip(SPLITS, shares, strict=True) if share}
             known = [sides.get(self.survey.photos[index].sha256) for index in pool]
+            known = [side if side in drawn_parts else None for side in known]
         drawn = grouped_split(
             self._labels[pool],
             self._clusters[pool],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import SPLITS
+from autosearch.data.dataset import SPLITS, check_seed
 from autosearch.errors import DefinitionError
 
 __all__ = ["grouped_split"]
@@ -47,14 +47,15 @@ def grouped_split(
         "train", "validation" and "test", each with its ascending indices into ``labels``.
 
     Raises:
-        DefinitionError: The fractions are no division, or a class is too small to be in every
-            part.
+        DefinitionError: The fractions are no division, the seed is none, or a class is too small
+            to be in every part.
 
     Example:
         >>> parts = grouped_split([0, 1] * 10, [i // 4 for i in range(20)], seed=0)
         >>> {name: len(indices) for name, indices in parts.items()}
         {'train': 12, 'validation': 4, 'test': 4}
     """
+    check_seed(seed)
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.shape != (3,) or shares.min() < 0 or shares[0] <= 0 or abs(shares.sum() - 1) > 1e-6:
         raise DefinitionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +167,7 @@ def _read_npz(path: Path, split: str) -> LabelledImages:
                 )
             images, labels = arrays["images"], arrays["labels"]
             classes = arrays["classes"].astype(str).tolist() if "classes" in names else None
-    except (OSError, EOFError, BadZipFile, ValueError) as error:
+    except (OSError, EOFError, BadZipFile, ValueError, zlib.error) as error:
         if isinstance(error, DefinitionError):
             raise
         raise DefinitionError(

@@ -101,6 +101,8 @@ class Manifest(FileDataset):
             problem = None
             if not shown:
                 problem = f"no path: row {number} names no file"
+            elif "\0" in shown:
+                problem = "no path: a zero byte is part of no file's name"
             elif not label:
                 problem = "no label: its row names no class"
             elif shown in seen:
@@ -122,7 +124,10 @@ class Manifest(FileDataset):
                 f'"{self.path}" names {len(classes)} different classes in {len(rows):,} rows; '
                 f"expected at least {self.fewest_classes} in the column label"
             )
-        in_order = sorted(classes, key=int) if all(map(_is_number, classes)) else sorted(classes)
+        # Sorted as texts first: "1" and "01" are one number, and a set has no order of its own.
+        in_order = sorted(classes)
+        if all(map(_is_number, classes)):
+            in_order.sort(key=int)
         return Listing(tuple(sources), (), tuple(in_order))
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from autosearch.data.damage import FORMATS, hidden_damage, reason
 from autosearch.data.findings import keep_findings, known_findings
-from autosearch.data.images import to_color
+from autosearch.data.images import prepare_all, prepare_upright, to_color
 from autosearch.errors import StudyError
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "in_parallel",
     "open_image",
     "open_usable",
+    "prepare_images",
 ]
 
 IMAGE_SUFFIXES = frozenset(
@@ -239,10 +240,19 @@ class Photos(Sequence[npt.NDArray[np.uint8]]):
 
     Args:
         paths: The files, every one of which ``examine`` found usable.
+        sha256s: Of each file's bytes then, if ``check_unchanged`` is to be asked.
+        max_pixels: As for ``examine`` then.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple(paths)
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        sha256s: Sequence[str] = (),
+        *,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._paths, self._sha256s = tuple(paths), tuple(sha256s)
+        self._max_pixels = max_pixels
 
     def __repr__(self) -> str:
         return f"Photos({len(self._paths)} files)"
@@ -263,11 +273,63 @@ class Photos(Sequence[npt.NDArray[np.uint8]]):
 
     def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8] | Photos:
         if isinstance(index, slice):
-            return Photos(self._paths[index])
+            return self.chosen(range(len(self))[index])
         return decode(self._paths[index])
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         return in_parallel(decode, self._paths)
+
+    def chosen(self, rows: Iterable[int]) -> Photos:
+        """Some of the files, in that order."""
+        rows = list(rows)
+        sha256s = [self._sha256s[row] for row in rows] if self._sha256s else ()
+        paths = [self._paths[row] for row in rows]
+        return Photos(paths, sha256s, max_pixels=self._max_pixels)
+
+    def check_unchanged(self) -> None:
+        """Refuses files whose contents are others by now, and so what was just read of them.
+
+        Those whose size and times of change are what they were are not read again.
+
+        Raises:
+            StudyError: One was changed or removed since it was looked at.
+        """
+        if not self._sha256s:
+            return
+        found = examine_all(self._paths, max_pixels=self._max_pixels)
+        for path, before, photo in zip(self._paths, self._sha256s, found, strict=True):
+            if photo.sha256 != before:
+                raise StudyError(
+                    f'"{path}" has changed since the folder was looked at; bring it back as it '
+                    "was, or begin anew with what is there now"
+                )
+
+
+def prepare_images(images: Any, words: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    """As ``prepare_all``; of photos no more are in memory as they are than cores work on.
+
+    Args:
+        images: What ``prepare_all`` takes, or ``Photos``.
+        words: size, color, resize and fit, as for ``prepare``.
+
+    Raises:
+        StudyError: A photo can no longer be decoded, or is another than it was.
+    """
+    pixels: npt.NDArray[np.uint8]
+    if not isinstance(images, Photos):
+        pixels = prepare_all(images, **words)
+        return pixels
+
+    def prepared(path: Path) -> npt.NDArray[np.uint8]:
+        small: npt.NDArray[np.uint8] = prepare_upright(open_usable(path), **words)
+        return small
+
+    channels = 3 if words["color"] == "rgb" else 1
+    pixels = np.empty((len(images), words["size"], words["size"], channels), np.uint8)
+    for index, small in enumerate(in_parallel(prepared, images.paths)):
+        pixels[index] = small
+    images.check_unchanged()
+    return pixels
 
 
 def in_parallel(function: Callable[[_In], _Out], values: Iterable[_In]) -> Iterator[_Out]:

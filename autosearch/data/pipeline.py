@@ -105,12 +105,12 @@ def training_batches(
     Raises:
         DefinitionError: Images are mixed, and the labels are not one-hot.
     """
-    columns = _columns(images, labels, num_classes, one_hot, sample_weights)
+    columns = _columns(images, labels, sample_weights)
     # Shuffling indices and gathering whole batches is what keeps this off the Python and
     # per-element paths: 1,078 images of 8 × 8 take about 10 ms an epoch.
     batches = _orders(len(labels), seed).unbatch()
     batches = batches.batch(batch_size)
-    batches = batches.map(lambda indices: _gather(columns, indices))
+    batches = batches.map(lambda indices: _gather(columns, indices, num_classes, one_hot))
     if not one_hot and any(step.name in _MIXES for step in augmentation):
         raise DefinitionError(
             "mixup and cutmix mix labels, which a loss of class indices (a sparse one) cannot "
@@ -132,9 +132,10 @@ def evaluation_batches(
     one_hot: bool = False,
 ) -> Any:
     """All images once, in their order: (float32 images 0–255, labels) batches."""
-    columns = _columns(images, labels, num_classes, one_hot, None)
+    columns = _columns(images, labels, None)
     batches = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return batches.map(lambda indices: _gather(columns, indices)).prefetch(tf.data.AUTOTUNE)
+    batches = batches.map(lambda indices: _gather(columns, indices, num_classes, one_hot))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def augment(steps: Sequence[AugmentationStepLike], *, seed: int, num_channels: int) -> Vary | None:
@@ -327,14 +328,9 @@ def _orders(count: int, seed: int) -> Any:
 def _columns(
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
-    num_classes: int,
-    one_hot: bool,
     sample_weights: npt.NDArray[np.floating[Any]] | None,
 ) -> tuple[Any, ...]:
-    columns = [
-        _as_tensor(images),
-        tf.one_hot(labels, num_classes) if one_hot else tf.constant(labels, tf.int64),
-    ]
+    columns = [_as_tensor(images), tf.constant(labels, tf.int64)]
     if sample_weights is not None:
         columns.append(tf.constant(sample_weights, tf.float32))
     return tuple(columns)
@@ -351,9 +347,13 @@ def _as_tensor(images: npt.NDArray[np.uint8]) -> Any:
     return tf.constant(images)
 
 
-def _gather(columns: tuple[Any, ...], indices: Any) -> tuple[Any, ...]:
-    images, *rest = (tf.gather(column, indices) for column in columns)
-    return (tf.cast(images, tf.float32), *rest)
+def _gather(
+    columns: tuple[Any, ...], indices: Any, num_classes: int, one_hot: bool
+) -> tuple[Any, ...]:
+    images, labels, *rest = (tf.gather(column, indices) for column in columns)
+    if one_hot:  # Batch by batch: of all images and a thousand classes it would be gigabytes.
+        labels = tf.one_hot(labels, num_classes)
+    return (tf.cast(images, tf.float32), labels, *rest)
 
 
 def read_tensorflow_dataset(
@@ -361,8 +361,11 @@ def read_tensorflow_dataset(
 ) -> tuple[list[str], dict[str, tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]]]:
     """Class names, and images (h, w, c) and labels by split, of a prepared TensorFlow Dataset.
 
+    Images whose class is not told are left out; those of 16 bits are scaled to 8.
+
     Raises:
         KeyError: It has no ``image`` and ``label``.
+        DefinitionError: Its pixels are no whole numbers of 8 or 16 bits.
         Exception: It is not there and cannot be downloaded; there is no narrower one.
     """
     import tensorflow_datasets as tfds
@@ -377,10 +380,22 @@ def read_tensorflow_dataset(
         rows = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
         images, labels = [], []
         for row in tfds.as_numpy(rows):
-            images.append(np.asarray(row["image"], np.uint8))
+            if row["label"] < 0:  # Its class is kept secret, as of the test images of contests.
+                continue
+            images.append(_eight_bits(row["image"], name))
             labels.append(int(row["label"]))
         parts[split] = images, np.array(labels, np.int64)
     return list(classes), parts
+
+
+def _eight_bits(image: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    if image.dtype == np.uint16:
+        return np.rint(image / 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise DefinitionError(
+            f'TensorFlow dataset "{name}" has images of {image.dtype}; expected uint8 or uint16'
+        )
+    return image
 
 
 def download_keras_dataset(name: str) -> Any:

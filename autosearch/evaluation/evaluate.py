@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autosearch.data import Dataset, dataset_from_definition
+from autosearch.data import Dataset, ImageFolder, dataset_from_definition
+from autosearch.data.files import printable
 from autosearch.data.labelled import EVERY_SPLIT, LabelledImages, labelled_images, read_labelled
-from autosearch.errors import DefinitionError
+from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.evaluation.judging import Judgement, judge
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.subjects import Subject
+from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.readings import add_reading
+from autosearch.store.view import StudyView
 from autosearch.study import Study
 
 __all__ = ["Evaluation", "evaluate", "study_images"]
@@ -102,11 +106,13 @@ def evaluate(
     """
     notes = [subject.note] if subject.note else []
     reading = None
-    dataset, study = study_images(data, subject)
+    dataset, study = study_images(data, subject, database)
     if dataset is None:
         found = read_labelled(Path(str(data)), split=split, group=group)
     else:
         found = labelled_images(dataset, split)
+        if group is not None and isinstance(dataset, ImageFolder):
+            found = _grouped(found, dataset, group)
         if not isinstance(data, Study):
             notes.append(f'These are the images of study "{study}", split as it splits them.')
         if split in ("train", EVERY_SPLIT):
@@ -139,8 +145,13 @@ def evaluate(
     )
 
 
-def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, str | None]:
+def study_images(
+    data: Path | Study, subject: Subject, database: Database | None = None
+) -> tuple[Dataset | None, str | None]:
     """The dataset of a study that the images are of, with the study's name; None if of none.
+
+    Its images are on the sides of the split where the study has them, if the subject or the
+    database knows them: a folder that has grown would be split otherwise.
 
     Raises:
         DefinitionError: The study has no dataset.
@@ -148,8 +159,27 @@ def study_images(data: Path | Study, subject: Subject) -> tuple[Dataset | None, 
     if isinstance(data, Study):
         if data.dataset is None:
             raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
-        return data.dataset, data.name
+        return _as_searched(data.dataset, data.name, subject, database), data.name
     searched_on = (subject.dataset or {}).get("path")
     if searched_on is None or Path(searched_on).resolve() != data.expanduser().resolve():
         return None, None
-    return dataset_from_definition(subject.dataset or {}), subject.study
+    dataset = dataset_from_definition(subject.dataset or {})
+    return _as_searched(dataset, subject.study, subject, database), subject.study
+
+
+def _as_searched(
+    dataset: Dataset, study: str | None, subject: Subject, database: Database | None
+) -> Dataset:
+    sides = subject.sides if study == subject.study else None
+    if sides is None and study is not None and database is not None:
+        with suppress(NotFoundError):  # A study that was never begun, or is gone.
+            view = StudyView(database, ArtifactStore.beside(database), study)
+            sides = (view.data_sides() or {}).get("sides")
+    return dataset if sides is None else dataset.keeping_sides(sides)
+
+
+def _grouped(found: LabelledImages, dataset: ImageFolder, group: str) -> LabelledImages:
+    """The same images by groups that the study itself need not know."""
+    sources = ImageFolder(dataset.path, group=group).listing.sources
+    values = {printable(source.shown): source.groups.get("group", "") for source in sources}
+    return replace(found, groups={"group": [values.get(path, "") for path in found.members]})

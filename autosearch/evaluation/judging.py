@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.images import prepare_all
 from autosearch.data.labelled import LabelledImages
+from autosearch.data.photos import prepare_images
 from autosearch.errors import DefinitionError
 from autosearch.evaluation.groups import WORST_GROUP, group_figures
 from autosearch.evaluation.intervals import bootstrap_intervals
@@ -91,6 +91,7 @@ def judge(
     Raises:
         DefinitionError: There is no image, images are of classes that the file does not know, or
             classes or preprocessing are not those of the file.
+        StudyError: A photo can no longer be decoded, or is another than it was.
     """
     if not len(data):
         raise DefinitionError("there is no image to judge on; expected at least one")
@@ -105,7 +106,7 @@ def judge(
         twice = next(name for name in classes if list(classes).count(name) > 1)
         raise DefinitionError(f'class "{twice}" is named twice; expected different names')
     labels = _matched(data, classes)
-    images = prepare_all(data.images, **preprocessing)
+    images = prepare_images(data.images, preprocessing)
     if images.shape[1:] != lite.input.shape[1:]:
         raise DefinitionError(
             f"the file takes images of shape {lite.input.shape[1:]}, and its preprocessing makes "
@@ -150,6 +151,11 @@ def compare(old: Judgement, new: Judgement) -> dict[str, Any]:
 def _matched(data: LabelledImages, classes: Sequence[str]) -> npt.NDArray[np.int64]:
     index_of = {name: index for index, name in enumerate(classes)}
     present = np.unique(data.labels).tolist()
+    if present[0] < 0 or present[-1] >= len(data.classes):
+        raise DefinitionError(
+            f"the images have labels from {present[0]} to {present[-1]}; expected indices from 0 "
+            f"to {len(data.classes) - 1}, one for each of their classes"
+        )
     unknown = [data.classes[index] for index in present if data.classes[index] not in index_of]
     if unknown:
         raise DefinitionError(

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.cache import ImageCache, load_prepared
+from autosearch.data.cache import ImageCache, load_prepared, some_rows
 from autosearch.data.pipeline import training_batches
 from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena, why_no_arena
@@ -371,9 +371,12 @@ class KerasEvaluator:
             for scheme, file in files.items()
             if not isinstance(file, ConversionError)
         }
-        # Of the same rows as the images: both are cut off from the front.
         columns = self._dataset.groups("validation").items()
-        groups = {column: values[: self._max_images] for column, values in columns}
+        # Of the same rows as the images.
+        groups = {
+            column: [values[row] for row in some_rows(len(values), self._max_images)]
+            for column, values in columns
+        }
         return measure_candidates(
             plan,
             files,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Subject:
         study: The study that found it, if it is known.
         dataset: The definition of the images that it was searched on, if it is known.
         data_fingerprint: Their fingerprint.
+        sides: SHA-256 of each file → the split that the study has it in, if they are files.
         note: What was assumed, in a sentence; "" if nothing.
     """
 
@@ -50,6 +52,7 @@ class Subject:
     study: str | None = None
     dataset: Mapping[str, Any] | None = None
     data_fingerprint: str | None = None
+    sides: Mapping[str, str] | None = None
     note: str = ""
 
 
@@ -83,6 +86,7 @@ def candidate_subject(view: StudyView, candidate: str) -> Subject:
         study=view.name,
         dataset=view.definition["dataset"],
         data_fingerprint=view.data_fingerprint,
+        sides=(view.data_sides() or {}).get("sides"),
     )
 
 
@@ -212,7 +216,11 @@ def find_subject(
         return candidate_subject(StudyView(database, store, study), what)
     if "@" in what:
         model, _, alias = what.rpartition("@")
-        return promotion_subject(current_promotion(database, model, alias), store)
+        subject = promotion_subject(current_promotion(database, model, alias), store)
+        with contextlib.suppress(NotFoundError):  # A model outlives its study.
+            known = StudyView(database, store, str(subject.study)).data_sides()
+            subject = replace(subject, sides=(known or {}).get("sides"))
+        return subject
     name, _, candidate = what.rpartition("/")
     return candidate_subject(StudyView(database, store, name), candidate)
 

@@ -363,8 +363,8 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def result(self) -> TrainingResult:
         """The epochs so far, with the best one's weights put back."""
         best = max(self.epochs, key=self._rank)
-        if best is not self.epochs[-1]:
-            self._trained.set_weights(self._best_weights)
+        # Of the last epoch too: a user's fit may have put back others in the end.
+        self._trained.set_weights(self._best_weights)
         return TrainingResult(tuple(self.epochs), best)
 
     def _end_epoch(self, logs: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from autosearch.changes import changes
 from autosearch.errors import ChangedDefinitionError, DefinitionError
 from autosearch.search.devices import worker_environments
@@ -33,6 +35,7 @@ def join(
     workers_per_gpu: int | None = None,
     trial_timeout_s: float = DEFAULT_TRIAL_TIMEOUT_S,
     on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> StudyView:
     """Works on a study that ``run`` has started, until its budget is spent or it is to stop.
 
@@ -47,6 +50,7 @@ def join(
         workers_per_gpu: How many may share a GPU here; by default as many as must.
         trial_timeout_s: How long a trial may run.
         on_progress: As for ``run``.
+        on_message: Likewise.
 
     Returns:
         A read-only view of the study.
@@ -95,6 +99,7 @@ def join(
             is_one_of_several=True,
             trial_timeout_s=trial_timeout_s,
             on_tick=on_tick,
+            on_message=on_message,
         )
     finally:
         if clock is not None:

@@ -43,7 +43,6 @@ __all__ = [
     "ProgressCallback",
     "RunClock",
     "environment",
-    "open_study",
     "plan_limits",
     "run",
     "supervise",
@@ -188,6 +187,7 @@ def run(
                 is_one_of_several=workers > 1,
                 trial_timeout_s=trial_timeout_s,
                 on_tick=on_tick,
+                on_message=on_message,
             )
         else:
             engine.recover(recorder, view, reason="an earlier run was cut off")
@@ -266,6 +266,7 @@ def supervise(
     is_one_of_several: bool,
     trial_timeout_s: float,
     on_tick: Callable[[], None],
+    on_message: Callable[[str], None] | None = None,
 ) -> None:
     """Searches a study that its row describes in worker processes, one for each environment."""
     order = Order(
@@ -289,23 +290,8 @@ def supervise(
         view=view,
         trial_timeout_s=trial_timeout_s,
         on_tick=on_tick,
+        on_message=on_message,
     ).run()
-
-
-def open_study(name: str, *, storage: str | None = None, artifacts: str | None = None) -> StudyView:
-    """A read-only view of a study in a database.
-
-    Args:
-        name: The study's name.
-        storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
-        artifacts: Where its files are; by default beside the database.
-
-    Raises:
-        NotFoundError: There is no such database or study.
-        StorageError: The database cannot be read.
-    """
-    database = Database.open_to_read(storage)
-    return StudyView(database, ArtifactStore.beside(database, artifacts), name)
 
 
 def environment() -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Supervisor:
         view: Reads them.
         trial_timeout_s: A trial that runs longer takes its worker down, and counts as tried.
         on_tick: Called a few times a second, to show progress.
+        on_message: Called with a sentence where something takes its time.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Supervisor:
         view: StudyView,
         trial_timeout_s: float,
         on_tick: Callable[[], None],
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         self._order = order
         self._limits = Limits(**order.limits)
@@ -117,6 +119,7 @@ class Supervisor:
         self._view = view
         self._trial_timeout_s = trial_timeout_s
         self._on_tick = on_tick
+        self._on_message = on_message
         self._running: list[_Running] = []
         self._num_counted = 0
         self._num_deaths = 0
@@ -141,8 +144,12 @@ class Supervisor:
                 for worker in list(self._running):
                     self._look_after(worker)
                 time.sleep(_POLL_S)
-        except BaseException:
+        except BaseException as error:
             # Ctrl-C comes here: each worker puts its trial back at the next checkpoint.
+            if isinstance(error, KeyboardInterrupt) and self._on_message is not None:
+                self._on_message(
+                    f"Stopping; a training may take {_PATIENCE_S:.0f} s to be put back."
+                )
             self._end_all()
             self._engine.recover(
                 self._recorder,
@@ -173,7 +180,8 @@ class Supervisor:
 
     def _start_process(self, index: int, folder: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "autosearch.search.process"],
+            # What lies in the folder where it is started must not stand for a library.
+            [sys.executable, "-P", "-m", "autosearch.search.process"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

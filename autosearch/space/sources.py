@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 from autosearch.space.architecture import CNN, ArchitectureLike, check_architecture
 from autosearch.space.pretrained import Pretrained
 
-__all__ = ["Architectures", "syntax_hash"]
+__all__ = ["Architectures", "given_arguments", "syntax_hash"]
 
 
 class Architectures:
@@ -31,7 +31,7 @@ class Architectures:
 
 
 def syntax_hash(value: Any) -> str | None:
-    """Return the SHA-256 of the syntax of a function, or of an object's class.
+    """Return the SHA-256 of the syntax of a function or class, or of an object's class.
 
     Comments, blank lines and layout do not count. What the function calls is not included.
 
@@ -59,7 +59,7 @@ def _canonical(node: Any) -> Any:
 def _plain_callable(value: Any) -> Any:
     while isinstance(value, functools.partial):
         value = value.func
-    return value if inspect.isroutine(value) else type(value)
+    return value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
 
 
 def _read_architectures(written: Any) -> Any:
@@ -92,12 +92,15 @@ def _write_architectures(value: Any) -> Any:
         "callable": f"{plain.__module__}:{plain.__qualname__}",
         "syntax_hash": syntax_hash(value),
     }
-    arguments = _arguments(value)
+    arguments = given_arguments(value)
     return {**written, "arguments": arguments} if arguments else written
 
 
-def _arguments(value: Any) -> dict[str, Any]:
-    # Two instances of one HyperModel differ by what they were given.
+def given_arguments(value: Any) -> dict[str, Any]:
+    """What a partial function, or an object such as a HyperModel, was given, in JSON's terms.
+
+    Two instances of one class differ by it.
+    """
     given: dict[str, Any] = {}
     if isinstance(value, functools.partial):
         given = {str(index): one for index, one in enumerate(value.args)} | value.keywords

@@ -283,9 +283,10 @@ class StudyView:
         self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
     ) -> pd.DataFrame:
         """The feasible candidates that the front is taken from; see ``front_frame``."""
-        frame = self.candidates_frame()
+        # The name is sought among all: that none is feasible, or of that kind, is no wrong name.
+        frame = self._on_target(self.candidates_frame(), target)
         frame = frame[frame["feasible"].astype(bool)]
-        return self._on_one_target(frame[frame["estimate"] == estimate], target)
+        return self._on_one_target(frame[frame["estimate"] == estimate])
 
     def front_frame(
         self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
@@ -352,12 +353,13 @@ class StudyView:
         return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
 
     def plot_trade_off(
-        self, x: str = "size_bytes", y: str | None = None, *, target: str | None = None
+        self, x: str | None = None, y: str | None = None, *, target: str | None = None
     ) -> Figure:
         """Draws the candidates as one metric against another, with the front and the bounds.
 
         Args:
-            x: Metric across, such as ``latency_ms``.
+            x: Metric across, such as ``latency_ms``; by default size, or another cost if no
+                candidate has one.
             y: Metric upwards; by default accuracy, or the first objective if no candidate has one.
             target: Whose figures are drawn; by default the one on which most were measured.
 
@@ -371,7 +373,7 @@ class StudyView:
         from autosearch.visualization.choice import lead_objective
         from autosearch.visualization.trade_off import plot_trade_off
 
-        frame = self._on_one_target(self.candidates_frame(), target)
+        frame = self._on_one_target(self._on_target(self.candidates_frame(), target))
         y = lead_objective(frame, self.objectives).metric if y is None else y
         known = self.baselines_frame()
         return plot_trade_off(
@@ -398,7 +400,7 @@ class StudyView:
                 f'study "{self.name}" has no candidate "{name}"; '
                 f"list them with: autosearch front {self.name}"
             )
-        record = records(self._on_one_target(rows, None))[0]
+        record = records(self._on_one_target(rows))[0]
         trials = self.trials_frame()
         trial = records(trials[trials["number"] == record["trial"]])[0]
         epochs = self.epochs_frame()
@@ -425,19 +427,38 @@ class StudyView:
         """
         return self._artifacts.get(sha256)
 
-    def _on_one_target(self, frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
-        if target is not None:
-            named = frame[frame["target"] == target]
-            if named.empty:
-                known = ", ".join(sorted(set(frame["target"].dropna()))) or "none"
-                raise NotFoundError(
-                    f'no candidate of "{self.name}" was measured on "{target}"; '
-                    f"expected one of: {known}"
-                )
-            frame = named
+    def _on_target(self, frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
+        if target is None:
+            return frame
+        named: pd.DataFrame = frame[frame["target"] == target]
+        if named.empty:
+            known = ", ".join(sorted(set(frame["target"].dropna()))) or "none"
+            raise NotFoundError(
+                f'no candidate of "{self.name}" was measured on "{target}"; '
+                f"expected one of: {known}"
+            )
+        return named
+
+    def _on_one_target(self, frame: pd.DataFrame) -> pd.DataFrame:
         ids = frame["target_id"].dropna()
         if ids.empty:
             return frame
         most_measured = ids.mode().iloc[0]
         one_target: pd.DataFrame = frame[frame["target_id"] == most_measured]
         return one_target
+
+
+def open_study(name: str, *, storage: str | None = None, artifacts: str | None = None) -> StudyView:
+    """A read-only view of a study in a database.
+
+    Args:
+        name: The study's name.
+        storage: Database URL; by default ``AUTOSEARCH_STORAGE``, else SQLite in this folder.
+        artifacts: Where its files are; by default beside the database.
+
+    Raises:
+        NotFoundError: There is no such database or study.
+        StorageError: The database cannot be read.
+    """
+    database = Database.open_to_read(storage)
+    return StudyView(database, ArtifactStore.beside(database, artifacts), name)

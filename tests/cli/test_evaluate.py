@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autosearch.data import Digits, ImageFolder
+import autosearch
+from autosearch import Budget, SearchSpace, Study, maximize
+from autosearch.data import Digits, ImageFolder, dataset_from_definition
 from autosearch.evaluation.evaluate import evaluate
 from autosearch.evaluation.subjects import find_subject
+from autosearch.space import Preprocessing
 from autosearch.store.database import Database
 from autosearch.store.promotions import current_promotion
 from autosearch.store.readings import readings
+from autosearch.store.recorder import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,7 @@ def test_a_table_and_arrays_are_data_too(bundle, incident, autosearch_here, tmp_
         (("{bundle}/labels.txt", "{data}"), "expected the content of a .tflite file"),
         (("{bundle}/x.tflite", "{data}"), "cannot be read"),
         (("{bundle}", "{bundle}/labels.txt"), "holds no labelled images"),
+        (("{bundle}", "{data}", "--labels", "{bundle}/labels.txt"), "--labels is for a bare"),
     ],
 )
 def test_what_cannot_be_judged_is_said_in_a_sentence(
@@ -257,3 +262,82 @@ def test_the_place_that_a_study_searched_on_is_its_own_test_split(bundle, incide
     assert evaluate(subject, spelled_otherwise, database=database).test_reading == 3
     elsewhere = evaluate(replace(subject, dataset=None), incident, database=database)
     assert elsewhere.test_reading is None
+
+
+def test_images_of_a_grown_folder_are_on_the_sides_where_the_study_has_them(
+    bundle, incident, tmp_path, monkeypatch
+):
+    from autosearch.search import runner
+
+    monkeypatch.setattr(runner.Supervisor, "run", lambda self: None)
+    folder = tmp_path / "photos"
+    shutil.copytree(incident, folder)
+    dataset = ImageFolder(folder, keep_alike_together=False)
+    study = Study(
+        name="own",
+        dataset=dataset,
+        space=SearchSpace(preprocessing=Preprocessing(size=8, color="greyscale")),
+        objectives=[maximize("accuracy")],
+        budget=Budget(trials=1),
+    )
+    storage = f"sqlite:///{tmp_path / 'own.db'}"
+    autosearch.run(study, storage=storage)
+    before = dataset.sides()
+    images, labels = Digits().load("train")
+    for number, (image, label) in enumerate(zip(images[:100], labels[:100], strict=True)):
+        Image.fromarray(image[..., 0]).save(folder / str(label) / f"new_{number:04}.png")
+    view = autosearch.run(study, storage=storage, accept_data=True)
+    sides = view.data_sides()["sides"]
+    assert sides.items() >= before.items()
+
+    of_study = dataset.definition() | {"known_sides": sides}
+    expected = dataset_from_definition(of_study)
+    assert expected.paths("test") != ImageFolder(folder, keep_alike_together=False).paths("test")
+    subject = find_subject(str(bundle.folder))
+    database = Database.open_to_write(storage)
+    of_file = study.model_copy(update={"dataset": ImageFolder(folder, keep_alike_together=False)})
+    evaluation = evaluate(subject, of_file, split="test", database=database)
+    assert evaluation.data.members == expected.paths("test")
+    owned = replace(subject, study="own", dataset=dataset.definition(), sides=sides)
+    evaluation = evaluate(owned, folder, split="test")
+    assert evaluation.data.members == expected.paths("test")
+
+
+def test_groups_are_told_of_the_place_that_a_study_searched_on_too(bundle, incident):
+    dataset = ImageFolder(incident, keep_alike_together=False)
+    subject = replace(find_subject(str(bundle.folder)), study="own", dataset=dataset.definition())
+    told = evaluate(subject, incident, group="left|right").report()
+    assert set(told["per_group"]["group"]) == {"left", "right"}
+
+
+def test_a_bundle_meets_the_validation_images_that_a_grown_study_had(
+    bundle, incident, autosearch_here, tmp_path
+):
+    folder = shutil.copytree(incident, tmp_path / "photos")
+    before = ImageFolder(folder, keep_alike_together=False).sides()
+    images, labels = Digits().load("train")
+    for number, (image, label) in enumerate(zip(images[:100], labels[:100], strict=True)):
+        Image.fromarray(image[..., 0]).save(folder / str(label) / f"new_{number:04}.png")
+    study_file = tmp_path / "own.py"
+    study_file.write_text(
+        "import autosearch\n"
+        "from autosearch.data import ImageFolder\n"
+        "study = autosearch.Study(\n"
+        f"    name='own', dataset=ImageFolder({str(folder)!r}, keep_alike_together=False),\n"
+        "    space=autosearch.SearchSpace(), objectives=[autosearch.maximize('accuracy')],\n"
+        "    budget=autosearch.Budget(trials=1),\n"
+        ")\n"
+    )
+    storage = f"sqlite:///{tmp_path / 'own.db'}"
+    expected = ImageFolder(folder, keep_alike_together=False).keeping_sides(before)
+    words = (bundle.folder, study_file, "--split", "validation", "--storage", storage)
+    drawn_anew, _ = report(autosearch_here, *words)
+    Recorder.save_study(
+        Database.open_to_write(storage), name="own", seed=0, definition={"dataset": None},
+        definition_sha256="0" * 64, data_fingerprint=expected.fingerprint(), environment={},
+        data_sides={"sides": expected.sides()},
+    )  # fmt: skip
+    found, _ = report(autosearch_here, *words)
+    wrong = {one["image"] for one in found["wrong"]}
+    assert wrong <= set(expected.paths("validation"))
+    assert not {one["image"] for one in drawn_anew["wrong"]} <= set(expected.paths("validation"))

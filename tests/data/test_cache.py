@@ -223,6 +223,31 @@ def test_a_photo_that_vanished_is_named_and_leaves_no_entry(cache, photos):
     assert [path.name for path in cache.root.rglob("*") if path.is_file()] == ["cache.lock"]
 
 
+def test_a_photo_that_changed_meanwhile_is_named_and_leaves_no_entry(cache, photos, make_scene):
+    dataset = ImageFolder(photos)
+    victim = dataset.load("train")[0].paths[5]
+    before = victim.read_bytes()
+    make_scene(777).save(victim)
+    for words in ({}, {"max_images": 17}):
+        with pytest.raises(StudyError, match=f"{victim.name}.* has changed since"):
+            load_prepared(dataset, "train", WORDS, cache=cache, **words)
+    assert cache.entries() == []
+    victim.write_bytes(before)
+    pixels, _ = load_prepared(ImageFolder(photos), "train", WORDS, cache=cache)
+    assert np.array_equal(pixels, prepare_all(dataset.load("train")[0], **WORDS))
+
+
+def test_part_of_a_split_is_drawn_from_all_of_it(cache):
+    labels = np.repeat([0, 1, 2], 40)
+    images = np.broadcast_to(labels[:, None, None, None], (120, 8, 8, 1)).astype(np.uint8)
+    for given in (images, list(images)):
+        dataset = Arrays(given, labels, classes=("a", "b", "c"))
+        words = {**WORDS, "size": 8, "color": "greyscale"}
+        pixels, some = load_prepared(dataset, "train", words, cache=cache, max_images=24)
+        assert np.bincount(some, minlength=3).min() > 2
+        assert np.array_equal(pixels[:, 0, 0, 0], some)
+
+
 def test_part_of_a_split_and_what_is_in_memory_are_not_kept(cache, photos):
     folder = ImageFolder(photos)
     pixels, labels = load_prepared(folder, "train", WORDS, cache=cache, max_images=4)
@@ -262,6 +287,26 @@ def test_a_users_own_lazy_images_are_kept_if_their_fingerprint_reads_none(cache)
         pixels, _ = load_prepared(Named(), "train", WORDS, cache=cache)
         assert pixels[:, 0, 0, 0].tolist() == list(range(6))
     assert only(cache).size == 16
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "sentence"),
+    [
+        (2, [1, 2], "has labels from 1 to 2"),
+        (2, [-1, 0], "has labels from -1 to 0"),
+        (2, [0.0, 1.0], r"has labels float64 of shape \(2,\)"),
+        (3, [0, 1], r"has labels int64 of shape \(2,\) for 3 images"),
+        (2, [[1, 0], [0, 1]], r"has labels int64 of shape \(2, 2\)"),
+        (0, np.zeros(0, np.int64), "has no image"),
+    ],
+)
+def test_labels_of_a_users_own_dataset_must_fit(cache, count, labels, sentence):
+    class Own(Named):
+        def load(self, split):
+            return np.zeros((count, 16, 16, 3), np.uint8), labels
+
+    with pytest.raises(DefinitionError, match=f'split "train" of dataset "lazy" {sentence}'):
+        load_prepared(Own(), "train", WORDS, cache=cache)
 
 
 def fill_file(folder, paths):

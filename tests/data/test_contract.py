@@ -46,11 +46,11 @@ def write_manifest(folder, file):
     return file
 
 
-def prepare_tensorflow_dataset(folder):
+def prepare_tensorflow_dataset(folder, rows=None, *, dtype=np.uint8, channels=3):
     """A dataset of two splits, as anyone may prepare one; Windows has no package for it."""
     tfds = pytest.importorskip("tensorflow_datasets")
     rng = np.random.default_rng(0)
-    rows = [
+    rows = rows or [
         {
             "image": rng.integers(0, 256, (6 + i % 3, 5, 3), dtype=np.uint8),
             "label": ("circle", "square")[i % 2],
@@ -62,7 +62,7 @@ def prepare_tensorflow_dataset(folder):
         version="1.0.0",
         features=tfds.features.FeaturesDict(
             {
-                "image": tfds.features.Image(shape=(None, None, 3)),
+                "image": tfds.features.Image(shape=(None, None, channels), dtype=dtype),
                 "label": tfds.features.ClassLabel(names=["circle", "square"]),
             }
         ),
@@ -207,6 +207,19 @@ def test_a_tensorflow_dataset_keeps_its_own_splits_and_draws_what_it_lacks(tmp_p
     dataset = TensorFlowDataset("shapes", data_dir=prepare_tensorflow_dataset(tmp_path))
     assert dataset.classes == ("circle", "square")
     assert dataset.split_counts() == {"train": 24, "validation": 6, "test": 10}
+
+
+def test_tensorflow_images_without_a_class_are_left_out_and_16_bits_scaled(tmp_path):
+    rows = [{"image": np.full((4, 4, 1), 257 * i, np.uint16), "label": i % 2} for i in range(40)]
+    for row in rows[30:]:
+        row["label"] = -1
+    folder = prepare_tensorflow_dataset(tmp_path, rows, dtype=np.uint16, channels=1)
+    dataset = TensorFlowDataset("shapes", data_dir=folder)
+    assert dataset.split_counts() == {"train": 18, "validation": 6, "test": 6}
+    for split in SPLITS:
+        images, labels = dataset.load(split)
+        assert [int(image[0, 0, 0]) % 2 for image in images] == labels.tolist()
+        assert {image.dtype for image in images} == {np.dtype(np.uint8)}
 
 
 def test_a_tensorflow_dataset_that_is_nowhere_is_said_in_a_sentence(tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from autosearch.data import SPLITS, Arrays, Dataset, Digits, dataset_from_definition
+from autosearch.data.labelled import read_labelled
+from autosearch.data.splits import fold_numbers
 from autosearch.errors import DefinitionError
 
 
@@ -142,6 +144,26 @@ def test_arrays_that_make_no_search_are_refused(arguments, message):
         Arrays(random_images(20, 6, 6, 1), **{"labels": [0, 1] * 10, **arguments})
 
 
+def test_class_names_may_be_what_numpy_answers(tmp_path):
+    classes, labels = np.unique(["yes", "no"] * 10, return_inverse=True)
+    images = random_images(20, 8, 8)
+    assert Arrays(images, labels, classes=classes).classes == ("no", "yes")
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    dataset = Arrays.from_npz(tmp_path / "x.npz", classes=classes)
+    assert json.loads(json.dumps(dataset.definition()))["classes"] == ["no", "yes"]
+
+
+def test_an_npz_file_damaged_within_its_packed_bytes_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, images=random_images(200, 8, 8) // 9, labels=np.arange(200) % 2)
+    contents = bytearray(path.read_bytes())
+    contents[500] ^= 0xFF
+    path.write_bytes(contents)
+    for read in (Arrays.from_npz, read_labelled):
+        with pytest.raises(DefinitionError, match="file of plain arrays"):
+            read(path)
+
+
 def test_importing_the_data_package_loads_neither_tensorflow_nor_optuna():
     code = (
         "import sys, autosearch.data;"
@@ -175,12 +197,24 @@ def test_groups_of_arrays_follow_their_images(group):
     assert is_torn == (group is None)
 
 
+def test_groups_of_arrays_stay_together_in_folds_too():
+    patients = [f"p{number // 6}" for number in range(120)]
+    words = {"groups": {"patient": patients}, "group": "patient"}
+    dataset = Arrays(random_images(120, 4, 4), np.arange(120) % 2, **words)
+    labels = np.concatenate([dataset.load(split)[1] for split in SPLITS[:2]])
+    of_image = [p for split in SPLITS[:2] for p in dataset.groups(split)["patient"]]
+    folds = fold_numbers(labels, dataset.clusters(SPLITS[:2]), folds=4, seed=0)
+    assert len(set(zip(of_image, folds.tolist(), strict=True))) == len(set(of_image))
+
+
 def test_groups_of_arrays_must_fit():
     images = np.zeros((6, 4, 4), np.uint8)
     with pytest.raises(DefinitionError, match='group column "a" has 1 values; expected 6'):
         Arrays(images, [0, 1] * 3, groups={"a": ["x"]})
     with pytest.raises(DefinitionError, match='group "b" is none of the columns'):
         Arrays(images, [0, 1] * 3, groups={"a": "xxyyzz"}, group="b")
+    with pytest.raises(DefinitionError, match="split_seed -1 is no seed"):
+        Arrays(images, [0, 1] * 3, split_seed=-1, groups={"a": "xxyyzz"}, group="a")
 
 
 def test_groups_in_an_npz_file_come_back_from_the_definition(tmp_path):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autosearch.data import ImageFolder
-from autosearch.data.photos import Photos, decode, examine, examine_all
+from autosearch.data import ImageFolder, prepare_all
+from autosearch.data import photos as photos_module
+from autosearch.data.photos import Photos, decode, examine, examine_all, prepare_images
 from autosearch.errors import DefinitionError, NotFoundError, StudyError
 
 
@@ -154,6 +155,22 @@ def test_photos_are_a_sequence(photos):
         images[30]
 
 
+def test_photos_wait_for_others_only_when_they_are_small(photos, monkeypatch):
+    sizes, in_parallel = [], photos_module.in_parallel
+
+    def noted(function, values):
+        for result in in_parallel(function, values):
+            sizes.append(np.size(result))
+            yield result
+
+    monkeypatch.setattr(photos_module, "in_parallel", noted)
+    images = Photos(sorted((photos / "cat").iterdir()))
+    words = {"size": 4, "color": "rgb", "resize": "box", "fit": "crop"}
+    pixels = prepare_images(images, words)
+    assert max(sizes) == 4 * 4 * 3
+    assert np.array_equal(pixels, prepare_all([*images], **words))
+
+
 def test_a_photo_that_vanished_ends_in_a_sentence(photos):
     images, _ = ImageFolder(photos).load("train")
     for path in photos.rglob("*.png"):
@@ -202,6 +219,7 @@ def test_a_class_of_one_picture_many_times_is_refused(photos, make_scene):
         ({"split_seed": -1}, "split_seed"),
         ({"fractions": (0.9, 0.2, 0.1)}, "fractions"),
         ({"fractions": "abc"}, "fractions"),
+        ({"fractions": 0.8}, "fractions"),
         ({"max_pixels": "many"}, "max_pixels"),
         ({"group": 3}, "no regular expression"),
         ({"max_pixels": 10**10}, "max_pixels"),

@@ -86,6 +86,20 @@ def test_labels_can_be_one_hot_and_weights_follow_their_image():
         assert np.allclose(weight.numpy(), weights[numbers])
 
 
+def test_labels_of_all_images_are_never_one_hot_at_once(monkeypatch):
+    lengths, one_hot = [], tf.one_hot
+
+    def noted(labels, depth):
+        lengths.append(labels.shape[0])
+        return one_hot(labels, depth)
+
+    monkeypatch.setattr(tf, "one_hot", noted)
+    seen = [*batches(one_hot=True)]
+    seen += [*evaluation_batches(IMAGES, LABELS, num_classes=10, batch_size=16, one_hot=True)]
+    assert lengths == [None, None]
+    assert {labels.shape[1] for _, labels in seen} == {10}
+
+
 def test_an_augmentation_of_nothing_changes_nothing():
     assert augment((), seed=0, num_channels=3) is None
     assert order(batches(augmentation=())) == order(batches())

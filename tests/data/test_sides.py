@@ -264,3 +264,40 @@ def test_what_looks_alike_may_be_parted_if_one_says_so(photos, make_scene):
     dataset = ImageFolder(photos, keep_alike_together=False)
     assert {side_of(dataset)[f"newt/{q}.jpg"] for q in range(50, 90, 5)} == set(SPLITS)
     assert dataset_from_definition(dataset.definition()).fingerprint() == dataset.fingerprint()
+
+
+def test_a_copy_of_a_given_test_image_keeps_the_side_that_was_drawn_for_it(tmp_path, fill_folder):
+    root = tmp_path / "photos"
+    fill_folder(root / "train", {"cat": 20, "dog": 20})
+    fill_folder(root / "test", {"cat": 6, "dog": 6}, start=100)
+    for number, path in enumerate(sorted((root / "test").rglob("*.png"))):
+        shutil.copy(path, root / "train" / path.parent.name / f"copy{number}.png")
+    dataset = ImageFolder(root)
+    again = dataset.keeping_sides(dataset.sides())
+    assert again.split_counts() == dataset.split_counts()
+    assert again.fingerprint() == dataset.fingerprint()
+
+
+def test_no_image_is_lost_where_a_split_is_given_later(photos, fill_folder):
+    known = ImageFolder(photos).sides()
+    for name in ("cat", "dog"):
+        (photos / "train").mkdir(exist_ok=True)
+        (photos / name).rename(photos / "train" / name)
+    fill_folder(photos / "test", {"cat": 3, "dog": 3}, start=100)
+    assert sum(ImageFolder(photos, known_sides=known).split_counts().values()) == 36
+
+
+def test_numbers_written_in_two_ways_are_classes_in_an_order_of_their_own(photos):
+    names = ["10", "1", "01", "001", "2"]
+    rows = [[f"{name}.png", name, "", ""] for name in names]
+    table = write(photos / "list.csv", rows)
+    assert Manifest(table).classes == ("001", "01", "1", "2", "10")
+
+
+def test_a_path_that_no_file_can_have_is_unusable(photos):
+    paths = sorted(photos.rglob("*.png"))
+    rows = [[p.relative_to(photos), p.parent.name, "", ""] for p in paths]
+    dataset = Manifest(write(photos / "list.csv", [*rows, ["a\0.png", "cat", "", ""]]))
+    assert [why for _, why in dataset.survey.unusable] == [
+        "no path: a zero byte is part of no file's name"
+    ]

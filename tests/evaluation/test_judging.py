@@ -65,6 +65,12 @@ def test_a_class_that_the_model_does_not_know_is_named():
     assert "newt" not in str(caught.value).split("which")[0]
 
 
+@pytest.mark.parametrize("labels", [[-1, -1, 0], [0, 1, 2]])
+def test_a_label_of_no_class_is_not_taken_for_the_last_one(labels):
+    with pytest.raises(DefinitionError, match="expected indices from 0 to 1"):
+        judged(data(("dark", "light"), labels, [1, 2, 3]))
+
+
 def test_names_and_outputs_must_be_as_many():
     found = data(("light",), [0], [1])
     with pytest.raises(DefinitionError, match="2 outputs, and 3 classes are named"):

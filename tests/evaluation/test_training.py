@@ -332,6 +332,18 @@ def test_a_users_fit_gets_arrays_and_may_fix_batch_size_and_epochs():
     assert accuracy_of(model) == result.best.accuracy
 
 
+def test_a_users_fit_that_puts_back_other_weights_leaves_those_of_the_best_epoch():
+    def fit(model, **words):
+        first = model.get_weights()
+        history = model.fit(**words)
+        model.set_weights(first)  # As EarlyStopping(restore_best_weights=True) may.
+        return history
+
+    model = small_model()
+    result = run(model, fit=fit, train_arrays=(IMAGES, LABELS), best_by="last")
+    assert accuracy_of(model) == result.best.accuracy > 0.5
+
+
 def test_a_users_fit_gets_batches_where_images_are_augmented():
     def fit(model, x, validation_data, epochs, callbacks, verbose):
         assert isinstance(x, tf.data.Dataset)
