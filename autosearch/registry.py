@@ -5,6 +5,7 @@ Needs NumPy and LiteRT, no TensorFlow, so that a dashboard can do it too.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -24,8 +25,9 @@ from autosearch.store.readings import add_reading
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 
-__all__ = ["promote", "promotion_dataset"]
+__all__ = ["promote", "promoted_images", "promotion_dataset"]
 
+_LONGEST_NAME = 200  # the tables have room for that
 _MAX_CLASSES_IN_RECORD = 50  # a confusion matrix grows with the square
 _VALIDATION = (
     "estimate",
@@ -74,8 +76,8 @@ def promote(
 
     Raises:
         NotFoundError: There is no such study, candidate or file.
-        DefinitionError: The candidate has no file, or the dataset is a class of the user's and
-            ``study`` was not given.
+        DefinitionError: The candidate has no file, the model or alias is no name, or the dataset
+            is a class of the user's and ``study`` was not given.
         StudyError: The images are not the ones that were searched on, or the candidate is another
             file than the expected one.
     """
@@ -93,8 +95,10 @@ def promote(
             f"{expected_sha256[:12]}… was expected; look at its figures anew with: "
             f"autosearch show {study_name} {candidate}"
         )
-    if not alias or not alias.isprintable() or alias != alias.strip():
-        raise DefinitionError(f"alias {alias!r} is not a name; write one such as champion")
+    _check_name("alias", alias, "champion")
+    _check_name("model", model or study_name, "digits")
+    if "@" in alias:  # MODEL@ALIAS would name another one
+        raise DefinitionError(f'alias "{alias}" has an @ in it; write one such as champion')
     file = artifacts.get(sha256)
     dataset = study.dataset if study is not None else promotion_dataset(view.definition)
     known = view.data_sides()
@@ -213,23 +217,68 @@ def _test_metrics(judged: Judgement) -> dict[str, Any]:
     }
 
 
+def promoted_images(
+    database: Database,
+    artifacts: ArtifactStore,
+    promotion: Promotion,
+    *,
+    study: Study | None = None,
+) -> Dataset:
+    """The dataset that a promoted candidate was searched on, each image on its side of the split.
+
+    Args:
+        database: Where the study is, unless it was deleted.
+        artifacts: Where its files are.
+        promotion: What an alias points to.
+        study: The study from its file; needed where the dataset is a class of the user's.
+
+    Raises:
+        DefinitionError: The dataset is a class of the user's and ``study`` was not given.
+        NotFoundError: Its files are gone.
+        StudyError: The images are others, of which nobody knows whether they are the test's.
+    """
+    name, searched_on = promotion.record["study"], promotion.record["dataset"]
+    dataset = (
+        study.dataset
+        if study is not None
+        else promotion_dataset({"name": name, "dataset": searched_on["definition"]})
+    )
+    expected = {searched_on["fingerprint"]}
+    with contextlib.suppress(NotFoundError):  # a model outlives its study
+        view = StudyView(database, artifacts, name)
+        # Its data may have grown since; what was known then is where it was.
+        expected.add(view.data_fingerprint)
+        known = view.data_sides()
+        if dataset is not None and known is not None:
+            dataset = dataset.keeping_sides(known["sides"])
+    if dataset is None or dataset.fingerprint() not in expected:
+        raise StudyError(
+            f'the images of "{name}" are not the ones that it searched on (their fingerprint '
+            "differs), so some may be of the test split; bring those images back, or export "
+            "without --samples"
+        )
+    return dataset
+
+
 def promotion_dataset(definition: Mapping[str, Any]) -> Dataset:
     """The dataset of a stored study, made again from its definition.
 
     Raises:
         DefinitionError: It is a class of the user's.
+        NotFoundError: Its files are gone.
     """
     if definition["dataset"] is None:
         raise DefinitionError(
             f'study "{definition["name"]}" has no dataset; only what Keras trained can be promoted'
         )
-    try:
-        return dataset_from_definition(definition["dataset"])
-    except (DefinitionError, NotFoundError) as error:
-        raise DefinitionError(
-            f'the images of study "{definition["name"]}" come from code of its own; '
-            "name its file: --study-file FILE"
-        ) from error
+    return dataset_from_definition(definition["dataset"])
+
+
+def _check_name(what: str, name: str, example: str) -> None:
+    if not name.isprintable() or name != name.strip() or not 0 < len(name) <= _LONGEST_NAME:
+        raise DefinitionError(f"{what} {name!r} is not a name; write one such as {example}")
+    if name[0] == "-":  # the command line would take it for an option
+        raise DefinitionError(f"{what} {name!r} begins with a dash; write one such as {example}")
 
 
 def _spec(spec: Any) -> dict[str, Any]:

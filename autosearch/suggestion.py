@@ -29,7 +29,7 @@ __all__ = ["PairedTests", "Suggestion", "paired_p_value", "smallest_alike", "sug
 _LEVEL = 0.05
 _NUM_SIGN_FLIPS = 10_000
 _BY_LOG_LOSS = ("log_loss", "expected_calibration_error")
-_COSTS = ("size_bytes", "parameters", "macs", "latency_ms")
+_COSTS = ("size_bytes", "memory_bytes", "parameters", "macs", "latency_ms", "latency_p90_ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,25 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import autosearch
-from autosearch.data import Dataset, Digits
+from autosearch.data import Dataset, Digits, ImageFolder
 from autosearch.errors import DefinitionError, NotFoundError, StudyError
-from autosearch.registry import promote
+from autosearch.registry import promote, promoted_images
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import add_promotion, current_promotion, promotions
+from autosearch.store.recorder import Recorder
 
 
 @pytest.fixture
@@ -127,10 +132,37 @@ def test_another_file_than_the_one_that_was_chosen_is_not_promoted(
     assert autosearch_here(*command, "--sha256", promoted.artifact_sha256).returncode == 0
 
 
-@pytest.mark.parametrize("alias", ["", " champion", "cham\npion"])
+def test_a_cross_validated_figure_is_not_called_one_of_validation(home, names, autosearch_here):
+    with closing(sqlite3.connect(home / "tiny.db")) as connection, connection:
+        connection.execute("UPDATE autosearch_candidates SET estimate = 'cross_validation'")
+    storage = f"sqlite:///{home / 'tiny.db'}"
+    ended = autosearch_here("promote", "tiny", f"{names[0]}-refit", "--storage", storage)
+    assert ended.returncode == 0, ended.stderr
+    assert "images); in cross-validation it was 0." in ended.stderr
+    assert "on validation" not in ended.stderr
+
+
+@pytest.mark.parametrize("alias", ["", " champion", "cham\npion", "x" * 201])
 def test_an_alias_must_be_a_name(database, artifacts, names, alias):
     with pytest.raises(DefinitionError, match="is not a name; write one such as champion"):
         promote(database, artifacts, study_name="tiny", candidate=names[0], alias=alias)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"model": "a\nb"}, "model 'a\\\\nb' is not a name; write one such as digits"),
+        ({"model": "-reader"}, "model '-reader' begins with a dash"),
+        ({"alias": "b@c"}, 'alias "b@c" has an @ in it'),
+    ],
+)
+def test_a_name_that_no_command_could_take_is_refused_before_the_test_split_is_read(
+    database, artifacts, names, words, said
+):
+    with pytest.raises(DefinitionError, match=said):
+        promote(database, artifacts, study_name="tiny", candidate=names[0], **words)
+    promotion = promote(database, artifacts, study_name="tiny", candidate=names[0])
+    assert promotion.record["test_reading"] == 1
 
 
 def test_an_unknown_candidate_is_named(database, artifacts):
@@ -180,7 +212,7 @@ def test_images_of_the_users_own_class_need_the_study_file(tmp_path, autosearch_
     words = ("promote", "noise", "0-int8", *storage)
     ended = autosearch_here(*words)
     assert ended.returncode == 2
-    assert "name its file: --study-file FILE" in ended.stderr
+    assert "pass --study-file with the file that makes it" in ended.stderr
     assert autosearch_here(*words, "--study-file", study_file).returncode == 0
 
     words = ("export", "noise", "--samples", "2", *storage)
@@ -193,6 +225,55 @@ def test_images_of_the_users_own_class_need_the_study_file(tmp_path, autosearch_
     assert ended.returncode == 0, ended.stderr
     assert len(list((tmp_path / "b" / "samples").iterdir())) == 10
     assert autosearch_here("verify", tmp_path / "b").returncode == 0
+
+
+@pytest.fixture
+def of_photos(database, artifacts, names, tmp_path):
+    """A promotion from a study of a folder, which has grown since, as ``--accept-data`` has it."""
+    folder = tmp_path / "photos"
+    images, labels = Digits().load("train")
+
+    def write(numbers):
+        for number in numbers:
+            path = folder / str(labels[number]) / f"{number:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images[number][..., 0]).save(path)
+        return ImageFolder(folder, keep_alike_together=False)
+
+    before = write(range(150))
+    promotion = promote(database, artifacts, study_name="tiny", candidate=names[0])
+    searched_on = {"definition": before.definition(), "fingerprint": before.fingerprint()}
+    record = {**promotion.record, "study": "grown", "dataset": searched_on}
+    sides = before.sides()
+    now = write(range(150, 250)).keeping_sides(sides)
+    definition = {"name": "grown", "dataset": before.definition()}
+    Recorder.save_study(
+        database, name="grown", seed=0, definition=definition, definition_sha256="0" * 64,
+        data_fingerprint=now.fingerprint(), environment={}, data_sides={"sides": now.sides()},
+    )  # fmt: skip
+    return replace(promotion, record=record), now
+
+
+def test_samples_of_a_grown_folder_are_of_the_studys_own_validation_split(
+    database, artifacts, of_photos
+):
+    promotion, now = of_photos
+    images = promoted_images(database, artifacts, promotion)
+    assert images.paths("validation") == now.paths("validation")
+    drawn_anew = ImageFolder(now.path, keep_alike_together=False)
+    assert set(drawn_anew.paths("validation")) & set(now.paths("test"))
+    # It is the folder's own state that counts, not that somebody names it.
+    with pytest.raises(StudyError, match="so some may be of the test split"):
+        promoted_images(
+            database, artifacts, replace(promotion, record={**promotion.record, "study": "gone"})
+        )
+
+
+def test_a_folder_that_is_gone_is_named(database, artifacts, of_photos):
+    promotion, now = of_photos
+    shutil.rmtree(now.path)
+    with pytest.raises(NotFoundError, match=r'there is no folder ".*photos"'):
+        promoted_images(database, artifacts, promotion)
 
 
 def test_the_test_figures_are_those_of_the_file(database, artifacts, names):

@@ -1,6 +1,7 @@
 """The paired test, and what is suggested on its strength."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from autosearch.store.database import Database
 from autosearch.store.predictions import Predictions
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
-from autosearch.suggestion import paired_p_value, suggest
+from autosearch.suggestion import PairedTests, paired_p_value, smallest_alike, suggest
 from autosearch.values import CandidateResult, TrialState
 
 
@@ -129,6 +130,27 @@ def test_what_was_judged_before_the_data_grew_is_not_compared(view_of):
     suggestion = suggest(view)
     assert suggestion.candidate == "1-int8"
     assert suggestion.reason.endswith("; 1 smaller, judged on other images, left out")
+
+
+def test_small_means_the_cost_that_the_study_minimises():
+    seen = {
+        "lean": predictions(np.arange(200) % 2, right_but_for(12)),
+        "short": predictions(np.arange(200) % 2, right_but_for(13)),
+        "best": predictions(np.arange(200) % 2, right_but_for(10)),
+    }
+    front = pd.DataFrame(
+        {
+            "candidate": list(seen), "predictions_sha256": list(seen), "trial": [0, 1, 2],
+            "quantization": "int8", "estimate": "validation",
+            "accuracy": [np.mean(of.right) for of in seen.values()],
+            "accuracy_low": 0.9, "accuracy_high": 1.0,
+            "memory_bytes": [1000, 3000, 9000], "size_bytes": [2000, 1000, 9000],
+        }
+    )  # fmt: skip
+    tests = PairedTests(lambda name: seen[name].to_bytes())
+    for cost, expected in (("memory_bytes", "lean"), ("size_bytes", "short")):
+        objectives = (maximize("accuracy"), minimize(cost))
+        assert smallest_alike(front, objectives, tests=tests).candidate == expected
 
 
 def test_nothing_is_suggested_without_predictions_or_figures_of_accuracy(view_of, tmp_path):

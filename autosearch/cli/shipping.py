@@ -63,6 +63,7 @@ def promote(
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
     from autosearch.study import load_study_file
+    from autosearch.values import Estimate
 
     # A database that is not there must not be made by a promotion.
     Database.open_to_read(storage).close()
@@ -79,13 +80,15 @@ def promote(
         expected_sha256=sha256,
     )
     validation, test = promotion.record["validation"], promotion.test_metrics
+    is_cross_validated = validation["estimate"] == Estimate.CROSS_VALIDATION
+    before = "in cross-validation" if is_cross_validated else "on validation"
     say(
         f'Model "{promotion.model}": {promotion.alias} is now candidate {candidate} '
         f'of study "{study}".'
     )
     say(
         f"Test accuracy {test['accuracy']:.4f} (90 % interval {test['accuracy_low']:.4f}–"
-        f"{test['accuracy_high']:.4f}, {test['num_images']} images); on validation it was "
+        f"{test['accuracy_high']:.4f}, {test['num_images']} images); {before} it was "
         f"{validation['accuracy']:.4f}."
     )
     say(reading_words(promotion.record["test_reading"]))
@@ -131,18 +134,22 @@ def export(
     """
     from autosearch.cli.output import say
     from autosearch.export.bundle import write_bundle
+    from autosearch.registry import promoted_images
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
     from autosearch.store.promotions import current_promotion
     from autosearch.study import load_study_file
 
     database = Database.open_to_read(storage)
+    store = ArtifactStore.beside(database, artifacts)
+    promotion = current_promotion(database, model, alias)
+    study = load_study_file(study_file) if study_file is not None else None
     folder = write_bundle(
-        current_promotion(database, model, alias),
-        ArtifactStore.beside(database, artifacts),
+        promotion,
+        store,
         output,
         num_samples=samples,
-        dataset=load_study_file(study_file).dataset if study_file is not None else None,
+        dataset=promoted_images(database, store, promotion, study=study) if samples else None,
     )
     say(f"Wrote {folder}. Check it with: autosearch verify {folder}")
     say(f"Classify an image with: python {folder / 'predict.py'} IMAGE")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import shutil
 import tempfile
 from datetime import UTC
 from importlib import resources
@@ -17,10 +16,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from autosearch.data import Dataset, prepare
+from autosearch.data.files import printable
 from autosearch.errors import DefinitionError, StorageError
 from autosearch.evaluation.latency import host_target
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.registry import promotion_dataset
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.promotions import Promotion
 
@@ -47,7 +46,7 @@ def write_bundle(
         artifacts: Where its files are.
         output: The folder to make; it must be empty or not there.
         num_samples: Add that many real images of the validation split, without their EXIF data.
-        dataset: Where those come from, if the study's dataset is a class of the user's.
+        dataset: Where those come from, as ``promoted_images`` answers it.
 
     Returns:
         The folder.
@@ -61,14 +60,20 @@ def write_bundle(
         raise DefinitionError(f'"{output}" is there already; name a new folder with --output')
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # A bundle that is there is whole: it is written beside its place and moved.
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".bundle-") as folder:
+        # A bundle that is there is whole: it is written beside its place and moved. An empty folder
+        # is filled instead, since it may be where the user stands or a volume that is mounted.
+        is_filled = output.is_dir()
+        place = output if is_filled else output.parent
+        with tempfile.TemporaryDirectory(dir=place, prefix=".bundle-") as folder:
             staged = Path(folder) / "bundle"
             staged.mkdir()
             _write(promotion, artifacts, staged, num_samples, dataset)
-            if output.is_dir():
-                output.rmdir()
-            shutil.move(staged, output)
+            if is_filled:
+                # The sums come last: without them it is no bundle.
+                for path in sorted(staged.iterdir(), key=lambda path: path.name == SUMS_FILE):
+                    path.rename(output / path.name)
+            else:
+                staged.rename(output)
     except OSError as error:
         raise StorageError(
             f'"{output}" cannot be written ({error.strerror or error}); name another with --output'
@@ -94,12 +99,12 @@ def _write(
     (folder / "model.tflite").write_bytes(file)
     if promotion.keras_sha256 is not None:
         (folder / "model.keras").write_bytes(artifacts.get(promotion.keras_sha256))
-    (folder / "labels.txt").write_text("".join(f"{c}\n" for c in record["classes"]), "utf-8")
+    (folder / "labels.txt").write_text("".join(map(_line, record["classes"])), "utf-8")
     (folder / "predict.py").write_text(_predict_source(), "utf-8")
     lite = TFLiteModel(file)
     images = _synthetic_images(lite, record["preprocessing"])
-    if num_samples:
-        real, _ = (dataset or _dataset_of(promotion)).load("validation")
+    if num_samples and dataset is not None:
+        real, _ = dataset.load("validation")
         images += [np.asarray(image) for image in real[:num_samples]]
     samples = _write_samples(folder, images, lite, record["preprocessing"])
     metadata = {
@@ -132,7 +137,8 @@ def _write(
         "samples_written_on": host_target(),
     }
     text = json.dumps(metadata, indent=2, ensure_ascii=False)
-    (folder / "metadata.json").write_text(text + "\n", "utf-8")
+    # A class may be named by a folder of any bytes, which JSON can escape.
+    (folder / "metadata.json").write_text(text + "\n", "utf-8", "backslashreplace")
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in sorted(folder.rglob("*"))
@@ -141,12 +147,9 @@ def _write(
     (folder / SUMS_FILE).write_text("".join(sums), "utf-8")
 
 
-def _dataset_of(promotion: Promotion) -> Dataset:
-    study = {
-        "name": promotion.record["study"],
-        "dataset": promotion.record["dataset"]["definition"],
-    }
-    return promotion_dataset(study)
+def _line(name: object) -> str:
+    """A class's name as one line of text, or the names after it would stand a line too low."""
+    return " ".join(printable(str(name)).splitlines()) + "\n"
 
 
 def _write_samples(

@@ -56,7 +56,8 @@ def verify_bundle(folder: Path) -> Verification:
     if not folder.is_dir():
         raise NotFoundError(f'there is no folder "{folder}"; name one that export wrote')
     finished = subprocess.run(
-        [sys.executable, "-m", "autosearch.export.verify", str(folder)],
+        # -P: no module of the folder that the user stands in is run, which may be the bundle.
+        [sys.executable, "-P", "-m", "autosearch.export.verify", str(folder)],
         capture_output=True,
         text=True,
         check=False,

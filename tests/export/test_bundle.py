@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata as distributions
 from pathlib import Path
 
@@ -13,6 +15,10 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from autosearch.data import Digits, prepare
+from autosearch.export.bundle import write_bundle
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.promotions import current_promotion
 
 FILES = {
     "model.tflite", "model.keras", "labels.txt", "metadata.json", "predict.py",
@@ -156,10 +162,11 @@ def three_packages(tmp_path_factory):
     return folder
 
 
-def run_predict(bundle, packages, *words, cwd):
+def run_predict(bundle, packages, *words, cwd, encoding="utf-8"):
     """predict.py where only those packages can be imported."""
     code = (
         "import runpy, sys\n"
+        f"sys.stdout.reconfigure(encoding={encoding!r})\n"
         "packages, script = sys.argv[1:3]\n"
         "sys.path.append(packages)\n"
         "sys.argv = [script, *sys.argv[3:]]\n"
@@ -227,6 +234,42 @@ def test_predict_prints_the_likeliest_classes_and_names_what_it_cannot_read(
     assert [line.split(":")[0] for line in finished.stderr.splitlines()] == ["text.png", "none.png"]
 
 
+def test_predict_names_what_pillow_refuses_otherwise(bundle, metadata, three_packages, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "bomb.bmp")
+    header = bytearray((tmp_path / "bomb.bmp").read_bytes())
+    header[18:26] = 2 * (60_000).to_bytes(4, "little")  # its width and height
+    (tmp_path / "bomb.bmp").write_bytes(header)
+    sample = str(bundle.folder / metadata["samples"][0]["image"])
+    finished = run_predict(bundle, three_packages, "bomb.bmp", sample, cwd=tmp_path)
+    assert finished.returncode == 1
+    assert finished.stdout.startswith(f"{sample}: ")
+    assert finished.stderr.startswith("bomb.bmp: cannot be read as an image (Image size")
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_predict_writes_what_it_can_of_a_name(bundle, metadata, three_packages, tmp_path):
+    shutil.copytree(bundle.folder, tmp_path / "bundle")
+    lines = "".join(f"Größe {name}\n" for name in metadata["classes"])
+    (tmp_path / "bundle" / "labels.txt").write_text(lines, "utf-8")
+    sample = bundle.folder / metadata["samples"][0]["image"]
+    copied = replace(bundle, folder=tmp_path / "bundle")
+    finished = run_predict(copied, three_packages, sample, cwd=tmp_path, encoding="ascii")
+    assert finished.returncode == 0, finished.stderr
+    assert "Gr\\xf6\\xdfe " in finished.stdout
+
+
+def test_each_class_has_its_line_whatever_its_name(bundle, metadata, tmp_path):
+    database = Database.open_to_read(bundle.storage)
+    promotion = current_promotion(database, "reader", "champion")
+    # A name with an end of line in it, and one of bytes that are no UTF-8.
+    classes = ["zero\nnought", "caf\udce9", "one\u2028two", *metadata["classes"][3:]]
+    renamed = replace(promotion, record={**promotion.record, "classes": classes})
+    folder = write_bundle(renamed, ArtifactStore.beside(database), tmp_path / "bundle")
+    assert json.loads((folder / "metadata.json").read_text("utf-8"))["classes"] == classes
+    lines = (folder / "labels.txt").read_text("utf-8").splitlines()
+    assert lines == ["zero nought", "caf\ufffd", "one two", *metadata["classes"][3:]]
+
+
 def test_a_folder_that_holds_something_is_not_written_to(bundle, autosearch_here, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     ended = autosearch_here("export", "reader", "--output", tmp_path, "--storage", bundle.storage)
@@ -241,3 +284,13 @@ def test_the_folders_above_are_made(bundle, autosearch_here, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert {path.name for path in folder.iterdir()} == {*FILES, "SHA256SUMS", "samples"}
     assert [path.name for path in folder.parent.iterdir()] == ["where"]
+
+
+def test_an_empty_folder_is_filled_where_it_is(bundle, autosearch_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    ended = autosearch_here("export", "reader", "--output", ".", "--storage", bundle.storage)
+    assert ended.returncode == 0, ended.stderr
+    assert tmp_path.stat().st_ino == before
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "SHA256SUMS", "samples"}
+    assert autosearch_here("verify", ".").returncode == 0

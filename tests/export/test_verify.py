@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,14 @@ def test_the_command_exits_with_1_and_one_line(copy, autosearch_here):
     assert ended.stderr.splitlines() == [
         "autosearch: model.tflite has changed: its sum is not the one in SHA256SUMS"
     ]
+
+
+def test_no_module_beside_the_user_is_run(copy, monkeypatch):
+    (copy / "numpy.py").write_text("open('was run', 'w')")
+    monkeypatch.chdir(copy)
+    with pytest.raises(VerificationError, match=r"numpy\.py is not part of the bundle"):
+        verify_bundle(Path())
+    assert not Path("was run").exists()
 
 
 def test_a_missing_and_a_further_file_are_named(copy):
