@@ -142,7 +142,7 @@ class Constraint(_Words):
         return (value - self.bound) / max(abs(self.bound), 1.0)
 
     def __str__(self) -> str:
-        return f"{self.metric} ≤ {self.bound:g}"
+        return f"{self.metric} ≤ {self.bound:.12g}"
 
 
 def maximize(metric: str) -> Objective:

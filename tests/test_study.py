@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autosearch import Budget, SearchSpace, Study, at_most, load_study_file, maximize, minimize
+from autosearch import (
+    Budget,
+    SearchSpace,
+    Study,
+    Target,
+    at_most,
+    load_study_file,
+    maximize,
+    minimize,
+)
 from autosearch.changes import changes
 from autosearch.data import Arrays, Digits
 from autosearch.errors import DefinitionError, NotFoundError
@@ -102,6 +111,19 @@ def test_layout_and_comments_of_a_function_are_no_change(tmp_path):
     assert sums["first"] == sums["formatted"] != sums["changed"]
 
 
+def test_a_change_of_a_partial_function_or_of_what_it_was_given_is_a_change(tmp_path):
+    def definition(factor, given):
+        code = f"import functools\ndef f(trial, x, y=None):\n    return {factor} * x\n"
+        one = ONE.replace("print", f"functools.partial(f, {given})")
+        return load(tmp_path, HEAD + code + one).definition()
+
+    before = definition(1, "x=1, y=[print]")
+    assert before == definition(1, "x=1, y=[len]")  # what is no plain value is not looked at
+    (code,) = changes(before, definition(2, "x=1, y=[print]"))
+    assert code.startswith("evaluator.syntax_sha256: ")
+    assert changes(before, definition(1, "x=2, y=[print]")) == ["evaluator.arguments.x: 1 → 2"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -112,6 +134,7 @@ def test_layout_and_comments_of_a_function_are_no_change(tmp_path):
         ({"objectives": []}, "objectives"),
         ({"objectives": [maximize("acuracy")]}, 'objective "acuracy" is not known; expected one'),
         ({"constraints": [at_most("bytes", 1)]}, 'constraint "bytes" is not known'),
+        ({"constraints": None, "target": Target("esp32_s3")}, "constraints: Input should be a"),
         ({"objectives": [maximize("accuracy")] * 2}, 'objective "accuracy" is named twice'),
         ({"name": " digits"}, "the name must be printable"),
         ({"name": "--help"}, "the name must be printable"),

@@ -49,7 +49,7 @@ class Latency:
 
 
 def measure_latency(
-    files: Mapping[str, bytes], *, seconds_per_file: float = 0.15, num_blocks: int = 10
+    files: Mapping[str, bytes], *, seconds_per_file: float = 0.05, num_blocks: int = 10
 ) -> dict[str, Latency]:
     """Time files against each other and against the reference file.
 
@@ -59,7 +59,8 @@ def measure_latency(
     Args:
         files: Contents of ``.tflite`` files by any name.
         seconds_per_file: Seconds spent timing each file; slow ones take longer, since a block
-            holds at least 3 runs. Warming up takes a tenth more.
+            holds at least 3 runs. Warming up takes a tenth more. All other workers wait for that
+            long, and three times as long repeats little better.
         num_blocks: Rounds.
 
     Returns:

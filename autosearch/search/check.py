@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import optuna
 
 from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
@@ -14,9 +16,9 @@ from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.quantization import MIXED
-from autosearch.space.search_space import RandomTrial
+from autosearch.space.search_space import SearchSpace
 from autosearch.study import Study
-from autosearch.values import Constraint
+from autosearch.values import Constraint, Objective
 
 __all__ = ["CheckReport", "check_study"]
 
@@ -90,6 +92,7 @@ class _Sketch:
 
     number: int
     seed: int
+    objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
     stage_seconds: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class _Sketch:
     num_epochs: None = None
 
     def __post_init__(self) -> None:
-        self._trial = RandomTrial(self.seed)
+        self._trial = _random_trial(self.seed, self.objectives)
         self.hp = HyperParameters(self._trial)
 
     def check_cost(self, **metrics: float | None) -> None:
@@ -151,9 +154,24 @@ class _Sketch:
         return "0" * 64
 
     def __getattr__(self, name: str) -> Any:
+        # As in a run, what is not ours is Optuna's: set_user_attr, params and so on.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._trial, name)
+
+
+def _random_trial(seed: int, objectives: Sequence[Objective]) -> optuna.Trial:
+    """Optuna's own trial, of a study in memory that is told nothing."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            directions=[objective.direction.value for objective in objectives],
+            sampler=optuna.samplers.RandomSampler(seed=seed),
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return study.ask()
 
 
 def check_study(study: Study) -> CheckReport:
@@ -172,7 +190,7 @@ def check_study(study: Study) -> CheckReport:
     for number in range(_NUM_CONFIGURATIONS):
         if number > 1 and time.monotonic() > deadline:
             break
-        sketch = _Sketch(number, trial_seed(0, number), study.constraints)
+        sketch = _Sketch(number, trial_seed(0, number), study.objectives, study.constraints)
         tried.append(sketch)
         try:
             attempt(study, sketch)
@@ -218,11 +236,11 @@ def _keras_attempt(study: Study) -> Callable[[Study, _Sketch], None]:
 
 
 def _whole_trial(study: Study, sketch: _Sketch) -> dict[str, float]:
-    """Seconds of each stage of one trial, training scaled to all epochs and images."""
+    """Seconds of each stage of one trial, training scaled to all its epochs and images."""
     from autosearch.evaluation.pipeline import KerasEvaluator
 
     evaluator = KerasEvaluator(study, max_epochs=_NUM_EPOCHS, max_images=_NUM_IMAGES)
-    again = _Sketch(sketch.number, sketch.seed, study.constraints)
+    again = _Sketch(sketch.number, sketch.seed, study.objectives, study.constraints)
     evaluator.evaluate(again)
     seconds = dict(again.stage_seconds)
     if study.space is not None and study.dataset is not None and again.epoch_seconds:
@@ -230,10 +248,14 @@ def _whole_trial(study: Study, sketch: _Sketch) -> dict[str, float]:
         # The first epoch builds graphs, and the machine may be busy in any other.
         quickest = min(again.epoch_seconds)
         epoch = quickest * max(1.0, num_images / _NUM_IMAGES)
-        epochs = study.space.training.epochs
         start = max(0.0, seconds["train"] - quickest * len(again.epoch_seconds))
-        seconds["train"] = start + epoch * epochs
+        seconds["train"] = start + epoch * _num_epochs(study, study.space)
     return seconds
+
+
+def _num_epochs(study: Study, space: SearchSpace) -> int:
+    """How long a trial of the search is trained; what is trained on is a trial of its own."""
+    return space.training.epochs if study.train_on is None else study.train_on.first_epochs
 
 
 def _report(
@@ -277,7 +299,7 @@ def _budget_minutes(study: Study, whole: dict[str, float] | None, share: float) 
         if budget.trials is not None:
             limits.append(budget.trials * mean / 60)
         if budget.total_epochs is not None and study.space is not None:
-            num_trials = budget.total_epochs / (share * study.space.training.epochs)
+            num_trials = budget.total_epochs / (share * _num_epochs(study, study.space))
             limits.append(num_trials * mean / 60)
     return min(limits, default=None)
 

@@ -26,6 +26,9 @@ __all__ = ["Comparison", "measure_front", "remeasure"]
 _FILES_AT_ONCE = 16
 """Files that are timed in turn: others wait meanwhile, so it must not be all of a large front."""
 
+_SECONDS_PER_FILE = 0.15
+"""Longer than in a search: these are few, and what is measured again should be surer."""
+
 SayProgress = Callable[[int, int], None]
 
 
@@ -157,7 +160,8 @@ def _readings(
     for start in range(0, len(names), _FILES_AT_ONCE):
         some = names[start : start + _FILES_AT_ONCE]
         files = {name: view.artifact(str(frame.at[name, "artifact_sha256"])) for name in some}
-        yield {name: _reading(latency) for name, latency in measure_latency(files).items()}
+        latencies = measure_latency(files, seconds_per_file=_SECONDS_PER_FILE)
+        yield {name: _reading(latency) for name, latency in latencies.items()}
         on_progress(start + len(some), len(names))
 
 

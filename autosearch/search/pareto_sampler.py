@@ -112,7 +112,9 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         _, values, space = self._proposed
         if param_name in values and space[param_name] == param_distribution:
             return values[param_name]
-        rng = np.random.default_rng([self._design_seed, zlib.crc32(param_name.encode())])
+        # Another block is another design, or its trials would be those of the first one again.
+        block = trial.number // self._num_spread
+        rng = np.random.default_rng([self._design_seed, zlib.crc32(param_name.encode()), block])
         return spread_value(param_distribution, trial.number, self._num_spread, rng)
 
     def _propose(

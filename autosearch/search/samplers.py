@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ __all__ = ["SAMPLERS", "check_sampler", "make_sampler", "trial_seed"]
 
 
 def _gp(seed: int) -> optuna.samplers.BaseSampler:
-    try:
-        return optuna.samplers.GPSampler(seed=seed)
-    except ImportError as error:
+    # Optuna itself looks for it only once ten trials have come to their end.
+    if find_spec("torch") is None:
         raise DefinitionError(
             'sampler "gp" needs PyTorch, which is not installed; '
             'install it with: pip install torch, or write sampler="tpe"'
-        ) from error
+        )
+    return optuna.samplers.GPSampler(seed=seed)
 
 
 def _keras_tuner(name: OracleName) -> Callable[[int], optuna.samplers.BaseSampler]:

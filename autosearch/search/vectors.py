@@ -47,6 +47,8 @@ class _Axis:
             levels = int(high - low) + 1 if isinstance(distribution, IntDistribution) else None
         else:
             levels = round((high - low) / distribution.step) + 1
+        if low == high:
+            levels = 1
         if is_log:
             low, high = math.log(low), math.log(high)
         return cls(distribution, levels, False, is_log, float(low), float(high))
@@ -223,7 +225,7 @@ def spread_value(
         distribution: What to draw from.
         number: The trial's number.
         block: So many trials in a row are spread.
-        rng: Of the parameter and the study: the same for every trial.
+        rng: Of the parameter, the study and the block: the same for every trial of it.
     """
     axis = _Axis.of(distribution)
     place = number % block

@@ -50,7 +50,7 @@ class Quantization(Space):
     @field_validator("schemes", mode="before")
     @classmethod
     def _known(cls, written: Any) -> tuple[str, ...]:
-        schemes = (written,) if isinstance(written, str) else tuple(written)
+        schemes = tuple(written) if isinstance(written, list | tuple) else (written,)
         if not schemes:
             raise ValueError(f"no scheme is left; write one or more of {', '.join(_NAMES)}")
         for index, scheme in enumerate(schemes):

@@ -14,6 +14,7 @@ from autosearch.search.measuring import measure_front, remeasure
 from autosearch.store.database import Database
 from autosearch.store.latencies import Reading, add_measurements
 from autosearch.store.recorder import Recorder
+from autosearch.values import Estimate
 
 NUM_TRIALS = 3
 
@@ -114,6 +115,7 @@ def test_another_machines_latencies_are_a_target_of_their_own(storage):
     assert len(front) == NUM_TRIALS
     assert set(front["latency_ms"]) != {0.2}
     assert set(front["memory_bytes"]) == {5000}
+    assert view.front_frame("pi", estimate=Estimate.CROSS_VALIDATION).empty
     assert set(view.front_frame()["target"]) == {"host"}
     with pytest.raises(NotFoundError, match="expected one of: host, pi"):
         view.front_frame("phone")

@@ -123,6 +123,29 @@ def test_the_first_trials_take_every_choice_and_reach_over_the_whole_range():
     assert sorted(tenths) == list(range(10))
 
 
+def test_trials_that_come_before_anything_is_known_do_not_repeat_the_first_ones():
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    drawn = []
+    for number in range(20):
+        study.sampler = make_sampler("pareto", seed=0, number=number)
+        trial = study.ask()
+        conditional(trial)
+        drawn.append(str(sorted(trial.params.items())))
+        # As of workers whose first trials fail or still run.
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert len(set(drawn)) == 20
+
+
+def test_a_range_of_one_value_is_no_further_choice():
+    def objective(trial):
+        trial.suggest_float("fixed", 0.5, 0.5)
+        loss = trial.suggest_int("width", 1, 15) + 20 * trial.suggest_int("depth", 0, 1)
+        return float(loss), -float(loss)
+
+    study = search(objective, ["minimize", "minimize"], trials=36)
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 30
+
+
 def test_it_finds_more_than_random_search():
     def volume(sampler, seed):
         study = search(conditional, ["minimize"] * 2, trials=30, seed=seed, sampler=sampler)

@@ -11,7 +11,7 @@ from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError, StorageError
 from autosearch.search.enqueueing import check_config, enqueue_config
 from autosearch.search.joining import join
-from autosearch.space import CNN, Range, Training
+from autosearch.space import CNN, HyperParameters, Range, Training
 from autosearch.store.database import Database
 from autosearch.store.placement import why_unsafe
 from autosearch.store.steering import discard_trial, request_stop
@@ -117,6 +117,7 @@ def test_a_configuration_that_does_not_fit_is_refused(storage):
         ({"width": 65}, r'"width" is 65; expected a whole number from 1 to 64'),
         ({"width": 2.5}, r'"width" is 2.5; expected a whole number'),
         ({"kind": "c"}, r"\"kind\" is 'c'; expected one of 'a', 'b'"),
+        ({"width": float("inf")}, r'"width" is inf; expected a whole number'),
         ({"widht": 3}, r'"widht" is no parameter .* such as: width'),
         ({}, "the configuration is empty"),
     ]:
@@ -143,6 +144,48 @@ def test_a_configuration_is_checked_against_a_declared_space():
         check_config(
             {"width": 65, "learning_rate": 1, "depth": 3, "training/optimizer": "sgd"}, SPACE
         )
+
+
+def test_a_configuration_is_written_as_the_trials_show_it():
+    space = SearchSpace(
+        architecture=CNN(
+            width=Range(16, 256, step=2, log=True), width_growth=[1.0, 2.0], stages=2, head="max"
+        ),
+        training=Training(learning_rate=Range(1e-4, 1e-1, step=10, log=True)),
+    )
+    for shown in space.dry_run(8):
+        hp = HyperParameters(optuna.trial.FixedTrial(check_config(shown, space)))
+        space.sample_declared(hp)
+        assert hp.values == shown
+    # As JSON may have them, and what is fixed by the last part of its name, too.
+    assert check_config({"width_growth": 2, "head": "max"}, space) == {
+        "architecture/width_growth": 2.0
+    }
+    for config, words in [
+        ({"width": 3}, '"width" is 3; expected one of whole numbers 16 to 256, step 2, log$'),
+        ({"learning_rate": 0.02}, '"learning_rate" is 0.02; expected one of numbers 0.0001 to 0.1'),
+        ({"dropout": float("nan")}, '"dropout" is nan; expected 0 to 0.5$'),
+        ({"dropout": 10**400}, "expected 0 to 0.5$"),
+        ({"head": "average"}, '"head" is no parameter'),
+    ]:
+        with pytest.raises(DefinitionError, match=words):
+            check_config(config, space)
+
+
+def test_what_stands_for_a_value_is_found_in_the_trials(storage):
+    def by_factors(trial):
+        batch = trial.hp.Int("batch", 16, 256, step=2, sampling="log")
+        return {"accuracy": batch, "size_bytes": trial.hp.Int("rest", 1, 9)}
+
+    view = autosearch.run(make_study(by_factors), storage=storage)
+    database = Database.open_to_write(storage)
+    shown = view.trials_frame()["config"][3]["batch"]
+    number = enqueue_config(database, view, {"batch": shown})
+    # 3 is how Optuna holds the fourth of the steps.
+    with pytest.raises(DefinitionError, match=r'"batch" is 3; expected one of .*, which trials'):
+        enqueue_config(database, view, {"batch": 3})
+    view = autosearch.run(make_study(by_factors), storage=storage, trials=1)
+    assert view.trials_frame()["config"][number]["batch"] == shown
 
 
 class Watching(optuna.samplers.RandomSampler):

@@ -216,6 +216,7 @@ def test_the_step_of_a_logarithmic_range_is_a_factor() -> None:
         (lambda: Quantization("int4"), "'int4' is unknown; write one or more of float32, "),
         (lambda: Quantization("int8", "int8"), "'int8' is there twice; keep one of them"),
         (lambda: Quantization("float32", "mixed"), "'mixed' narrows the file of int8; write "),
+        (lambda: Quantization(schemes=None), "None is unknown; write one or more of float32, "),
         (lambda: Quantization(schemes=[]), "no scheme is left; write one or more of float32, "),
         (lambda: Range(5, 2), r"Range\(5, 2\): low is above high; write Range\(2, 5\)"),
         (lambda: Range(0, 1, log=True), r"Range\(0, 1\): a logarithmic range needs a low above 0"),
