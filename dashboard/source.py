@@ -46,7 +46,6 @@ __all__ = [
     "epochs_reached",
     "is_plain",
     "is_promotion_allowed",
-    "is_running",
     "judged",
     "layers",
     "notes",
@@ -155,12 +154,6 @@ def overview(study: StudyView) -> pd.Series[Any]:
         raise NotFoundError(f'there is no study "{study.name}" any more: it was deleted')
     row: pd.Series[Any] = rows.iloc[0]
     return row
-
-
-def is_running(row: pd.Series[Any]) -> bool:
-    """Whether a worker of that study (a row of ``studies()``) holds a lease."""
-    lease = row["lease_until"]
-    return bool(row["num_workers"]) and pd.notna(lease) and lease >= now()
 
 
 def view(name: str) -> StudyView:

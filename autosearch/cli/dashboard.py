@@ -83,7 +83,7 @@ def report(
     Example: autosearch report digits --output report.html
     """
     from autosearch.cli.output import say
-    from autosearch.errors import DefinitionError
+    from autosearch.errors import StorageError
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
     from autosearch.store.view import StudyView
@@ -96,7 +96,7 @@ def report(
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise DefinitionError(
+        raise StorageError(
             f'"{output}" cannot be written ({error.strerror}); name another with --output'
         ) from error
     say(f"Wrote {output}. It needs no server: open it in a browser.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from autosearch.cli.options import OutputFormat
 from autosearch.cli.output import emit, stdout
 
@@ -58,7 +60,8 @@ def print_details(details: Mapping[str, Any]) -> None:
     """
     per_class = details.get("per_class")
     if per_class:
-        _print_classes(per_class)
+        # PostgreSQL keeps the keys in an order of its own.
+        _print_classes({name: per_class[name] for name in details["classes"]})
     if per_class and details.get("confusion"):
         _print_confusion(details["classes"], details["confusion"])
     for column, groups in (details.get("per_group") or {}).items():
@@ -103,7 +106,7 @@ def _print_classes(per_class: Mapping[str, Any]) -> None:
 
 
 def _print_confusion(names: list[str], confusion: list[list[int]]) -> None:
-    width = max(map(len, names)) + sum(max(len(name), 4) + 2 for name in names)
+    width = max(map(cell_len, names)) + sum(max(cell_len(name), 4) + 2 for name in names)
     if width <= _WIDEST_MATRIX:
         columns = {"name": "", **{str(index): name for index, name in enumerate(names)}}
         rows = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import sys
 import traceback
@@ -51,10 +54,17 @@ def main() -> None:
     words = sys.argv[1:]
     # Wherever it stands, since it is what a message says to add.
     arguments = [word for word in words if word != "--debug"]
+    # No word at all asks for help, and so does a group such as "data" alone.
+    if arguments in ([], *([group.name] for group in app.registered_groups)):
+        arguments.append("--help")
+    # A pipe's encoding may lack a character, as that of Windows lacks "≤".
+    codecs.register_error("json", _escaped)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="json")
     # TensorFlow takes its level of noise from here, and only while it is being loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        code = app(arguments or ["--help"], prog_name="autosearch", standalone_mode=False)
+        code = app(arguments, prog_name="autosearch", standalone_mode=False)
     except typer.Abort:
         code = _FAILED
     except Exception as error:
@@ -63,6 +73,13 @@ def main() -> None:
         message, code = _explained(error)
         typer.echo(f"autosearch: {' '.join(message.split())}", err=True)
     sys.exit(code)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What cannot be encoded as JSON writes it, so that JSON stays what it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _explained(error: Exception) -> tuple[str, int]:

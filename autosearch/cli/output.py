@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from autosearch.cli.options import OutputFormat
@@ -81,7 +82,10 @@ def duration(seconds: float) -> str:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], title: str) -> None:
-    """A table in which no figure is cut off: on a narrow terminal the last columns are left out."""
+    """A table in which no figure is cut off: on a narrow terminal the last columns are left out.
+
+    Text, not markup: a study or a class may be called "[red]".
+    """
     if not rows:
         return
     # A column in which nothing stands says nothing.
@@ -91,7 +95,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], 
         if any(row.get(key) not in (None, "") for row in rows)
     }
     cells = {key: [figure(key, row.get(key)) for row in rows] for key in columns}
-    widths = {key: max(map(len, [columns[key], *cells[key]])) + 2 for key in columns}
+    widths = {key: max(map(cell_len, [columns[key], *cells[key]])) + 2 for key in columns}
     shown = list(columns)
     if stdout.is_terminal:
         while len(shown) > 2 and sum(widths[key] for key in shown) > stdout.width:
@@ -99,9 +103,9 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], 
     if title:
         stdout.print(title, markup=False)
     if any(columns.values()):
-        stdout.print(_line({key: columns[key] for key in shown}, rows, widths), style="bold")
+        heading = _line({key: columns[key] for key in shown}, rows, widths)
+        stdout.print(heading, style="bold", markup=False)
     for index in range(len(rows)):
-        # Text, not markup: a study may be called "[red]".
         line = _line({key: cells[key][index] for key in shown}, rows, widths)
         stdout.print(line, markup=False)
     if len(shown) < len(columns):
@@ -116,10 +120,12 @@ def _line(
     padded = []
     for key, text in texts.items():
         is_figure = any(isinstance(row.get(key), (int, float)) for row in rows)
-        width = widths[key] - 2
-        padded.append(text.rjust(width) if is_figure else text.ljust(width))
+        # By what a terminal takes for it: a Chinese character is as wide as two Latin ones.
+        blanks = " " * (widths[key] - 2 - cell_len(text))
+        padded.append(blanks + text if is_figure else text + blanks)
     return "  ".join(padded).rstrip()
 
 
 def _csv_value(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    is_nested = isinstance(value, (dict, list, tuple))
+    return json.dumps(value, ensure_ascii=False) if is_nested else value

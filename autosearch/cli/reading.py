@@ -120,9 +120,8 @@ def trials(
     Example: autosearch trials digits --format json
     """
     from autosearch.cli.output import emit, say
-    from autosearch.search.runner import open_study
     from autosearch.store.rungs import why_pruned
-    from autosearch.store.view import records
+    from autosearch.store.view import open_study, records
     from autosearch.values import TrialState
 
     view = open_study(study, storage=storage, artifacts=artifacts)
@@ -181,7 +180,7 @@ def front(
 
     Example: autosearch front digits --format csv
     """
-    from autosearch.search.runner import open_study
+    from autosearch.store.view import open_study
 
     view = open_study(study, storage=storage, artifacts=artifacts)
     print_front(view, output_format, target=target, estimate=estimate)
@@ -229,7 +228,7 @@ def print_front(
     if without_search:
         say(without_search)
     if not rows:
-        say(_why_no_front(view))
+        say(_why_no_front(view, estimate))
     return bool(rows)
 
 
@@ -248,7 +247,7 @@ def suggest(
     from dataclasses import asdict
 
     from autosearch.cli.output import emit, say, stdout
-    from autosearch.search.runner import open_study
+    from autosearch.store.view import open_study
     from autosearch.suggestion import suggest as suggest_candidate
 
     view = open_study(study, storage=storage, artifacts=artifacts)
@@ -280,7 +279,7 @@ def show(
     """
     from autosearch.cli.figures import baselines_line, print_details
     from autosearch.cli.output import emit
-    from autosearch.search.runner import open_study
+    from autosearch.store.view import open_study
 
     view = open_study(study, storage=storage, artifacts=artifacts)
     found = view.candidate(candidate)
@@ -467,17 +466,23 @@ def _over(violations: dict[str, float] | None) -> str:
     return f"breaks {', '.join(over)}" if over else ""
 
 
-def _why_no_front(view: StudyView) -> str:
+def _why_no_front(view: StudyView, estimate: FigureKind) -> str:
     from autosearch.values import TrialState
 
     counts = view.progress().counts
     total = sum(counts.values())
     if not total:
         return f'Study "{view.name}" has no trials yet.'
+    kinds = set(view.candidates_frame()["estimate"])
+    if kinds and estimate not in kinds:
+        return f'No candidate of "{view.name}" has a figure of {estimate.replace("_", "-")} yet.'
     bounds = ", ".join(map(str, view.constraints))
     if bounds and (counts.get(TrialState.INFEASIBLE) or counts.get(TrialState.COMPLETE)):
         return (
             f"Nothing is feasible: none of {total} trials keeps {bounds}. "
             "Loosen the constraint, or make the space smaller."
         )
-    return f"No candidate yet: {total} trials, none of them complete; see autosearch trials."
+    return (
+        f"No candidate yet: {total} trials, none of them complete; "
+        f"see them with: autosearch trials {view.name}"
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -18,7 +21,7 @@ from autosearch.cli.options import (
     WorkersPerGpu,
 )
 
-__all__ = ["INTERRUPTED", "end_by_signals", "register"]
+__all__ = ["INTERRUPTED", "command_to_go_on", "end_by_signals", "register"]
 
 INTERRUPTED = 130
 """The exit code of a run that Ctrl-C ended, as shells have it."""
@@ -104,14 +107,35 @@ def run(
                 on_message=say,
             )
     except KeyboardInterrupt:
-        say(f"Stopped. Nothing is lost; go on with: autosearch run {study_file}")
+        again = command_to_go_on("run", study_file, storage, artifacts)
+        say(f"Stopped. Nothing is lost; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     if line.was_stopped:
-        say(f"Stopped, as it was asked to; go on with: autosearch run {study_file}")
+        again = command_to_go_on("run", study_file, storage, artifacts)
+        say(f"Stopped, as it was asked to; go on with: {again}")
     if not print_front(view, output_format):
         raise typer.Exit(1)
     if line.num_new == 0 and not line.was_stopped:
         say("Nothing was left to do; run more with: --trials N")
+
+
+def command_to_go_on(
+    command: str, study_file: Path, storage: str | None, artifacts: str | None
+) -> str:
+    """What to type to go on in the same database, as a shell takes it; a password is not told.
+
+    Without the database that was named, the command would begin anew in this folder's.
+    """
+    from autosearch.store.artifacts import ARTIFACTS_VARIABLE
+    from autosearch.store.database import STORAGE_VARIABLE, shown_url
+
+    words = ["autosearch", command, str(study_file)]
+    # A variable that is set is set for the next command too.
+    if storage and storage != os.environ.get(STORAGE_VARIABLE):
+        words += ["--storage", shown_url(storage)]
+    if artifacts and artifacts != os.environ.get(ARTIFACTS_VARIABLE):
+        words += ["--artifacts", artifacts]
+    return shlex.join(words)
 
 
 def end_by_signals() -> None:

@@ -105,7 +105,7 @@ def _work(
 ) -> None:
     from autosearch.cli.output import say
     from autosearch.cli.progress import ProgressLine
-    from autosearch.cli.running import INTERRUPTED, end_by_signals
+    from autosearch.cli.running import INTERRUPTED, command_to_go_on, end_by_signals
     from autosearch.search.joining import join
     from autosearch.study import load_study_file
 
@@ -120,9 +120,11 @@ def _work(
                 workers=workers,
                 workers_per_gpu=workers_per_gpu,
                 on_progress=line.update,
+                on_message=say,
             )
     except KeyboardInterrupt:
-        say(f"Stopped. Nothing is lost; go on with: autosearch worker {study_file}")
+        again = command_to_go_on("worker", study_file, storage, artifacts)
+        say(f"Stopped. Nothing is lost; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     say("Asked to stop." if line.was_stopped else "The study's budget is spent.")
 

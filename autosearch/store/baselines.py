@@ -75,7 +75,10 @@ class Baselines:
             elif (
                 row.is_done
                 or row.attempt >= _MAX_ATTEMPTS
-                or (row.worker_id is not None and is_alive(session.get(WorkerRow, row.worker_id)))
+                or (
+                    row.worker_id is not None
+                    and is_alive(session, session.get(WorkerRow, row.worker_id))
+                )
             ):
                 return False
             row.worker_id, row.attempt = worker_id, row.attempt + 1

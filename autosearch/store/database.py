@@ -27,7 +27,14 @@ from sqlalchemy.orm import Session
 
 from autosearch.errors import NotFoundError, StorageError
 
-__all__ = ["DEFAULT_STORAGE", "STORAGE_VARIABLE", "Database", "is_plain_optuna", "storage_url"]
+__all__ = [
+    "DEFAULT_STORAGE",
+    "STORAGE_VARIABLE",
+    "Database",
+    "is_plain_optuna",
+    "shown_url",
+    "storage_url",
+]
 
 DEFAULT_STORAGE = "sqlite:///autosearch.db"
 STORAGE_VARIABLE = "AUTOSEARCH_STORAGE"
@@ -68,6 +75,11 @@ def storage_url(storage: str | None = None) -> str:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise StorageError("an SQLite database in memory keeps nothing; write sqlite:///FILE.db")
     return url.render_as_string(hide_password=False)
+
+
+def shown_url(storage: str | None = None) -> str:
+    """The same to print or to type: without a password."""
+    return make_url(storage_url(storage)).render_as_string(hide_password=True)
 
 
 class Database:
@@ -191,8 +203,11 @@ class Database:
             with tempfile.TemporaryFile(dir=self.path.absolute().parent):
                 pass
         with self.exclusive():
-            if _current_revision(self._engine) == _head_revision(config):
+            current = _current_revision(self._engine)
+            if current == _head_revision(config):
                 return
+            if current is not None and current not in _known_revisions(config):
+                raise self._written_by_newer(current)
             # SQLite changes a constraint by making the table anew, and with foreign keys on, the
             # rows that point to it would go with the old one.
             engine = _make_engine(self._url, read_only=False, foreign_keys=False)
@@ -209,16 +224,19 @@ class Database:
                 "start one with: autosearch run STUDY_FILE"
             )
         if current != head:
-            found = f'database "{self.shown_url}" has schema {current}, this version reads {head}'
-            if current in _known_revisions(_alembic_config()):
-                raise StorageError(
-                    f"{found}: an older version wrote it; bring it up to date with: "
-                    "autosearch run STUDY_FILE"
-                )
+            if current not in _known_revisions(_alembic_config()):
+                raise self._written_by_newer(current)
             raise StorageError(
-                f"{found}: a newer version wrote it; install that one, or name another database "
-                "with --storage"
+                f'database "{self.shown_url}" has schema {current}, this version reads {head}: an '
+                "older version wrote it; bring it up to date with: autosearch run STUDY_FILE"
             )
+
+    def _written_by_newer(self, current: str) -> StorageError:
+        return StorageError(
+            f'database "{self.shown_url}" has schema {current}, this version reads '
+            f"{_head_revision(_alembic_config())}: a newer version wrote it; install that one, or "
+            "name another database with --storage"
+        )
 
 
 def is_plain_optuna(storage: str | None = None) -> bool:

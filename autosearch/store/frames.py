@@ -11,6 +11,7 @@ import pandas as pd
 from sqlalchemy import case, func, select
 
 from autosearch.store.database import Database
+from autosearch.store.recorder import lease_clock
 from autosearch.store.study_frames import candidate_id, class_names, read_frame
 from autosearch.store.tables import (
     CandidateRow,
@@ -21,7 +22,7 @@ from autosearch.store.tables import (
     TrialRow,
     WorkerRow,
 )
-from autosearch.values import Estimate, TrialState
+from autosearch.values import TrialState
 
 __all__ = [
     "LiveCandidates",
@@ -181,11 +182,11 @@ def on_target(frame: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
 
 
 def studies_frame(database: Database) -> pd.DataFrame:
-    """One row a study, the newest first, in two queries however many there are.
+    """One row a study, the newest first, in four queries however many there are.
 
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
-    of counts for every ``TrialState``, ``num_candidates``, ``best_accuracy`` (feasible),
-    ``last_activity`` (UTC), ``num_workers`` (registered and not ended), ``lease_until`` (UTC).
+    of counts for every ``TrialState``, ``num_candidates``, ``last_activity`` (UTC),
+    ``num_workers`` (registered and not ended), ``is_running`` (one of them holds a lease).
     """
     with database.session() as session:
         rows = session.execute(
@@ -212,25 +213,14 @@ def studies_frame(database: Database) -> pd.DataFrame:
             for moment in (started, finished):
                 if moment is not None:
                     activity[study_id] = max(moment, activity.get(study_id, moment))
-        best = dict(
-            session.execute(
-                select(CandidateRow.study_id, func.max(CandidateRow.accuracy))
-                .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
-                .where(
-                    CandidateRow.is_feasible,
-                    CandidateRow.estimate == Estimate.VALIDATION,
-                    TrialRow.state != TrialState.DISCARDED,
-                )
-                .group_by(CandidateRow.study_id)
-            ).all()
-        )
         num_candidates = dict(
             session.execute(
                 select(CandidateRow.study_id, func.count()).group_by(CandidateRow.study_id)
             ).all()
         )
+        now = lease_clock(session)
         workers = {
-            study_id: (count, lease)
+            study_id: (count, lease >= now)
             for study_id, count, lease in session.execute(
                 select(WorkerRow.study_id, func.count(), func.max(WorkerRow.lease_until))
                 .where(WorkerRow.ended_at.is_(None))
@@ -240,7 +230,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     for study_id, name, definition, created_at, run_seconds in rows:
         found = counts.get(study_id, {})
-        num_workers, lease_until = workers.get(study_id, (0, None))
+        num_workers, is_running = workers.get(study_id, (0, False))
         records.append(
             {
                 "study": name,
@@ -250,17 +240,19 @@ def studies_frame(database: Database) -> pd.DataFrame:
                 "run_seconds": run_seconds,
                 **{str(state): found.get(str(state), 0) for state in TrialState},
                 "num_candidates": num_candidates.get(study_id, 0),
-                "best_accuracy": best.get(study_id),
                 "last_activity": activity.get(study_id),
                 "num_workers": num_workers,
-                "lease_until": lease_until,
+                "is_running": is_running,
             }
         )
     return pd.DataFrame(records)
 
 
 def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
-    """One row a worker process of a study: ``worker``, ``host``, ``pid`` and its times (UTC)."""
+    """One row a worker process of a study, in the order in which they began.
+
+    Columns: ``worker``, ``host``, ``pid``, ``started_at`` and ``ended_at`` (UTC), ``holds_lease``.
+    """
     statement = (
         select(
             WorkerRow.id.label("worker"),
@@ -273,7 +265,10 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
         .where(WorkerRow.study_id == study_id)
         .order_by(WorkerRow.id)
     )
-    return read_frame(database, statement)
+    frame = read_frame(database, statement)
+    with database.session() as session:
+        frame["holds_lease"] = frame.pop("lease_until") >= lease_clock(session)
+    return frame
 
 
 def trials_of(

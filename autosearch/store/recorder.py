@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import DateTime, and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from autosearch.store.database import Database
@@ -26,7 +26,15 @@ from autosearch.store.tables import (
 )
 from autosearch.values import CandidateResult, Estimate, TrialState
 
-__all__ = ["Recorder", "find_target", "finite", "is_alive", "utc_now"]
+__all__ = [
+    "Recorder",
+    "find_target",
+    "finite",
+    "is_alive",
+    "lease_clock",
+    "metrics_when_found",
+    "utc_now",
+]
 
 _MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
 _NOT_DESCRIBED = ("key", "name", "is_measured")
@@ -47,6 +55,30 @@ _EPOCH_COLUMNS = (
 def utc_now() -> datetime:
     """The time as the tables hold it: UTC, without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def lease_clock(session: Session) -> datetime:
+    """The time that leases go by: a server's own, for the clocks of its clients may differ."""
+    if session.get_bind().dialect.name == "postgresql":
+        now: datetime = session.execute(
+            select(func.timezone("UTC", func.clock_timestamp(), type_=DateTime()))
+        ).scalar_one()
+        return now
+    # All who have the file are on one machine.
+    return utc_now()
+
+
+def metrics_when_found(row: CandidateRow, first: MeasurementRow | None) -> dict[str, float | None]:
+    """The metrics that a search gave a candidate, from the tables that they were parted into.
+
+    Args:
+        row: The candidate.
+        first: What was measured of it first, on the machine that searched.
+    """
+    metrics = {name: getattr(first, name, None) for name in _MEASURED}
+    # A search without a target kept them among the metrics: then what was measured is another
+    # machine's, and does not take their place.
+    return metrics | row.metrics | {name: getattr(row, name) for name in _CANDIDATE_COLUMNS}
 
 
 class Recorder:
@@ -100,13 +132,12 @@ class Recorder:
     def start_worker(self, lease_s: float) -> int:
         """Records this process as a worker with a lease, and answers the worker's id."""
         with self._database.session() as session:
-            now = utc_now()
             row = WorkerRow(
                 study_id=self._study_id,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                started_at=now,
-                lease_until=now + timedelta(seconds=lease_s),
+                started_at=utc_now(),
+                lease_until=lease_clock(session) + timedelta(seconds=lease_s),
             )
             session.add(row)
             session.flush()
@@ -118,7 +149,7 @@ class Recorder:
             session.execute(
                 update(WorkerRow)
                 .where(WorkerRow.id == worker_id)
-                .values(lease_until=utc_now() + timedelta(seconds=lease_s))
+                .values(lease_until=lease_clock(session) + timedelta(seconds=lease_s))
             )
 
     def end_worker(self, worker_id: int) -> None:
@@ -140,7 +171,9 @@ class Recorder:
                 .outerjoin(WorkerRow, WorkerRow.id == TrialRow.worker_id)
                 .where(TrialRow.study_id == self._study_id, TrialRow.state == TrialState.RUNNING)
             ).all()
-            return {number: attempt for number, attempt, worker in rows if not is_alive(worker)}
+            return {
+                number: attempt for number, attempt, worker in rows if not is_alive(session, worker)
+            }
 
     def num_living_workers(self) -> int:
         """How many workers of the study are alive."""
@@ -380,11 +413,7 @@ class Recorder:
                 .where(CandidateRow.study_id == self._study_id)
             )
             for row, measured in rows:
-                # A search without a target kept them among the metrics: those of another machine
-                # do not take their place.
-                metrics = {name: getattr(measured, name, None) for name in _MEASURED}
-                metrics |= row.metrics | {n: getattr(row, n) for n in _CANDIDATE_COLUMNS}
-                row.is_feasible = is_feasible(metrics)
+                row.is_feasible = is_feasible(metrics_when_found(row, measured))
 
     def _living(self, session: Session) -> list[WorkerRow]:
         workers = session.scalars(
@@ -392,7 +421,7 @@ class Recorder:
                 WorkerRow.study_id == self._study_id, WorkerRow.ended_at.is_(None)
             )
         )
-        return [worker for worker in workers if is_alive(worker)]
+        return [worker for worker in workers if is_alive(session, worker)]
 
     def _add_candidate(
         self,
@@ -439,12 +468,12 @@ class Recorder:
         )
 
 
-def is_alive(worker: WorkerRow | None) -> bool:
+def is_alive(session: Session, worker: WorkerRow | None) -> bool:
     """Whether a worker still is at work, as far as can be told from here."""
     if worker is None or worker.ended_at is not None:
         return False
     if worker.host != socket.gethostname():
-        return worker.lease_until >= utc_now()
+        return worker.lease_until >= lease_clock(session)
     # A lease tells nothing here that is better known: a process that is kept from renewing it
     # lives. One of the same number that is younger than the worker is another one.
     try:

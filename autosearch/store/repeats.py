@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from autosearch.store.database import Database
+from autosearch.store.recorder import metrics_when_found
 from autosearch.store.tables import CandidateRow, MeasurementRow, TrialRow
 from autosearch.values import CandidateResult, Estimate, TrialState
 
@@ -53,20 +54,7 @@ class Repeats:
         )
         with self._database.session() as session:
             found = session.execute(statement).first()
-            return None if found is None else _candidate(*found)
-
-
-def _candidate(row: CandidateRow, measured: MeasurementRow | None) -> CandidateResult:
-    # A search without a target kept them among the metrics: then what was measured is another
-    # machine's.
-    metrics = {
-        "latency_ms": None if measured is None else measured.latency_ms,
-        "latency_p90_ms": None if measured is None else measured.latency_p90_ms,
-        "memory_bytes": None if measured is None else measured.memory_bytes,
-        **row.metrics,
-        "accuracy": row.accuracy,
-        "size_bytes": row.size_bytes,
-        "parameters": row.parameters,
-        "macs": row.macs,
-    }
-    return CandidateResult(quantization=row.quantization, metrics=metrics)
+            if found is None:
+                return None
+            metrics = metrics_when_found(*found)
+            return CandidateResult(quantization=quantization, metrics=metrics)

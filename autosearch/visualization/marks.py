@@ -18,10 +18,12 @@ from autosearch.visualization.style import (
     metric_label,
 )
 
-__all__ = ["HOVER_COLUMNS", "marks"]
+__all__ = ["COSTS", "HOVER_COLUMNS", "marks"]
 
-_COSTS = ("size_bytes", "latency_ms", "memory_bytes")
-HOVER_COLUMNS = ("candidate", "trial", "accuracy", "accuracy_low", "accuracy_high", *_COSTS)
+COSTS = ("size_bytes", "latency_ms", "memory_bytes")
+"""What charts set against quality, whatever a study is after."""
+
+HOVER_COLUMNS = ("candidate", "trial", "accuracy", "accuracy_low", "accuracy_high", *COSTS)
 """The columns of candidates that are told where a point is pointed at."""
 
 
@@ -69,7 +71,7 @@ def _hover_figure(metric: str, axis: str) -> str:
 
 def _hover_texts(frame: pd.DataFrame, axes: Sequence[str], unusual: Mapping[int, str]) -> list[str]:
     of_axes = [metric for metric in axes if metric not in ("accuracy", "trial")]
-    shown = [m for m in dict.fromkeys([*of_axes, *_COSTS]) if m in frame and frame[m].notna().any()]
+    shown = [m for m in dict.fromkeys([*of_axes, *COSTS]) if m in frame and frame[m].notna().any()]
     is_judged = bool(frame["accuracy"].notna().any())
     lines = [f"<b>{escaped(name)}</b>" for name in frame["candidate"]]
     columns = {metric: frame[metric].tolist() for metric in shown}

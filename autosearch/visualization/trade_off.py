@@ -22,7 +22,7 @@ from autosearch.visualization.choice import (
     roles,
 )
 from autosearch.visualization.limits import add_baselines, add_bounds
-from autosearch.visualization.marks import HOVER_COLUMNS, marks
+from autosearch.visualization.marks import COSTS, HOVER_COLUMNS, marks
 from autosearch.visualization.style import (
     BYTES,
     GREY,
@@ -50,7 +50,6 @@ and of those off the front the browser is told no more than place and name. A fe
 then remain, which it draws sooner than it makes ready to draw with the graphics card."""
 _GRID = (60, 34)  # cells of about eight pixels over what the axes show: a marker
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
-_COSTS = ("size_bytes", "latency_ms", "memory_bytes")
 
 
 def costs_of(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[str]:
@@ -58,7 +57,7 @@ def costs_of(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[str]:
     lead = lead_objective(frame, objectives).metric
     known = [
         metric
-        for metric in dict.fromkeys([*(o.metric for o in objectives), *_COSTS])
+        for metric in dict.fromkeys([*(o.metric for o in objectives), *COSTS])
         if metric != lead and is_known(frame, metric)
     ]
     # Who seeks one figure and answers no other sees it over the course of the search.
@@ -69,7 +68,7 @@ def plot_trade_off(
     frame: pd.DataFrame,
     objectives: Sequence[Objective],
     *,
-    x: str = "size_bytes",
+    x: str | None = None,
     y: str | None = None,
     role: pd.Series[Any] | None = None,
     constraints: Sequence[Constraint] = (),
@@ -89,7 +88,7 @@ def plot_trade_off(
     Args:
         frame: Candidates of one target, as ``candidates_frame()`` gives them.
         objectives: What ranks them.
-        x: Metric across.
+        x: Metric across; by default size, or the first of ``costs_of`` if no candidate has one.
         y: Metric upwards; by default accuracy, or the first objective if no candidate has one.
         role: What ``roles`` says of each row; worked out if not given.
         constraints: The study's own bounds, drawn dotted.
@@ -104,6 +103,7 @@ def plot_trade_off(
     Returns:
         A figure whose points carry the candidate's id as first custom datum.
     """
+    x = _usual_cost(frame, objectives) if x is None else x
     y = lead_objective(frame, objectives).metric if y is None else y
     role = roles(frame, objectives, bounds=bounds) if role is None else role
     usable = {metric: _is_usable(frame, metric) for metric in (x, y)}
@@ -142,6 +142,12 @@ def plot_trade_off(
     _set_axes(figure, ends, x, y, least_y, list(seen.values()))
     figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
     return figure
+
+
+def _usual_cost(frame: pd.DataFrame, objectives: Sequence[Objective]) -> str:
+    if frame.empty or is_known(frame, "size_bytes"):
+        return "size_bytes"
+    return costs_of(frame, objectives)[0]
 
 
 def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:

@@ -27,6 +27,7 @@ __all__ = [
     "chosen_candidate",
     "chosen_study",
     "enlarged",
+    "kept_of",
     "refreshed",
     "say_error",
 ]
@@ -62,7 +63,7 @@ def chosen_study(title: str) -> StudyView | None:
         return None
     asked = st.query_params.get("study")
     if asked is not None and asked not in names:
-        st.warning(f"There is no study of the name in the address; showing {len(names)} others.")
+        st.warning("There is no study of the name in the address; showing another one.")
         asked = None
     remembered = st.session_state.get(_STUDY_KEY)
     current = asked or (remembered if remembered in names else names[0])
@@ -94,7 +95,7 @@ def chosen_candidate(study: StudyView) -> str:
     ranked = best_first(
         feasible if len(feasible) else frame, lead_objective(frame, study.objectives)
     )
-    key, seen = f"candidate_of_{study.id}", f"candidate_asked_of_{study.id}"
+    key, seen = kept_of(study, "candidate"), kept_of(study, "candidate_asked")
     if asked is not None and asked not in set(names):
         st.warning("This study has no candidate of the name in the address; showing another one.")
     elif asked is not None and (key not in st.session_state or st.session_state.get(seen) != asked):
@@ -105,6 +106,11 @@ def chosen_candidate(study: StudyView) -> str:
     chosen: str = st.selectbox("Candidate", names, key=key)
     st.query_params["candidate"] = st.session_state[seen] = chosen
     return chosen
+
+
+def kept_of(study: StudyView, what: str) -> str:
+    """The name under which the browser's session keeps something of one study."""
+    return f"{what}_of_{study.id}_{study.created_at:%Y%m%dT%H%M%S%f}"
 
 
 def say_error(error: AutosearchError) -> None:

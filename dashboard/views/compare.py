@@ -22,7 +22,7 @@ from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
 from dashboard.views.anatomy import measured_us
-from dashboard.views.common import FIGURES, chosen_study
+from dashboard.views.common import FIGURES, chosen_study, kept_of
 
 __all__ = ["show"]
 
@@ -42,7 +42,7 @@ def show() -> None:
     lead = lead_objective(frame, study.objectives)
     # Two files of one network would differ in little.
     ranked = best_first(frame[frame["feasible"].astype(bool)], lead).drop_duplicates("trial")
-    key, seen = f"compared_of_{study.id}", f"compared_asked_of_{study.id}"
+    key, seen = kept_of(study, "compared"), kept_of(study, "compared_asked")
     # Streamlit forgets the picker, not what it showed last, once the page is left.
     if asked and (key not in st.session_state or st.session_state.get(seen) != asked):
         st.session_state[key] = asked

@@ -8,6 +8,7 @@ from autosearch.errors import AutosearchError
 from autosearch.store.view import StudyView
 from dashboard import source
 from dashboard.links import markdown_text
+from dashboard.views.common import kept_of
 
 __all__ = ["show_notes"]
 
@@ -28,7 +29,7 @@ def show_notes(study: StudyView, candidate: str) -> None:
         if not found:
             st.caption("None. To leave one, start the dashboard with --allow-notes.")
         return
-    with st.form(f"note on {study.id} {candidate}", clear_on_submit=True, border=False):
+    with st.form(kept_of(study, f"note on {candidate}"), clear_on_submit=True, border=False):
         text = st.text_area("Note", placeholder="Markdown", max_chars=10_000, height=90)
         author = st.text_input(
             "Your name", value=st.session_state.get(_AUTHOR, ""), max_chars=200, width=260

@@ -28,7 +28,7 @@ def show() -> None:
     if study is None:
         return
     overview = source.overview(study)
-    if source.is_running(overview):
+    if overview["is_running"]:
         refreshed(partial(_news, study, int(overview["complete"])), every=5)
     trials = source.trials(study)
     if trials.empty:
@@ -176,8 +176,8 @@ def _workers(study: StudyView) -> None:
             "host": workers["host"],
             "process": workers["pid"],
             "state": [
-                "ended" if pd.notna(ended) else "alive" if lease >= source.now() else "gone"
-                for ended, lease in zip(workers["ended_at"], workers["lease_until"], strict=True)
+                "ended" if pd.notna(ended) else "alive" if holds else "gone"
+                for ended, holds in zip(workers["ended_at"], workers["holds_lease"], strict=True)
             ],
             "started": [ago(moment) for moment in workers["started_at"]],
         }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from autosearch.store.view import StudyView
 from autosearch.values import Objective, TrialState
-from autosearch.visualization.choice import Role, roles
-from autosearch.visualization.style import figure_text
+from autosearch.visualization.choice import Role, best_first, lead_objective, roles
+from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
 from dashboard.links import link, markdown_text
 from dashboard.views.common import ago, refreshed
@@ -42,9 +44,9 @@ def _list() -> None:
 
 
 def _card(row: pd.Series[Any]) -> None:
-    is_running = source.is_running(row)
+    is_running = bool(row["is_running"])
     counted = sum(int(row[str(state)]) for state in TrialState if state.counts)
-    budget = row["definition"].get("budget", {})
+    study = source.view(row["study"])
     with st.container(border=True, key=f"study-{row['study_id']}"):
         head, right = st.columns([3, 1], vertical_alignment="center")
         with head:
@@ -53,15 +55,12 @@ def _card(row: pd.Series[Any]) -> None:
         if row["num_workers"] and not is_running:
             state = ":orange-badge[worker gone]"
         right.markdown(state, text_alignment="right")
-        trials = budget.get("trials")
-        if trials:
-            text = f"{counted} of {trials} trials"
-            st.progress(min(1.0, counted / trials), text=text)
-        else:
-            st.markdown(f"{counted} trials")
+        _spent(study, row["definition"].get("budget", {}), counted, float(row["run_seconds"]))
+        candidates = source.candidates(study)
         with st.container(horizontal=True, gap="medium"):
-            _fact("best accuracy", figure_text("accuracy", _number(row["best_accuracy"])))
-            _fact("on the front", str(_front_size(row)))
+            _best(candidates, study.objectives)
+            on_front = roles(candidates, study.objectives) == Role.FRONT.value
+            _fact("on the front", str(int(on_front.sum())))
             _fact("candidates", f"{row['num_candidates']:,}")
             _fact("trials a minute", _rate(row, counted))
             _fact("infeasible", f"{row['infeasible']:,}")
@@ -75,10 +74,34 @@ def _fact(name: str, value: str) -> None:
         st.markdown(f":small[:gray[{name}]]  \n**{markdown_text(value)}**")
 
 
-def _front_size(row: pd.Series[Any]) -> int:
-    study = source.view(row["study"])
-    objectives = [Objective.model_validate(o) for o in row["definition"]["objectives"]]
-    return int((roles(source.candidates(study), objectives) == Role.FRONT.value).sum())
+def _spent(
+    study: StudyView, budget: Mapping[str, float | None], counted: int, run_seconds: float
+) -> None:
+    """How much of each limit is used up, with a bar for the one that will end the study."""
+    used = {"trials": float(counted), "minutes": run_seconds / 60}
+    if budget.get("total_epochs"):
+        used["total_epochs"] = float(study.progress().num_epochs)
+    shares, texts = [], []
+    for name, value in used.items():
+        limit = budget.get(name)
+        if limit:
+            shares.append(value / limit)
+            unit = name.removeprefix("total_")
+            texts.append(f"{value:,.{int(unit == 'minutes')}f} of {limit:,.4g} {unit}")
+        elif name == "trials":
+            texts.append(f"{value:,.0f} trials")
+    st.progress(min(1.0, max(shares, default=0.0)), text=" · ".join(texts))
+
+
+def _best(candidates: pd.DataFrame, objectives: Sequence[Objective]) -> None:
+    lead = lead_objective(candidates, objectives)
+    feasible = candidates[candidates["feasible"].astype(bool)]
+    ranked = best_first(feasible, lead)
+    best = ranked[lead.metric].iloc[0] if len(ranked) and lead.metric in ranked else None
+    _fact(
+        f"best {metric_label(lead.metric)}",
+        figure_text(lead.metric, None if best is None or pd.isna(best) else float(best)),
+    )
 
 
 def _rate(row: pd.Series[Any], counted: int) -> str:
@@ -90,7 +113,3 @@ def _workers(row: pd.Series[Any], is_running: bool) -> str:
     if not row["num_workers"]:
         return "none"
     return f"{row['num_workers']} alive" if is_running else f"{row['num_workers']} gone"
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)

@@ -26,7 +26,13 @@ from dashboard import source
 from dashboard.charts import linked_charts
 from dashboard.links import go, markdown_text
 from dashboard.views.bounds import chosen_bounds, more_bounds
-from dashboard.views.common import bound_text, candidate_columns, chosen_study, refreshed
+from dashboard.views.common import (
+    bound_text,
+    candidate_columns,
+    chosen_study,
+    kept_of,
+    refreshed,
+)
 
 __all__ = ["show"]
 
@@ -48,7 +54,7 @@ def show() -> None:
         st.session_state["selection_of"] = study.name
         st.session_state[_SELECTED] = []
     overview = source.overview(study)
-    every = 4 if source.is_running(overview) else None
+    every = 4 if overview["is_running"] else None
     refreshed(partial(_body, study), every=every)
 
 
@@ -89,7 +95,7 @@ def _body(study: StudyView) -> None:
     linked_charts(
         figures,
         # Charts of another study keep neither zoom nor selection for this one.
-        key=f"charts_of_{study.id}",
+        key=kept_of(study, "charts"),
         selected=st.session_state.setdefault(_SELECTED, []),
         on_selected=_take_from_charts,
     )

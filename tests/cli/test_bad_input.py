@@ -1,5 +1,7 @@
 """A user's mistake gets one clear line and exit code 1 or 2, never a traceback."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 
 import autosearch
 from autosearch.cli.main import app
+from autosearch.store.database import VERSION_TABLE, Database
 
 HEAD = """
 from autosearch import Budget, SearchSpace, Study, at_most, maximize, minimize
@@ -126,6 +129,25 @@ def test_no_word_is_a_request_for_help(autosearch_here):
     ended = autosearch_here()
     assert ended.returncode == 0
     assert "Usage: autosearch [OPTIONS] COMMAND" in ended.stdout
+
+
+def test_a_group_without_a_command_is_one_too(autosearch_here):
+    ended = autosearch_here("data")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Usage: autosearch data [OPTIONS] COMMAND" in ended.stdout
+
+
+def test_a_database_of_a_newer_version_is_not_run_in(autosearch_here, tmp_path):
+    path = tmp_path / "newer.db"
+    Database.open_to_write(str(path)).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    study = tmp_path / "study.py"
+    study.write_text(HEAD + STUDY.format("architecture=CNN()", "maximize('accuracy')"))
+    for words in (("run", study), ("studies",), ("stop", "s")):
+        said = one_line(autosearch_here(*words, "--storage", path), 1)
+        assert "has schema 9999" in said
+        assert "a newer version wrote it; install that one" in said
 
 
 def test_the_version_is_the_packages(autosearch_here):

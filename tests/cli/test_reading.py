@@ -3,13 +3,20 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from rich.cells import cell_len
 
-from autosearch.cli.options import FigureKind
+import autosearch
+from autosearch import Budget, Study, maximize
+from autosearch.cli.options import FigureKind, OutputFormat
+from autosearch.cli.output import emit
 from autosearch.data import Digits, prepare_all
 from autosearch.values import Estimate
 
@@ -85,8 +92,6 @@ def test_trials_as_json_tell_configuration_epochs_and_end(trials):
 
 def test_an_independent_run_of_every_file_gives_the_stored_figures(searched, trials):
     """Neither our runner nor our metrics: LiteRT's own interpreter and NumPy."""
-    import autosearch
-
     view = autosearch.open_study("tiny", storage=searched.storage)
     frame = view.candidates_frame()
     images, labels = Digits().load("validation")
@@ -117,8 +122,6 @@ def test_an_independent_run_of_every_file_gives_the_stored_figures(searched, tri
 
 
 def test_the_arena_is_measured_where_the_microcontroller_runtime_runs_the_file(searched):
-    import autosearch
-
     frame = autosearch.open_study("tiny", storage=searched.storage).candidates_frame()
     for row in frame.itertuples():
         runs = row.quantization in ("float32", "int8", "int16x8")
@@ -162,3 +165,62 @@ def test_trials_as_a_table_says_why_a_trial_ended_early(listing, trials):
 
 def test_the_kinds_of_figures_are_those_that_candidates_have():
     assert [*FigureKind] == [*Estimate]
+
+
+def test_a_target_can_be_named(listing, front):
+    (target,) = {row["target"] for row in front}
+    named = json.loads(listing("front", "tiny", "--target", target, "--format", "json"))
+    assert [row["candidate"] for row in named] == [row["candidate"] for row in front]
+
+
+def test_a_kind_of_figure_that_is_not_there_is_no_infeasible_study(searched, autosearch_here):
+    words = ("front", "tiny", "--estimate", "cross_validation", "--storage", searched.storage)
+    ended = autosearch_here(*words)
+    assert ended.stdout == ""
+    assert 'No candidate of "tiny" has a figure of cross-validation yet.' in ended.stderr
+    assert "feasible" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["front", "suggest", "trials"])
+def test_what_only_reads_loads_no_sampler(searched, command):
+    code = (
+        "import sys\n"
+        "from autosearch.cli.main import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "assert not {'tensorflow', 'optuna', 'sklearn'} & set(sys.modules)\n"
+    )
+    words = [sys.executable, "-c", code, command, "tiny", "--storage", searched.storage]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_table_takes_no_heading_for_markup_and_lines_up_wide_characters(capsys):
+    rows = [{"name": "[/猫]", "猫": 1, "end": "x"}, {"name": "dog", "猫": 12, "end": "x"}]
+    columns = {"name": "[/name]", "猫": "[bold]猫猫", "end": "end"}
+    emit(rows, OutputFormat.TABLE, columns=columns)
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading == "[/name]  [bold]猫猫  end"
+    assert lines == ["[/猫]             1  x", "dog              12  x"]
+    assert {cell_len(line) for line in lines} == {cell_len(heading) - 2}
+
+
+def test_in_csv_a_list_is_json_whatever_holds_it(capsys):
+    emit([{"a": (1, 2), "b": [1, 2]}], OutputFormat.CSV, columns={})
+    assert capsys.readouterr().out == 'a,b\n"[1, 2]","[1, 2]"\n'
+
+
+def test_what_an_encoding_lacks_is_escaped_as_json_is(cli, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'x.db'}"
+    study = Study(
+        name="é猫🙂",
+        evaluator=lambda trial: {"accuracy": trial.hp.Float("x", 0, 1)},
+        objectives=[maximize("accuracy")],
+        budget=Budget(trials=1),
+    )
+    autosearch.run(study, storage=storage)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = cli("studies", "--storage", storage, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert r"\u00e9\u732b" in ended.stdout
+    ended = cli("studies", "--storage", storage, "--format", "json", env=environment)
+    assert json.loads(ended.stdout)[0]["study"] == "é猫🙂"

@@ -5,14 +5,17 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import autosearch
+from autosearch.cli.running import command_to_go_on
 from autosearch.errors import NotFoundError
 
 HEAD = """
@@ -77,7 +80,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(cli, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("Stopped. Nothing is lost; go on with: autosearch run")
+    assert "Stopping; a training may take" in said
+    again = shlex.join(["autosearch", *map(str, words)])
+    assert said.splitlines()[-1] == f"Stopped. Nothing is lost; go on with: {again}"
     assert set(counts(tmp_path)) <= {"waiting", "complete"}
 
     finished = cli(*words)
@@ -238,3 +243,13 @@ def test_nothing_but_data_is_on_standard_output(searched, autosearch_here):
         rows = json.loads(ended.stdout)
         ended = autosearch_here(*words, *storage, "--format", "csv")
         assert len(list(csv.DictReader(io.StringIO(ended.stdout)))) == len(rows)
+
+
+def test_the_command_to_go_on_names_what_the_next_one_would_not_find(monkeypatch):
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", "postgresql://me:secret@server/set")
+    monkeypatch.delenv("AUTOSEARCH_ARTIFACTS", raising=False)
+    for storage in (None, "postgresql://me:secret@server/set"):
+        assert command_to_go_on("run", Path("a b.py"), storage, None) == "autosearch run 'a b.py'"
+    named = command_to_go_on("worker", Path("s.py"), "x.db", "files")
+    assert named == "autosearch worker s.py --storage sqlite:///x.db --artifacts files"
+    assert "secret" not in command_to_go_on("run", Path("s.py"), "postgresql://a:secret@b/c", None)

@@ -57,6 +57,10 @@ def test_the_studys_own_figures_can_be_bounded_at_once(own, page) -> None:
     assert test.dataframe[0].value["candidate"].tolist() == ["0"]
 
 
+def test_the_list_of_studies_names_the_best_of_the_studys_own_figure(own, page) -> None:
+    assert "best score acc]]  \n**1**" in words_of(page("studies", own.url))
+
+
 def test_a_candidate_is_told_by_the_studys_own_figures(own, page) -> None:
     test = page("candidate", own.url)
     assert test.selectbox[1].value == "2"
@@ -82,7 +86,8 @@ def test_an_only_figure_is_drawn_over_the_trials(own, page) -> None:
 
 def test_a_view_and_a_report_draw_the_studys_own_figures(own) -> None:
     view = StudyView(own.database, ArtifactStore.beside(own.database), "small")
-    figure = view.plot_trade_off("cost_usd")
+    figure = view.plot_trade_off()
+    assert figure.layout.xaxis.title.text == "cost usd"
     assert figure.layout.yaxis.title.text == "score acc"
     text = report_page(own.database, view)
     assert "<th>score acc</th><th>cost usd</th>" in text

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
 from autosearch.errors import NotFoundError
@@ -256,3 +256,14 @@ def test_a_part_that_runs_by_itself_says_what_is_wrong():
     shown = AppTest.from_function(script).run()
     assert not shown.exception
     assert [error.value for error in shown.error] == ["it is locked"]
+
+
+def test_what_is_spent_is_told_of_every_limit_of_the_budget(small, page) -> None:
+    with small.database.session() as session:
+        row = session.scalars(select(StudyRow)).one()
+        limits = {"trials": None, "minutes": 10.0, "total_epochs": 1000}
+        row.definition = {**row.definition, "budget": limits}
+        row.run_seconds = 150.0
+    (bar,) = page("studies", small.url).get("progress")
+    assert bar.proto.value == 25
+    assert re.fullmatch(r"\d+ trials · 2\.5 of 10 minutes · \d+ of 1,000 epochs", bar.proto.text)
