@@ -377,6 +377,7 @@ def enqueue(
     database: Database,
     name: str,
     choose: Callable[[Sequence[optuna.trial.FrozenTrial]], Mapping[str, Any]],
+    record: Callable[[int], None],
 ) -> int:
     """Puts a configuration before whatever would be sampled next.
 
@@ -385,6 +386,7 @@ def enqueue(
         name: The study's name.
         choose: Told the study's trials, answers the parameters as Optuna knows them; what they
             leave out is sampled.
+        record: Told the number of the trial before any worker can take it.
 
     Returns:
         The number of the trial that will evaluate it.
@@ -393,6 +395,7 @@ def enqueue(
         study = optuna.load_study(study_name=name, storage=_optuna_storage(database))
         trials = study.get_trials(deepcopy=False)
         study.enqueue_trial(dict(choose(trials)))
+        record(len(trials))
         return len(trials)
 
 

@@ -21,6 +21,7 @@ from autosearch.space import SearchSpace
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Numbers, Parameter, to_distribution
 from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 
 __all__ = ["check_config", "check_config_by_trials", "enqueue_config"]
@@ -57,7 +58,10 @@ def enqueue_config(database: Database, view: StudyView, config: Mapping[str, Any
         configs = dict(zip(frame["number"], frame["config"], strict=True))
         return check_config_by_trials(config, trials, configs)
 
-    return enqueue(database, view.name, choose)
+    recorder = Recorder(database, view.id)
+    return enqueue(
+        database, view.name, choose, lambda number: recorder.add_waiting_trial(number, config)
+    )
 
 
 def check_config(config: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:

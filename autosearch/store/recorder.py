@@ -211,6 +211,21 @@ class Recorder:
             session.flush()
             self._trial_ids[number] = row.id
 
+    def add_waiting_trial(self, number: int, config: Mapping[str, Any]) -> None:
+        """Records a trial that nobody has begun, with what it was given."""
+        with self._database.session() as session:
+            session.add(
+                TrialRow(
+                    study_id=self._study_id,
+                    number=number,
+                    state=TrialState.WAITING,
+                    attempt=0,
+                    config=dict(config),
+                    stage_seconds={},
+                    facts={},
+                )
+            )
+
     def put_back_trial(self, number: int, *, counts: bool) -> None:
         """Records that the trial was cut off and waits to be evaluated from its start.
 

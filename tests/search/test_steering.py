@@ -103,11 +103,14 @@ def test_an_enqueued_configuration_is_evaluated_next(storage):
     database = Database.open_to_write(storage)
     assert enqueue_config(database, view, {"width": 7, "kind": "a", "extra": 0.25}) == 4
     assert enqueue_config(database, view, {"width": 9}) == 5
+    waiting = view.trials_frame().set_index("number").loc[5]
+    assert (waiting["state"], waiting["config"]) == (TrialState.WAITING, {"width": 9})
     view = autosearch.run(make_study(), storage=storage)
     configs = list(view.trials_frame()["config"])
     assert configs[4] == {"width": 7, "kind": "a", "extra": 0.25}
     assert configs[5]["width"] == 9
     assert view.progress().counts == {TrialState.COMPLETE: 8}
+    assert set(view.trials_frame()["attempt"]) == {1}
 
 
 def test_a_configuration_that_does_not_fit_is_refused(storage):
