@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
-from autosearch.values import Objective, TrialState
+from autosearch.values import TrialState
 from autosearch.visualization.choice import Role, best_first, lead_objective, roles
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
@@ -56,11 +56,12 @@ def _card(row: pd.Series[Any]) -> None:
             state = ":orange-badge[worker gone]"
         right.markdown(state, text_alignment="right")
         _spent(study, row["definition"].get("budget", {}), counted, float(row["run_seconds"]))
-        candidates = source.candidates(study)
+        counts = tuple(int(row[str(state)]) for state in TrialState)
+        changes = (counts, row["num_candidates"], row["last_activity"])
+        num_on_front, metric, best = _found(source.database().url, changes, study)
         with st.container(horizontal=True, gap="medium"):
-            _best(candidates, study.objectives)
-            on_front = roles(candidates, study.objectives) == Role.FRONT.value
-            _fact("on the front", str(int(on_front.sum())))
+            _fact(f"best {metric_label(metric)}", figure_text(metric, best))
+            _fact("on the front", str(num_on_front))
             _fact("candidates", f"{row['num_candidates']:,}")
             _fact("trials a minute", _rate(row, counted))
             _fact("infeasible", f"{row['infeasible']:,}")
@@ -93,15 +94,21 @@ def _spent(
     st.progress(min(1.0, max(shares, default=0.0)), text=" · ".join(texts))
 
 
-def _best(candidates: pd.DataFrame, objectives: Sequence[Objective]) -> None:
-    lead = lead_objective(candidates, objectives)
-    feasible = candidates[candidates["feasible"].astype(bool)]
-    ranked = best_first(feasible, lead)
+@st.cache_data(
+    ttl=60, show_spinner=False, max_entries=256, hash_funcs={StudyView: lambda study: study.name}
+)
+def _found(url: str, changes: tuple[Any, ...], study: StudyView) -> tuple[int, str, float | None]:
+    """The size of the front, and the metric that leads with its best value.
+
+    The candidates of all studies are more than is kept of them: they are read again once a
+    minute, or when a study has changed.
+    """
+    candidates = source.candidates(study)
+    num_on_front = int((roles(candidates, study.objectives) == Role.FRONT.value).sum())
+    lead = lead_objective(candidates, study.objectives)
+    ranked = best_first(candidates[candidates["feasible"].astype(bool)], lead)
     best = ranked[lead.metric].iloc[0] if len(ranked) and lead.metric in ranked else None
-    _fact(
-        f"best {metric_label(lead.metric)}",
-        figure_text(lead.metric, None if best is None or pd.isna(best) else float(best)),
-    )
+    return num_on_front, lead.metric, None if best is None or pd.isna(best) else float(best)
 
 
 def _rate(row: pd.Series[Any], counted: int) -> str:
