@@ -101,9 +101,9 @@ def promote(
         raise DefinitionError(f'alias "{alias}" has an @ in it; write one such as champion')
     file = artifacts.get(sha256)
     dataset = study.dataset if study is not None else promotion_dataset(view.definition)
-    known = view.data_sides()
-    if dataset is not None and known is not None:
-        dataset = dataset.keeping_sides(known["sides"])
+    sides = view.sides()
+    if dataset is not None and sides is not None:
+        dataset = dataset.keeping_sides(sides)
     if dataset is None or dataset.fingerprint() != view.data_fingerprint:
         raise StudyError(
             f'the images of "{study_name}" are not the ones that it searched on (their fingerprint '
@@ -248,9 +248,9 @@ def promoted_images(
         view = StudyView(database, artifacts, name)
         # Its data may have grown since; what was known then is where it was.
         expected.add(view.data_fingerprint)
-        known = view.data_sides()
-        if dataset is not None and known is not None:
-            dataset = dataset.keeping_sides(known["sides"])
+        sides = view.sides()
+        if dataset is not None and sides is not None:
+            dataset = dataset.keeping_sides(sides)
     if dataset is None or dataset.fingerprint() not in expected:
         raise StudyError(
             f'the images of "{name}" are not the ones that it searched on (their fingerprint '

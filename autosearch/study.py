@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import inspect
@@ -393,20 +392,6 @@ def code_definition(code: Any) -> dict[str, Any]:
         code_bytes = getattr(getattr(named, "__code__", None), "co_code", b"")
         digest = hashlib.sha256(code_bytes).hexdigest()
     return {"callable": f"{named.__module__}:{named.__qualname__}", "syntax_sha256": digest}
-
-
-def as_searched(study: Study, storage: str | None) -> Study:
-    """The study with each image on the side of the split where its search had it.
-
-    As it is where the database does not hold it: nothing is stored before the first run.
-    """
-    # Charts and tables stand above this module; only who asks for a database loads them.
-    from autosearch.store.view import open_study
-
-    with contextlib.suppress(NotFoundError):
-        known = open_study(study.name, storage=storage).data_sides()
-        return study.keeping_sides(known["sides"] if known is not None else None)
-    return study
 
 
 class _FromSource(machinery.SourceFileLoader):

@@ -54,7 +54,7 @@ def exported(*, model: str, alias: str) -> Iterator[str | bytes]:
 
 def _said(words: Sequence[str]) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _MAIN, *words],
+        [sys.executable, "-P", "-c", _MAIN, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -85,10 +86,13 @@ def split(
     from autosearch.cli.output import emit
     from autosearch.data.dataset import SPLITS
     from autosearch.data.report import split_members
-    from autosearch.errors import DefinitionError
-    from autosearch.study import as_searched, load_study_file
+    from autosearch.errors import DefinitionError, NotFoundError
+    from autosearch.store.view import open_study
+    from autosearch.study import load_study_file
 
-    study = as_searched(load_study_file(study_file), storage)
+    study = load_study_file(study_file)
+    with contextlib.suppress(NotFoundError):  # Nothing is stored before the first run.
+        study = study.keeping_sides(open_study(study.name, storage=storage).sides())
     if study.dataset is None:
         raise DefinitionError(f'study "{study.name}" has no dataset; there is nothing to split')
     members = split_members(study.dataset)

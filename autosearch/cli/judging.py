@@ -83,19 +83,19 @@ def evaluate(
     from autosearch.errors import DefinitionError
     from autosearch.evaluation import evaluate as judging
     from autosearch.evaluation.subjects import find_subject
-    from autosearch.study import as_searched, load_study_file
+    from autosearch.study import load_study_file
 
     subject = find_subject(what, study=study, labels=labels, storage=storage, artifacts=artifacts)
     if labels is not None and subject.study is not None:
         raise DefinitionError(f"--labels is for a bare .tflite file; {subject.name} has its own")
-    images = as_searched(load_study_file(data), storage) if data.suffix == ".py" else data
-    is_counted = split in (Split.ALL, Split.TEST) and judging.study_images(images, subject)[0]
+    images = load_study_file(data) if data.suffix == ".py" else data
+    is_of_study = judging.study_images(images, subject)[0] is not None
     evaluation = judging.evaluate(
         subject,
         images,
         split=str(split),
         group=group,
-        database=_database(storage) if is_counted else None,
+        database=_database(storage) if is_of_study else None,
     )
     report = evaluation.report()
     for note in report["notes"]:
@@ -121,7 +121,7 @@ def reading_words(number: int) -> str:
 
 
 def _database(storage: str | None) -> Database | None:
-    """Where readings are counted; none is made for it."""
+    """Where readings are counted, and a study's images have their sides; none is made for it."""
     from autosearch.errors import NotFoundError
     from autosearch.store.database import Database
 

@@ -98,7 +98,8 @@ def evaluate(
         data: A folder, table or ``.npz`` file (``read_labelled`` says which), or a study.
         split: "train", "validation", "test", or "all".
         group: A regular expression for a folder, a column for a table.
-        database: Opened to write: where a reading of a test split is counted.
+        database: Opened to write: where a reading of a test split is counted, and the sides of a
+            study's images are known.
 
     Raises:
         NotFoundError: There are no such images.
@@ -111,7 +112,12 @@ def evaluate(
         found = read_labelled(Path(str(data)), split=split, group=group)
     else:
         found = labelled_images(dataset, split)
-        if group is not None and isinstance(dataset, ImageFolder):
+        if group is not None:
+            if not isinstance(dataset, ImageFolder):
+                raise DefinitionError(
+                    f'the images of study "{study}" are in no folder, whose paths --group would '
+                    "read; leave it out, or name the groups in the study's dataset"
+                )
             found = _grouped(found, dataset, group)
         if not isinstance(data, Study):
             notes.append(f'These are the images of study "{study}", split as it splits them.')
@@ -159,22 +165,22 @@ def study_images(
     if isinstance(data, Study):
         if data.dataset is None:
             raise DefinitionError(f'study "{data.name}" has no dataset; name images to judge on')
-        return _as_searched(data.dataset, data.name, subject, database), data.name
+        return _on_its_sides(data.dataset, data.name, subject, database), data.name
     searched_on = (subject.dataset or {}).get("path")
     if searched_on is None or Path(searched_on).resolve() != data.expanduser().resolve():
         return None, None
     dataset = dataset_from_definition(subject.dataset or {})
-    return _as_searched(dataset, subject.study, subject, database), subject.study
+    return _on_its_sides(dataset, subject.study, subject, database), subject.study
 
 
-def _as_searched(
+def _on_its_sides(
     dataset: Dataset, study: str | None, subject: Subject, database: Database | None
 ) -> Dataset:
     sides = subject.sides if study == subject.study else None
     if sides is None and study is not None and database is not None:
         with suppress(NotFoundError):  # A study that was never begun, or is gone.
             view = StudyView(database, ArtifactStore.beside(database), study)
-            sides = (view.data_sides() or {}).get("sides")
+            sides = view.sides()
     return dataset if sides is None else dataset.keeping_sides(sides)
 
 

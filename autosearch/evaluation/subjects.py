@@ -86,7 +86,7 @@ def candidate_subject(view: StudyView, candidate: str) -> Subject:
         study=view.name,
         dataset=view.definition["dataset"],
         data_fingerprint=view.data_fingerprint,
-        sides=(view.data_sides() or {}).get("sides"),
+        sides=view.sides(),
     )
 
 
@@ -218,8 +218,8 @@ def find_subject(
         model, _, alias = what.rpartition("@")
         subject = promotion_subject(current_promotion(database, model, alias), store)
         with contextlib.suppress(NotFoundError):  # A model outlives its study.
-            known = StudyView(database, store, str(subject.study)).data_sides()
-            subject = replace(subject, sides=(known or {}).get("sides"))
+            view = StudyView(database, store, str(subject.study))
+            subject = replace(subject, sides=view.sides())
         return subject
     name, _, candidate = what.rpartition("/")
     return candidate_subject(StudyView(database, store, name), candidate)

@@ -52,12 +52,15 @@ def write_bundle(
         The folder.
 
     Raises:
-        DefinitionError: The folder holds something already.
+        DefinitionError: The folder holds something already, or there is no dataset to take
+            samples from.
         NotFoundError: A file of the promotion is not in the store.
         StorageError: The folder cannot be written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DefinitionError(f'"{output}" is there already; name a new folder with --output')
+    if num_samples and dataset is None:
+        raise DefinitionError("samples need a dataset: pass what promoted_images answers")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # A bundle that is there is whole: it is written beside its place and moved. An empty folder

@@ -296,7 +296,8 @@ def _budget_minutes(study: Study, whole: dict[str, float] | None, share: float) 
         # An infeasible trial costs no training, only what led to the check.
         cheap = whole.get("build", 0.0) + whole.get("cost", 0.0)
         mean = share * sum(whole.values()) + (1 - share) * cheap
-        if budget.trials is not None:
+        # Trials that are trained on are longer, and nobody knows how many there will be.
+        if budget.trials is not None and study.train_on is None:
             limits.append(budget.trials * mean / 60)
         if budget.total_epochs is not None and study.space is not None:
             num_trials = budget.total_epochs / (share * _num_epochs(study, study.space))

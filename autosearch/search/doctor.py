@@ -68,7 +68,7 @@ def examine(storage: str | None, artifacts: str | None) -> list[Finding]:
 def _devices() -> Finding:
     try:
         finished = subprocess.run(
-            [sys.executable, "-c", _DEVICES],
+            [sys.executable, "-P", "-c", _DEVICES],
             capture_output=True,
             text=True,
             timeout=_TENSORFLOW_TIMEOUT_S,

@@ -240,7 +240,10 @@ def _as_held(distribution: BaseDistribution, value: Any) -> tuple[Any] | None:
         return None
     if isinstance(distribution, IntDistribution) and value != int(value):
         return None
-    internal = distribution.to_internal_repr(value)
+    try:
+        internal = distribution.to_internal_repr(value)
+    except ValueError:  # It has no logarithm.
+        return None
     if not distribution._contains(internal):
         return None
     return (distribution.to_external_repr(internal),)

@@ -72,7 +72,7 @@ def join(
     refuse_shared_folder(database)
     store = ArtifactStore.beside(database, artifacts)
     view = StudyView(database, store, study.name)
-    study = study.keeping_sides((view.data_sides() or {}).get("sides"))
+    study = study.keeping_sides(view.sides())
     _check_same(study, view, store)
     recorder = Recorder(database, view.id)
     limits = plan_limits(study, view.progress(), trials=None, workers=workers)

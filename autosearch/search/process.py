@@ -36,6 +36,7 @@ class Order:
         seed: The study's seed.
         limits: The fields of ``Limits``.
         finals: The fields of ``Finals``, if there are any.
+        import_path: Where the process that ordered it finds modules.
         num_stops: How often the study's workers had been asked to stop before.
         is_one_of_several: Whether other workers sample for the same study.
         report_file: Where to write the ``Report``.
@@ -49,6 +50,7 @@ class Order:
     seed: int
     limits: dict[str, Any]
     finals: dict[str, Any] | None
+    import_path: list[str]
     num_stops: int
     is_one_of_several: bool
     report_file: str
@@ -116,6 +118,8 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     from autosearch.store.view import StudyView
     from autosearch.study import Study, load_study_file
 
+    # Last: a study file may import what its caller could, and nothing there stands for a library.
+    sys.path += [folder for folder in order.import_path if folder not in sys.path]
     database = Database.open_to_write(order.storage)
     artifacts = ArtifactStore(order.artifacts)
     view = StudyView(database, artifacts, order.study_name)
@@ -123,7 +127,7 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
         study = load_study_file(order.study_file)
     else:
         study = Study.from_definition(view.definition)
-    study = study.keeping_sides((view.data_sides() or {}).get("sides"))
+    study = study.keeping_sides(view.sides())
     if order.is_one_of_several and not isinstance(study.sampler, str):
         # An instance has one seed of its own, and each worker made it anew from the file.
         study.sampler.reseed_rng()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -278,6 +279,7 @@ def supervise(
         seed=view.seed,
         limits=asdict(limits),
         finals=asdict(finals) if finals is not None else None,
+        import_path=list(sys.path),
         num_stops=view.progress().num_stops,
         is_one_of_several=is_one_of_several,
         report_file="",

@@ -146,17 +146,20 @@ class Supervisor:
                 time.sleep(_POLL_S)
         except BaseException as error:
             # Ctrl-C comes here: each worker puts its trial back at the next checkpoint.
-            if isinstance(error, KeyboardInterrupt) and self._on_message is not None:
-                self._on_message(
-                    f"Stopping; a training may take {_PATIENCE_S:.0f} s to be put back."
+            try:
+                if isinstance(error, KeyboardInterrupt) and self._on_message is not None:
+                    self._on_message(
+                        f"Stopping; a training may take {_PATIENCE_S:.0f} s to be put back."
+                    )
+            finally:
+                # Whoever would read that may be gone, with the terminal or the pipe.
+                self._end_all()
+                self._engine.recover(
+                    self._recorder,
+                    self._view,
+                    reason="the run was interrupted",
+                    was_asked_to_end=True,
                 )
-            self._end_all()
-            self._engine.recover(
-                self._recorder,
-                self._view,
-                reason="the run was interrupted",
-                was_asked_to_end=True,
-            )
             raise
 
     def _num_needed(self) -> int:

@@ -50,7 +50,8 @@ class Quantization(Space):
     @field_validator("schemes", mode="before")
     @classmethod
     def _known(cls, written: Any) -> tuple[str, ...]:
-        schemes = tuple(written) if isinstance(written, list | tuple) else (written,)
+        is_several = isinstance(written, list | tuple | set | frozenset)
+        schemes = tuple(written) if is_several else (written,)
         if not schemes:
             raise ValueError(f"no scheme is left; write one or more of {', '.join(_NAMES)}")
         for index, scheme in enumerate(schemes):

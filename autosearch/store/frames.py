@@ -182,7 +182,7 @@ def on_target(frame: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
 
 
 def studies_frame(database: Database) -> pd.DataFrame:
-    """One row a study, the newest first, in four queries however many there are.
+    """One row a study, the newest first, in a few queries however many there are.
 
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
     of counts for every ``TrialState``, ``num_candidates``, ``last_activity`` (UTC),

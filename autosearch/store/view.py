@@ -234,6 +234,11 @@ class StudyView:
         with self._database.session() as session:
             return session.scalar(select(StudyRow.data_sides).where(StudyRow.id == self.id))
 
+    def sides(self) -> dict[str, str] | None:
+        """SHA-256 of each file of a study to its split; None where its images are no files."""
+        known = self.data_sides()
+        return None if known is None else known["sides"]
+
     def violations(self, number: int) -> dict[str, float]:
         """How far a finished trial exceeded each constraint; empty if none was checked."""
         with self._database.session() as session:

@@ -23,8 +23,8 @@ def study_dataset(view: StudyView) -> Dataset:
         DefinitionError: It is a class of the user's, or its files are gone.
     """
     dataset = dataset_from_definition(view.definition["dataset"])
-    known = view.data_sides()
-    return dataset if known is None else dataset.keeping_sides(known["sides"])
+    sides = view.sides()
+    return dataset if sides is None else dataset.keeping_sides(sides)
 
 
 def example_images(

@@ -88,7 +88,8 @@ def _spent(
         if limit:
             shares.append(value / limit)
             unit = name.removeprefix("total_")
-            texts.append(f"{value:,.{int(unit == 'minutes')}f} of {limit:,.4g} {unit}")
+            bound = f"{limit:,.0f}" if limit == int(limit) else f"{limit:,.1f}"
+            texts.append(f"{value:,.{int(unit == 'minutes')}f} of {bound} {unit}")
         elif name == "trials":
             texts.append(f"{value:,.0f} trials")
     st.progress(min(1.0, max(shares, default=0.0)), text=" · ".join(texts))

@@ -50,8 +50,9 @@ def show() -> None:
     study = chosen_study("Trade-off")
     if study is None:
         return
-    if st.session_state.get("selection_of") != study.name:
-        st.session_state["selection_of"] = study.name
+    selected_of = kept_of(study, "selection")
+    if st.session_state.get("selection_of") != selected_of:
+        st.session_state["selection_of"] = selected_of
         st.session_state[_SELECTED] = []
     overview = source.overview(study)
     every = 4 if overview["is_running"] else None

@@ -310,6 +310,13 @@ def test_groups_are_told_of_the_place_that_a_study_searched_on_too(bundle, incid
     assert set(told["per_group"]["group"]) == {"left", "right"}
 
 
+def test_groups_of_images_that_are_in_no_folder_are_refused(bundle, searched, autosearch_here):
+    words = (bundle.folder, searched.study_file, "--split", "validation", "--group", "left")
+    ended = autosearch_here("evaluate", *words, "--storage", bundle.storage)
+    assert ended.returncode == 2
+    assert 'the images of study "tiny" are in no folder' in ended.stderr
+
+
 def test_a_bundle_meets_the_validation_images_that_a_grown_study_had(
     bundle, incident, autosearch_here, tmp_path
 ):

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 import autosearch
 from autosearch import Budget, Study, maximize
+from autosearch.cli.figures import print_details
 from autosearch.cli.options import FigureKind, OutputFormat
 from autosearch.cli.output import emit
 from autosearch.data import Digits, prepare_all
@@ -49,6 +50,14 @@ def listing(searched, autosearch_here):
         return ended.stdout
 
     return listing
+
+
+def test_classes_are_printed_in_their_own_order(capsys):
+    figures = {"support": 3, "recall": 1.0, "recall_low": 0.5, "recall_high": 1.0, "precision": 1.0}
+    # As PostgreSQL answers them: by the length of the key.
+    print_details({"classes": ["zebra", "ant"], "per_class": {"ant": figures, "zebra": figures}})
+    printed = capsys.readouterr().out
+    assert 0 < printed.index("zebra") < printed.index("ant")
 
 
 def test_run_prints_the_front(searched, front):

@@ -261,9 +261,9 @@ def test_a_part_that_runs_by_itself_says_what_is_wrong():
 def test_what_is_spent_is_told_of_every_limit_of_the_budget(small, page) -> None:
     with small.database.session() as session:
         row = session.scalars(select(StudyRow)).one()
-        limits = {"trials": None, "minutes": 10.0, "total_epochs": 1000}
+        limits = {"trials": None, "minutes": 10.0, "total_epochs": 12_345}
         row.definition = {**row.definition, "budget": limits}
         row.run_seconds = 150.0
     (bar,) = page("studies", small.url).get("progress")
     assert bar.proto.value == 25
-    assert re.fullmatch(r"\d+ trials · 2\.5 of 10 minutes · \d+ of 1,000 epochs", bar.proto.text)
+    assert re.fullmatch(r"\d+ trials · 2\.5 of 10 minutes · \d+ of 12,345 epochs", bar.proto.text)

@@ -149,6 +149,11 @@ def test_a_configuration_is_checked_against_a_declared_space():
         )
 
 
+def test_a_logarithmic_range_has_no_zero():
+    with pytest.raises(DefinitionError, match=r'"learning_rate" is 0; expected 0\.001 to 0\.1'):
+        check_config({"learning_rate": 0}, SPACE)
+
+
 def test_a_configuration_is_written_as_the_trials_show_it():
     space = SearchSpace(
         architecture=CNN(

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 
 import optuna
+import psutil
 import pytest
 
 import autosearch
@@ -62,6 +63,50 @@ def test_a_budget_is_kept_to_the_trial_though_a_worker_of_several_dies(study_fil
     with sqlite3.connect(tmp_path / "search.db") as connection:
         ended = connection.execute("SELECT count(ended_at), count(*) FROM autosearch_workers")
         assert ended.fetchone()[0] >= 2
+
+
+def test_a_worker_finds_what_its_caller_does_and_nothing_stands_for_a_library(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "nets.py").write_text("def score(x):\n    return {'accuracy': x}\n")
+    (tmp_path / "optuna.py").write_text("raise RuntimeError('not the library')\n")
+    path = tmp_path / "studies" / "importing.py"
+    path.parent.mkdir()
+    path.write_text(
+        "from nets import score\n"
+        "from autosearch import Budget, Study, maximize\n\n"
+        "def evaluate(trial):\n"
+        "    return score(trial.hp.Float('x', 0, 1))\n\n"
+        "study = Study(name='importing', evaluator=evaluate, budget=Budget(trials=2),\n"
+        "              objectives=[maximize('accuracy')])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    view = autosearch.run(load_study_file(path), storage=storage, workers=2)
+    assert view.progress().counts == {TrialState.COMPLETE: 2}
+
+
+def test_a_run_ends_its_workers_though_nobody_hears_that_it_stops(study_file, tmp_path):
+    interrupted = []
+
+    def interrupt(view, progress, limits):
+        if progress.num_counted >= 5 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    def deaf(_words):
+        raise OSError("the terminal was closed")
+
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    study = load_study_file(study_file)
+    with pytest.raises(OSError, match="the terminal was closed"):
+        autosearch.run(study, storage=storage, workers=2, on_progress=interrupt, on_message=deaf)
+    counts = autosearch.open_study("table", storage=storage).progress().counts
+    assert TrialState.RUNNING not in counts
+    with sqlite3.connect(tmp_path / "search.db") as connection:
+        pids = connection.execute("SELECT pid FROM autosearch_workers").fetchall()
+    assert not [pid for (pid,) in pids if psutil.pid_exists(pid)]
 
 
 def test_several_workers_need_a_study_that_they_can_load(tmp_path):
