@@ -18,7 +18,7 @@ def test_a_report_is_one_file_with_the_front_and_no_address(searched, tmp_path) 
 
 def test_a_report_into_a_folder_that_is_not_there_is_one_sentence(searched, tmp_path) -> None:
     finished = searched.autosearch("report", "tiny", "--output", tmp_path / "no" / "report.html")
-    assert finished.returncode == 2
+    assert finished.returncode == 1
     assert "cannot be written" in finished.stderr
     assert "Traceback" not in finished.stderr
 
