@@ -126,6 +126,11 @@ def evaluate(
                 "Images that the study trains on are among these, so the figures are too good for "
                 "what it found; --split test gives honest ones."
             )
+        if split == "validation" and subject.is_refit and study == subject.study:
+            notes.append(
+                "The file was fitted on these images, too, so the figures are too good for what "
+                "the study found; --split test gives honest ones."
+            )
         if split in ("test", EVERY_SPLIT) and database is None:
             notes.append("There is no database to count this reading of the test split in.")
         elif split in ("test", EVERY_SPLIT) and database is not None:

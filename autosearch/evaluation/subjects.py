@@ -18,6 +18,7 @@ from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, current_promotion
 from autosearch.store.view import StudyView
+from autosearch.values import Estimate
 
 __all__ = [
     "Subject",
@@ -42,6 +43,7 @@ class Subject:
         dataset: The definition of the images that it was searched on, if it is known.
         data_fingerprint: Their fingerprint.
         sides: SHA-256 of each file → the split that the study has it in, if they are files.
+        is_refit: Whether it was fitted on the study's validation images, too.
         note: What was assumed, in a sentence; "" if nothing.
     """
 
@@ -53,6 +55,7 @@ class Subject:
     dataset: Mapping[str, Any] | None = None
     data_fingerprint: str | None = None
     sides: Mapping[str, str] | None = None
+    is_refit: bool = False
     note: str = ""
 
 
@@ -87,6 +90,7 @@ def candidate_subject(view: StudyView, candidate: str) -> Subject:
         dataset=view.definition["dataset"],
         data_fingerprint=view.data_fingerprint,
         sides=view.sides(),
+        is_refit=found["estimate"] == Estimate.CROSS_VALIDATION,
     )
 
 
@@ -106,6 +110,7 @@ def promotion_subject(promotion: Promotion, artifacts: ArtifactStore) -> Subject
         study=record["study"],
         dataset=record["dataset"]["definition"],
         data_fingerprint=record["dataset"]["fingerprint"],
+        is_refit=record["validation"].get("estimate") == Estimate.CROSS_VALIDATION,
     )
 
 
@@ -122,6 +127,8 @@ def bundle_subject(folder: Path) -> Subject:
         preprocessing = _checked(metadata["preprocessing"])
         sha256, name = metadata["sha256"], f"bundle {folder} ({metadata['model']})"
         study = str(metadata["study"])
+        figures = dict(metadata.get("validation") or {})
+        is_refit = figures.get("estimate") == Estimate.CROSS_VALIDATION
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VerificationError(
             f'"{folder}" is no whole bundle ({type(error).__name__}: {error}); expected a folder '
@@ -132,7 +139,14 @@ def bundle_subject(folder: Path) -> Subject:
             f'"{folder / "model.tflite"}" is not the file that metadata.json describes; '
             "export it again"
         )
-    return Subject(name=name, file=file, classes=classes, preprocessing=preprocessing, study=study)
+    return Subject(
+        name=name,
+        file=file,
+        classes=classes,
+        preprocessing=preprocessing,
+        study=study,
+        is_refit=is_refit,
+    )
 
 
 def file_subject(path: Path, labels: Path | None = None) -> Subject:

@@ -310,6 +310,15 @@ def test_groups_are_told_of_the_place_that_a_study_searched_on_too(bundle, incid
     assert set(told["per_group"]["group"]) == {"left", "right"}
 
 
+def test_who_was_fitted_on_the_validation_images_says_so(bundle, incident):
+    dataset = ImageFolder(incident, keep_alike_together=False)
+    subject = replace(find_subject(str(bundle.folder)), study="own", dataset=dataset.definition())
+    for is_refit in (False, True):
+        judged = evaluate(replace(subject, is_refit=is_refit), incident, split="validation")
+        told = [note for note in judged.notes if "fitted on these images" in note]
+        assert len(told) == is_refit
+
+
 def test_groups_of_images_that_are_in_no_folder_are_refused(bundle, searched, autosearch_here):
     words = (bundle.folder, searched.study_file, "--split", "validation", "--group", "left")
     ended = autosearch_here("evaluate", *words, "--storage", bundle.storage)
