@@ -12,6 +12,7 @@ import optuna
 
 from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
+from autosearch.search.engine import quiet
 from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
@@ -162,15 +163,11 @@ class _Sketch:
 
 def _random_trial(seed: int, objectives: Sequence[Objective]) -> optuna.Trial:
     """Optuna's own trial, of a study in memory that is told nothing."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with quiet():
         study = optuna.create_study(
             directions=[objective.direction.value for objective in objectives],
             sampler=optuna.samplers.RandomSampler(seed=seed),
         )
-    finally:
-        optuna.logging.set_verbosity(verbosity)
     return study.ask()
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "continuation_of",
     "delete_optuna_study",
     "enqueue",
+    "quiet",
 ]
 
 MAX_ATTEMPTS = 3
@@ -81,7 +82,7 @@ class Engine:
 
     def _open(self) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
         definition, database = self._definition, self._database
-        with database.exclusive(), _quiet(), _explained(database):
+        with database.exclusive(), quiet(), _explained(database):
             storage = _optuna_storage(database)
             study = optuna.create_study(
                 study_name=definition.name,
@@ -101,7 +102,7 @@ class Engine:
     def reopened(self, trial: optuna.Trial) -> optuna.Trial:
         """The same trial, after all trials were read anew; what was drawn of it stays."""
         self.reopen()
-        with _quiet(), _explained(self._database):
+        with quiet(), _explained(self._database):
             # Optuna's cache writes only to trials that it has read.
             self._study.get_trials(deepcopy=False)
             self._take_sampler(trial)
@@ -109,12 +110,12 @@ class Engine:
 
     def known_trials(self) -> list[optuna.trial.FrozenTrial]:
         """The study's trials as this process knows them."""
-        with _quiet(), _explained(self._database):
+        with quiet(), _explained(self._database):
             return self._study.get_trials(deepcopy=False)
 
     def redefine(self) -> None:
         """Says that the definition has changed: the space of the trials so far was another one."""
-        with self._database.exclusive(), _quiet(), _explained(self._database):
+        with self._database.exclusive(), quiet(), _explained(self._database):
             num_earlier = len(self._study.get_trials(deepcopy=False))
             self._study.set_user_attr(_REDEFINED, num_earlier)
         self.growth = Growth(self._database, self._definition.name, num_earlier=num_earlier)
@@ -171,7 +172,7 @@ class Engine:
             impatience: How much the trial's time is to count, from 0 to 1.
         """
         self._impatience = impatience
-        with self._database.exclusive(), _quiet(), _explained(self._database):
+        with self._database.exclusive(), quiet(), _explained(self._database):
             if not may_start():
                 return None
             if continue_from is not None:
@@ -200,7 +201,7 @@ class Engine:
         Returns:
             How many were new.
         """
-        with self._database.exclusive(), _quiet(), _explained(self._database):
+        with self._database.exclusive(), quiet(), _explained(self._database):
             trials = self._study.get_trials(deepcopy=False)
             starts = [t.user_attrs[ORIGIN] for t in trials if ORIGIN in t.user_attrs]
             known = {(start["study"], start["trial"]) for start in starts}
@@ -211,7 +212,7 @@ class Engine:
 
     def params(self, number: int) -> dict[str, Any]:
         """What a trial was sampled as, by the names that Optuna knows it by."""
-        with _quiet(), _explained(self._database):
+        with quiet(), _explained(self._database):
             return dict(self._storage.get_trial(self._by_number(number)._trial_id).params)
 
     def tell(
@@ -235,7 +236,7 @@ class Engine:
             rungs: Epoch to what the objectives were then, where it could be pruned.
         """
         frozen_or_trial = self._by_number(trial) if isinstance(trial, int) else trial
-        with _quiet(), _explained(self._database):
+        with quiet(), _explained(self._database):
             values = self._values(representative) if representative is not None else None
             told = dict(violations or {})
             if state is TrialState.COMPLETE and values is None:
@@ -276,7 +277,7 @@ class Engine:
         In one turn: between the two records another worker could take the trial for left behind,
         start it, and then have it put back under its hands.
         """
-        with self._database.exclusive(), _quiet(), _explained(self._database):
+        with self._database.exclusive(), quiet(), _explained(self._database):
             self._put_back(recorder, number, counts=False)
 
     def recover(
@@ -293,7 +294,7 @@ class Engine:
             reason: Why the worker is gone, for the trial's record.
             was_asked_to_end: The trial is not to blame, and the attempt does not count.
         """
-        with self._database.exclusive(), _quiet(), _explained(self._database):
+        with self._database.exclusive(), quiet(), _explained(self._database):
             self._recover(recorder, view, reason, was_asked_to_end)
 
     def _recover(
@@ -391,7 +392,7 @@ def enqueue(
     Returns:
         The number of the trial that will evaluate it.
     """
-    with database.exclusive(), _quiet(), _explained(database):
+    with database.exclusive(), quiet(), _explained(database):
         study = optuna.load_study(study_name=name, storage=_optuna_storage(database))
         trials = study.get_trials(deepcopy=False)
         study.enqueue_trial(dict(choose(trials)))
@@ -409,7 +410,7 @@ def continuation_of(
 
 def delete_optuna_study(database: Database, name: str) -> bool:
     """Removes Optuna's rows of a study, and answers whether there were any."""
-    with database.exclusive(), _quiet(), _explained(database):
+    with database.exclusive(), quiet(), _explained(database):
         try:
             optuna.delete_study(study_name=name, storage=_optuna_storage(database))
         except KeyError:
@@ -424,7 +425,7 @@ def best_trials(database: Database, name: str) -> list[optuna.trial.FrozenTrial]
         NotFoundError: There is no study of that name, or it has no finished trial.
         StorageError: The database has no tables of Optuna's.
     """
-    with _quiet(), _explained(database):
+    with quiet(), _explained(database):
         return best_of(optuna.storages.RDBStorage(database.url, skip_table_creation=True), name)
 
 
@@ -444,7 +445,7 @@ def _or_none(value: float | None) -> float | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps Optuna's log lines and experimental warnings off the user's terminal."""
     logger = logging.getLogger("optuna")
     level = logger.level
