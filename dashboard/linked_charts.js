@@ -47,13 +47,6 @@ function mark(state) {
   }
 }
 
-// Plotly draws all anew as soon as it knows how much room legend and ticks take: it learns that
-// from a drawing without points.
-function settled(Plotly, node, figure, layout, config) {
-  const bare = figure.data.map((trace) => ({ ...trace, x: [null], y: [null], customdata: undefined, selectedpoints: undefined }));
-  return Plotly.react(node, bare, structuredClone(layout), config);
-}
-
 function choose(state, names) {
   state.selected = [...new Set(names.filter((name) => name !== null))];
   mark(state);
@@ -117,7 +110,6 @@ export default function (component) {
         if (trace.customdata) trace.selectedpoints = pointsOf(trace, wanted);
       }
       chart.marked = JSON.stringify(state.selected);
-      if (isNew) await settled(Plotly, node, figure, layout, config);
       await Plotly.react(node, figure.data, layout, config);
       // It may have been removed while it was drawn.
       if (isNew && state.charts.includes(chart)) {

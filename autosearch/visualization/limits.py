@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-import plotly.graph_objects as go
+from typing import Any
 
 from autosearch.values import Constraint
 from autosearch.visualization.choice import Bound
@@ -15,13 +14,21 @@ __all__ = ["add_baselines", "add_bounds"]
 
 
 def add_bounds(
-    figure: go.Figure,
+    layout: dict[str, Any],
     x: str,
     y: str,
     constraints: Sequence[Constraint],
     bounds: Mapping[str, Bound],
 ) -> None:
-    """Draws the study's own bounds dotted and the reader's dashed, where an axis shows them."""
+    """Draws the study's own bounds dotted and the reader's dashed, where an axis shows them.
+
+    Args:
+        layout: Of a figure, as plain data; gains shapes and annotations.
+        x: The metric across.
+        y: The metric upwards.
+        constraints: The study's own.
+        bounds: Metric to the reader's bound.
+    """
     lines = [(c.metric, c.bound, "dot", "study's bound") for c in constraints]
     for metric, bound in bounds.items():
         lines += [
@@ -35,38 +42,27 @@ def add_bounds(
         text = f"{words} {figure_text(metric, value)}"
         line = {"dash": dash, "width": 1.3, "color": GREY}
         if metric == x:
-            figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper", line=line)
-            # Plotly places notes on a logarithmic axis by the logarithm.
-            place = math.log10(value) if metric in LOGARITHMIC else value
-            figure.add_annotation(
-                x=place,
+            ends = {"x0": value, "x1": value, "y0": 0, "y1": 1}
+            _add(layout, "shapes", type="line", **ends, yref="paper", line=line)
+            _add_note(
+                layout,
+                text,
+                # Plotly places notes on a logarithmic axis by the logarithm.
+                x=math.log10(value) if metric in LOGARITHMIC else value,
                 y=0.5,
                 yref="paper",
-                text=text,
                 textangle=-90,
-                xanchor="right",
-                showarrow=False,
-                font={"size": 11},
             )
         else:
-            figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=value, y1=value, line=line)
-            figure.add_annotation(
-                x=1,
-                xref="paper",
-                y=value,
-                text=text,
-                xanchor="right",
-                yanchor="top",
-                showarrow=False,
-                font={"size": 11},
-            )
+            _add_level(layout, value, line)
+            _add_note(layout, text, x=1, xref="paper", y=value, yanchor="top")
 
 
-def add_baselines(figure: go.Figure, y: str, baselines: Mapping[str, float]) -> None:
+def add_baselines(layout: dict[str, Any], y: str, baselines: Mapping[str, float]) -> None:
     """Draws each baseline as a level line with its name and figure.
 
     Args:
-        figure: Whose upward axis shows ``y``.
+        layout: Of a figure whose upward axis shows ``y``; gains shapes and annotations.
         y: The metric.
         baselines: Name to value, those that the axis has room for.
     """
@@ -74,24 +70,28 @@ def add_baselines(figure: go.Figure, y: str, baselines: Mapping[str, float]) -> 
     for place, (name, value) in enumerate(ranked):
         # The names of two that lie close stand on either side of their lines.
         is_above = place == len(ranked) - 1 and place > 0
-        figure.add_shape(
-            type="line",
-            x0=0,
-            x1=1,
-            xref="paper",
-            y0=value,
-            y1=value,
-            line={"dash": "10px,4px", "width": 1.2, "color": GREY},
-            layer="below",
-        )
-        figure.add_annotation(
-            text=f"{escaped(name)} {figure_text(y, value)}",
-            font={"size": 11},
-            # On the right, where few candidates are: the costly ones.
+        line = {"dash": "10px,4px", "width": 1.2, "color": GREY}
+        _add_level(layout, value, line, layer="below")
+        # On the right, where few candidates are: the costly ones.
+        _add_note(
+            layout,
+            f"{escaped(name)} {figure_text(y, value)}",
             x=1,
             xref="paper",
-            xanchor="right",
             y=value,
             yanchor="bottom" if is_above else "top",
-            showarrow=False,
         )
+
+
+def _add_level(layout: dict[str, Any], value: float, line: Mapping[str, Any], **more: Any) -> None:
+    ends = {"x0": 0, "x1": 1, "y0": value, "y1": value}
+    _add(layout, "shapes", type="line", **ends, xref="paper", line=line, **more)
+
+
+def _add_note(layout: dict[str, Any], text: str, **place: Any) -> None:
+    how = {"xanchor": "right", "showarrow": False, "font": {"size": 11}}
+    _add(layout, "annotations", text=text, **how, **place)
+
+
+def _add(layout: dict[str, Any], kind: str, **item: Any) -> None:
+    layout.setdefault(kind, []).append(item)

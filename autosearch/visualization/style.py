@@ -21,6 +21,8 @@ __all__ = [
     "SHARES",
     "axis_title",
     "base_figure",
+    "base_layout",
+    "empty_layout",
     "escaped",
     "figure_text",
     "log_ticks",
@@ -140,8 +142,8 @@ def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str
     return {"tickvals": ticks, "ticktext": [f"{round(tick / scale, 12):,g}" for tick in ticks]}
 
 
-def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
-    """An empty figure in the layout that all charts share, transparent on light and dark.
+def base_layout(*, height: int = 420, legend_rows: int = 0) -> dict[str, Any]:
+    """The layout that all charts share, transparent on light and dark.
 
     Args:
         height: Pixels.
@@ -156,47 +158,59 @@ def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
         "automargin": True,
         "title": {"standoff": 8},
     }
+    below = 68 + 24 * legend_rows if legend_rows else 52
+    return {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 62, "r": 12, "t": 30, "b": below},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {
+            "family": "Source Sans, Source Sans Pro, sans-serif",
+            "size": 13,
+            "color": GREY,
+        },
+        "hoverlabel": {"align": "left"},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 12},
+        },
+        "showlegend": legend_rows > 0,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
+        "uirevision": "kept",
+        "colorway": list(PALETTE),
+        "xaxis": axis,
+        "yaxis": dict(axis),
+    }
+
+
+def base_figure(*, height: int = 420, legend_rows: int = 0) -> go.Figure:
+    """An empty figure in the layout that all charts share.
+
+    Args:
+        height: Pixels.
+        legend_rows: Room to leave below for a legend.
+    """
     # All at once: what is updated afterwards takes Plotly ten times as long.
-    return go.Figure(
-        layout={
-            "template": "none",
-            "height": height,
-            "margin": {"l": 62, "r": 12, "t": 30, "b": 52 + 24 * legend_rows},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {
-                "family": "Source Sans, Source Sans Pro, sans-serif",
-                "size": 13,
-                "color": GREY,
-            },
-            "hoverlabel": {"align": "left"},
-            "legend": {
-                "orientation": "h",
-                "yref": "container",
-                "y": 0,
-                "yanchor": "bottom",
-                "x": 0,
-                "font": {"size": 12},
-            },
-            "showlegend": legend_rows > 0,
-            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": PALETTE[0]},
-            "uirevision": "kept",
-            "colorway": list(PALETTE),
-            "xaxis": axis,
-            "yaxis": axis,
-        }
-    )
+    return go.Figure(layout=base_layout(height=height, legend_rows=legend_rows))
+
+
+def empty_layout(reason: str, *, height: int = 240) -> dict[str, Any]:
+    """A layout that says what a chart waits for, in place of an empty pair of axes."""
+    layout = base_layout(height=height)
+    layout["xaxis"]["visible"] = layout["yaxis"]["visible"] = False
+    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    layout["annotations"] = [{"text": escaped(reason), "showarrow": False, **place}]
+    return layout
 
 
 def not_yet(reason: str, *, height: int = 240) -> go.Figure:
-    """A figure that says what it waits for, in place of an empty pair of axes."""
-    figure = base_figure(height=height)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    figure.add_annotation(
-        text=escaped(reason), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
-    )
-    return figure
+    """A figure that says what it waits for."""
+    return go.Figure(layout=empty_layout(reason, height=height))
 
 
 def _numbered(schemes: Iterable[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,11 @@ from autosearch.visualization.style import (
     LOGARITHMIC,
     SHARES,
     axis_title,
-    base_figure,
+    base_layout,
+    empty_layout,
     escaped,
     log_ticks,
     metric_label,
-    not_yet,
     scheme_colours,
     scheme_symbols,
 )
@@ -41,6 +41,7 @@ from autosearch.visualization.style import (
 __all__ = [
     "THINNED_ABOVE",
     "costs_of",
+    "draw_trade_off",
     "plot_trade_off",
 ]
 
@@ -48,7 +49,9 @@ THINNED_ABOVE = 1500
 """So many points are all drawn. Of more, those that would lie under another one are not,
 and of those off the front the browser is told no more than place and name. A few thousand shapes
 then remain, which it draws sooner than it makes ready to draw with the graphics card."""
-_GRID = (60, 34)  # cells of about eight pixels over what the axes show: a marker
+_GRID = (54, 31)  # cells of about nine pixels over what the axes show: a marker
+_GRID_OUT = (32, 18)  # and of sixteen for what is out, of which the cloud is looked at
+_NAMED_A_ROW = 4  # of a legend, in a chart that has half of a small screen
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -64,7 +67,7 @@ def costs_of(frame: pd.DataFrame, objectives: Sequence[Objective]) -> list[str]:
     return known[:2] or ["trial"]
 
 
-def plot_trade_off(
+def draw_trade_off(
     frame: pd.DataFrame,
     objectives: Sequence[Objective],
     *,
@@ -78,12 +81,15 @@ def plot_trade_off(
     judged: pd.DataFrame | None = None,
     unusual: Mapping[int, str] | None = None,
     height: int = 420,
-) -> go.Figure:
+) -> dict[str, Any]:
     """Draws candidates as one metric against another, with the front as a line of steps.
 
     Colour and shape tell the quantization scheme. Filled markers are on the front of all
     objectives, hollow ones dominated, small grey ones infeasible or out of bounds. The line is
     the front of the two metrics shown. Sizes and times have logarithmic axes.
+
+    It is plain data, as a page needs it that draws it anew with every bound: Plotly's own objects,
+    which look at every property, take longer than everything else. ``plot_trade_off`` gives one.
 
     Args:
         frame: Candidates of one target, as ``candidates_frame()`` gives them.
@@ -101,7 +107,8 @@ def plot_trade_off(
         height: Pixels.
 
     Returns:
-        A figure whose points carry the candidate's id as first custom datum.
+        A figure's ``data`` and ``layout``; its points carry the candidate's id as first custom
+        datum.
     """
     x = _usual_cost(frame, objectives) if x is None else x
     y = lead_objective(frame, objectives).metric if y is None else y
@@ -110,38 +117,53 @@ def plot_trade_off(
     missing = [metric for metric in (x, y) if not usable[metric].any()]
     if missing:
         words = " and ".join(metric_label(metric) for metric in missing)
-        return not_yet(f"No candidate has a figure for {words} yet", height=height)
+        return _empty(f"No candidate has a figure for {words} yet", height)
     known = usable[x] & usable[y]
     if not known.any():
-        return not_yet("No candidate has both figures yet", height=height)
+        return _empty("No candidate has both figures yet", height)
+    # Rows are chosen from it many times, and most columns are of no use any more.
+    used = {*HOVER_COLUMNS, "quantization", x, y, *(o.metric for o in objectives)}
+    frame = frame[[name for name in frame if name in used]]
     if not known.all():
         frame, role = frame[known], role[known]
     told = unusual or {}
     again = _drawable(judged, x, y)
-    figure = base_figure(height=height, legend_rows=2)
     # Before anything is thinned: line, axes and counts speak of all candidates.
     is_out = role.isin(_OUT).to_numpy(dtype=bool)
     upwards = frame[y].to_numpy(dtype=float)
     least_y = _least_shown(upwards, upwards[~is_out], y)
     line = _front_line(frame, role, x, y, objectives)
     seen = _seen(baselines or {}, upwards, y, least_y)
-    ends = {metric: pd.concat([frame[metric], again[metric]]) for metric in (x, y)}
+    ends = {m: np.concatenate([part[m].to_numpy(float) for part in (frame, again)]) for m in (x, y)}
     is_many = len(frame) > THINNED_ABOVE
-    # Rows are chosen from it many times, and most columns are of no use any more.
-    frame = frame[[name for name in frame if name in {*HOVER_COLUMNS, "quantization", x, y}]]
     if is_many:
         rows = _thinned(frame, role, x, y, least_y)
         frame, role = frame.iloc[rows], role.iloc[rows]
-    _add_greyed(figure, frame, role, x, y, told, is_many=is_many)
-    _add_front_line(figure, line, x, y, objectives)
-    _add_schemes(figure, frame, role, x, y, told, is_many=is_many)
-    _add_judged(figure, again, x, y, told)
-    _add_suggested(figure, (frame, again), suggested, x, y)
-    add_bounds(figure, x, y, constraints, bounds or {})
-    add_baselines(figure, y, seen)
-    _set_axes(figure, ends, x, y, least_y, list(seen.values()))
-    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event")
-    return figure
+    data = [
+        *_greyed(frame, role, x, y, told, is_many=is_many),
+        *_front_steps(line, x, y, objectives),
+        *_schemes(frame, role, x, y, told, is_many=is_many),
+        *_finalists(again, x, y, told),
+        *_ring((frame, again), suggested, x, y),
+    ]
+    # Room for legend and ticks from the start: where they lack it, Plotly draws all points again.
+    named = sum(trace.get("showlegend", True) for trace in data)
+    layout = base_layout(height=height, legend_rows=math.ceil(named / _NAMED_A_ROW))
+    layout["margin"]["l"] = 78
+    layout |= {"hovermode": "closest", "dragmode": "zoom", "clickmode": "event"}
+    add_bounds(layout, x, y, constraints, bounds or {})
+    add_baselines(layout, y, seen)
+    _set_axes(layout, ends, x, y, least_y, list(seen.values()))
+    return {"data": [{"type": "scatter", **trace} for trace in data], "layout": layout}
+
+
+def plot_trade_off(*args: Any, **kwargs: Any) -> go.Figure:
+    """``draw_trade_off`` as a figure of Plotly's, with the same arguments."""
+    return go.Figure(draw_trade_off(*args, **kwargs))
+
+
+def _empty(reason: str, height: int) -> dict[str, Any]:
+    return {"data": [], "layout": empty_layout(reason, height=height)}
 
 
 def _usual_cost(frame: pd.DataFrame, objectives: Sequence[Objective]) -> str:
@@ -197,15 +219,17 @@ def _thinned(
 ) -> npt.NDArray[np.intp]:
     """The rows without the points that lie under another one; never without one on the front."""
     # Of what is dominated and what is out one is seen beneath the other, but none beneath its like.
-    cell = np.asarray(role.isin(_OUT), dtype=np.int64)
-    for metric, count in ((x, _GRID[0]), (y, _GRID[1])):
+    is_out = np.asarray(role.isin(_OUT), dtype=np.bool_)
+    cell = is_out.astype(np.int64)
+    for metric, count, count_out in zip((x, y), _GRID, _GRID_OUT, strict=True):
         values = frame[metric].to_numpy(dtype=float)
         if metric in LOGARITHMIC:
             values = np.log(values)
         low, high = float(values.min()), float(values.max())
         if metric == y and least_y is not None:
             values, low = np.maximum(values, least_y), least_y
-        place = ((values - low) / ((high - low) or 1.0) * count).astype(np.int64)
+        share = (values - low) / ((high - low) or 1.0)
+        place = (share * np.where(is_out, count_out, count)).astype(np.int64)
         cell = cell * (count + 1) + place
     kept = (role == Role.FRONT.value).to_numpy(copy=True)
     # Which one is left to chance: the first of each place would mostly be of one scheme.
@@ -214,8 +238,7 @@ def _thinned(
     return np.flatnonzero(kept)
 
 
-def _add_greyed(
-    figure: go.Figure,
+def _greyed(
     frame: pd.DataFrame,
     role: pd.Series[Any],
     x: str,
@@ -223,7 +246,7 @@ def _add_greyed(
     unusual: Mapping[int, str],
     *,
     is_many: bool,
-) -> None:
+) -> Iterator[dict[str, Any]]:
     # Of a colour for the inside and one for the outline a browser reads both for every point, so
     # one of them is left out: what is hollow has an open symbol.
     for name, symbol, size, opacity in (
@@ -233,23 +256,21 @@ def _add_greyed(
         rows = frame[role == name]
         if rows.empty:
             continue
-        _add_points(
-            figure,
+        yield {
             **marks(rows, x, y, unusual, is_many=is_many, note=f"<br><i>{name}</i>"),
-            mode="markers",
-            name=name,
-            marker={
+            "mode": "markers",
+            "name": name,
+            "marker": {
                 "color": GREY,
                 "size": size,
                 "opacity": opacity,
                 "symbol": symbol,
                 "line": {"width": 1.2 if symbol.endswith("open") else 0},
             },
-        )
+        }
 
 
-def _add_schemes(
-    figure: go.Figure,
+def _schemes(
     frame: pd.DataFrame,
     role: pd.Series[Any],
     x: str,
@@ -257,33 +278,33 @@ def _add_schemes(
     unusual: Mapping[int, str],
     *,
     is_many: bool,
-) -> None:
-    schemes = frame["quantization"].unique().tolist()
+) -> Iterator[dict[str, Any]]:
+    numbers, schemes = pd.factorize(frame["quantization"])
     colours, symbols = scheme_colours(schemes), scheme_symbols(schemes)
-    on_front = set(frame["quantization"][role == Role.FRONT.value])
-    for is_front in (False, True):
-        wanted = Role.FRONT.value if is_front else Role.DOMINATED.value
+    kinds = {name: (role == name).to_numpy() for name in (Role.DOMINATED.value, Role.FRONT.value)}
+    on_front = set(schemes[np.unique(numbers[kinds[Role.FRONT.value]])])
+    for kind, mask in kinds.items():
+        is_front = kind == Role.FRONT.value
         for scheme, colour in colours.items():
-            rows = frame[(role == wanted) & (frame["quantization"] == scheme)]
+            rows = frame[mask & (numbers == schemes.get_loc(scheme))]
             if rows.empty:
                 continue
             symbol = symbols[scheme]
             name = escaped(scheme or "candidates")
-            _add_points(
-                figure,
+            yield {
                 **marks(rows, x, y, unusual, is_many=is_many and not is_front),
-                mode="markers",
-                name=name,
-                showlegend=is_front or scheme not in on_front,
-                legendgroup=name,
-                marker={
+                "mode": "markers",
+                "name": name,
+                "showlegend": is_front or scheme not in on_front,
+                "legendgroup": name,
+                "marker": {
                     "color": colour,
                     "symbol": symbol if is_front else f"{symbol}-open",
                     "size": 11 if is_front else 7,
                     "opacity": 1.0 if is_front else 0.55,
                     "line": {"width": 1 if is_front else 1.2, "color": colour},
                 },
-            )
+            }
 
 
 def _front_line(
@@ -305,83 +326,77 @@ def _objectives_shown(x: str, y: str, objectives: Sequence[Objective]) -> list[O
     return [o for name in (x, y) for o in objectives if o.metric == name]
 
 
-def _add_front_line(
-    figure: go.Figure, front: pd.DataFrame, x: str, y: str, objectives: Sequence[Objective]
-) -> None:
+def _front_steps(
+    front: pd.DataFrame, x: str, y: str, objectives: Sequence[Objective]
+) -> Iterator[dict[str, Any]]:
     """Draws what ``_front_line`` answers as steps."""
     front = front.sort_values([x, y]).drop_duplicates([x, y])
     if len(front) < 2:
         return
     shown = _objectives_shown(x, y, objectives)
     ascending = shown[0].direction is Direction.MINIMIZE
-    _add_points(
-        figure,
-        x=front[x].to_numpy(),
-        y=front[y].to_numpy(),
-        mode="lines",
-        name="front",
-        line={"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
-        hoverinfo="skip",
-    )
+    yield {
+        "x": front[x].to_numpy(),
+        "y": front[y].to_numpy(),
+        "mode": "lines",
+        "name": "front",
+        "line": {"shape": "hv" if ascending else "vh", "color": GREY, "width": 2},
+        "hoverinfo": "skip",
+    }
 
 
-def _add_judged(
-    figure: go.Figure, judged: pd.DataFrame, x: str, y: str, unusual: Mapping[int, str]
-) -> None:
+def _finalists(
+    judged: pd.DataFrame, x: str, y: str, unusual: Mapping[int, str]
+) -> Iterator[dict[str, Any]]:
     if judged.empty:
         return
-    _add_points(
-        figure,
+    yield {
         **marks(judged, x, y, unusual, is_many=False, note="<br><i>cross-validated</i>"),
-        mode="markers",
-        name="cross-validated",
-        marker={
+        "mode": "markers",
+        "name": "cross-validated",
+        "marker": {
             "size": 12,
             "symbol": "hexagram",
             "color": "#D55E00",
             "line": {"width": 1, "color": "#D55E00"},
         },
-    )
+    }
 
 
-def _add_suggested(
-    figure: go.Figure, parts: Sequence[pd.DataFrame], suggested: str | None, x: str, y: str
-) -> None:
-    rows = pd.concat([part.loc[part["candidate"] == suggested, [x, y]] for part in parts])
-    if suggested is None or rows.empty:
+def _ring(
+    parts: Sequence[pd.DataFrame], suggested: str | None, x: str, y: str
+) -> Iterator[dict[str, Any]]:
+    if suggested is None:
         return
-    _add_points(
-        figure,
-        x=rows[x].to_numpy(),
-        y=rows[y].to_numpy(),
-        mode="markers",
-        name="suggested",
-        hoverinfo="skip",
-        marker={
+    rows = pd.concat([part[[x, y]][(part["candidate"] == suggested).to_numpy()] for part in parts])
+    if rows.empty:
+        return
+    yield {
+        "x": rows[x].to_numpy(),
+        "y": rows[y].to_numpy(),
+        "mode": "markers",
+        "name": "suggested",
+        "hoverinfo": "skip",
+        "marker": {
             "size": 22,
             "symbol": "circle-open",
             "color": "#D55E00",
             "line": {"width": 2.5, "color": "#D55E00"},
         },
-    )
-
-
-def _add_points(figure: go.Figure, **trace: Any) -> None:
-    # Plotly makes a trace of a dictionary once, and one that is a trace already again.
-    figure.add_trace({"type": "scatter", **trace})
+    }
 
 
 def _set_axes(
-    figure: go.Figure,
-    shown: Mapping[str, pd.Series[float]],
+    layout: dict[str, Any],
+    shown: Mapping[str, npt.NDArray[np.float64]],
     x: str,
     y: str,
     least_y: float | None,
     lines: Sequence[float],
 ) -> None:
-    for metric, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
-        values = shown[metric].to_numpy(dtype=float)
-        axis: dict[str, Any] = {"title": {"text": axis_title(metric)}}
+    for metric, axis in ((x, layout["xaxis"]), (y, layout["yaxis"])):
+        values = shown[metric]
+        axis["title"] = {**axis["title"], "text": axis_title(metric)}
         # Said rather than found from the points: a browser then knows the axes before it has them.
         if metric in LOGARITHMIC:
             ends = [float(values.min()), float(values.max())]
@@ -391,21 +406,20 @@ def _set_axes(
             axis["range"] = _padded(np.append(values, lines if metric == y else []))
         if metric in SHARES:
             axis["tickformat"] = ".1%" if np.ptp(values) < 0.05 else ".0%"
-        update(axis)
     if least_y is None:
         return
-    figure.update_yaxes(range=_padded(np.array([least_y, float(shown[y].max()), *lines])))
-    figure.add_annotation(
-        text=f"{int((shown[y] < least_y).sum())} below: double-click shows all",
-        x=1,
-        y=0,
-        xref="paper",
-        yref="paper",
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 11},
-    )
+    layout["yaxis"]["range"] = _padded(np.array([least_y, float(shown[y].max()), *lines]))
+    layout.setdefault("annotations", []).append({
+        "text": f"{int((shown[y] < least_y).sum())} below: double-click shows all",
+        "x": 1,
+        "y": 0,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"size": 11},
+    })  # fmt: skip
 
 
 def _padded(values: npt.NDArray[np.float64]) -> list[float]:

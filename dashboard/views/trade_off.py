@@ -21,9 +21,9 @@ from autosearch.visualization.choice import (
     with_objectives,
 )
 from autosearch.visualization.style import figure_text, metric_label
-from autosearch.visualization.trade_off import THINNED_ABOVE, costs_of, plot_trade_off
+from autosearch.visualization.trade_off import THINNED_ABOVE, costs_of, draw_trade_off
 from dashboard import source
-from dashboard.charts import linked_charts
+from dashboard.charts import as_json, linked_charts
 from dashboard.links import go, markdown_text
 from dashboard.views.bounds import chosen_bounds, more_bounds
 from dashboard.views.common import (
@@ -39,7 +39,7 @@ __all__ = ["show"]
 _TABLE, _SELECTED, _ROWS = "candidates_table", "selected", "table_rows"
 _TOLD = ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
 _MAX_ROWS = 2000
-_NUM_COMPARED = 300
+_NUM_COMPARED = 150
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 _JUDGED = "cross-validated"
 _AS_GOOD = "small, as good as the best"
@@ -125,7 +125,7 @@ def _figures(
     """The charts as JSON. What ``shown`` names decides them."""
     unusual = _unusual(_study, _frame, _role)
     figures = (
-        plot_trade_off(
+        draw_trade_off(
             _frame,
             _study.objectives,
             x=cost,
@@ -140,7 +140,7 @@ def _figures(
         )
         for cost in costs_of(_frame, _study.objectives)
     )
-    return [figure.to_json() for figure in figures]
+    return [as_json(figure) for figure in figures]
 
 
 def _unusual(study: StudyView, frame: pd.DataFrame, role: pd.Series[Any]) -> dict[int, str]:

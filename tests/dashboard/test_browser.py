@@ -130,6 +130,15 @@ def test_a_point_chosen_in_one_chart_is_chosen_in_the_other_and_in_the_table(tab
     picture(tab, "trade-off")
 
 
+def test_the_charts_have_the_room_that_legend_and_ticks_take(tab, address):
+    tab.goto(f"{address}trade-off?study=tiny")
+    tab.wait_for_selector(".linked-charts[data-ready=true]")
+    # Plotly draws all points a second time where it had to widen a margin.
+    widened = tab.evaluate("""() => [...document.querySelectorAll(".linked-chart")].flatMap(
+      (node) => ["l", "b"].filter((s) => node._fullLayout._size[s] > node.layout.margin[s]))""")
+    assert widened == []
+
+
 def test_a_point_chosen_again_after_the_selection_was_cleared_is_chosen(tab, address):
     trade_off(tab, address)
     name = suggested(tab)

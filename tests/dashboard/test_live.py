@@ -127,7 +127,7 @@ def test_candidates_with_lower_keys_may_come_later(three) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "drawing"), [("trade-off", "plot_trade_off"), ("search", "importance_frame")]
+    ("name", "drawing"), [("trade-off", "draw_trade_off"), ("search", "importance_frame")]
 )
 @pytest.mark.parametrize("change", [judge_anew, discard_one_and_finish_one, delete_and_run_again])
 def test_charts_are_drawn_anew_though_there_are_as_many_candidates(
