@@ -2,8 +2,8 @@
 
 The time of a file of 20 µs differs by more than 10 % between two measurements in 10 to 38 % of
 cases, even at rest. So a latency is the median over short blocks that alternate with blocks of a
-fixed reference file, and that file's time is stored beside it: dividing by it makes latencies
-measured under different conditions comparable. Needs no TensorFlow.
+fixed reference file, whose time tells how much slower than at rest the machine was, and is stored
+beside it. Needs no TensorFlow.
 """
 
 import hashlib
@@ -21,12 +21,22 @@ import numpy as np
 
 from autosearch.evaluation.latency_gate import machine_gate
 from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.pace import pace_of
 
-__all__ = ["Latency", "host_target", "measure_latency", "reference_file", "significant"]
+__all__ = [
+    "Latency",
+    "host_target",
+    "measure_latency",
+    "reference_file",
+    "significant",
+    "times_at_rest",
+]
 
 _NUM_THREADS = 1
 _MIN_RUNS_PER_BLOCK = 3
 _WARM_UP_SHARE = 0.1
+_FIRST_BLOCKS = 100
+_FIRST_BLOCK_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Latency:
         p90_ms: Median, over the blocks, of a block's 90th percentile; at least ``p50_ms``.
         reference_ms: ``p50_ms`` of the reference file, measured in the same minute.
         num_runs: Inferences that were timed.
+        slowdown: How many times as long as at rest the reference took, at least 1.
         is_quiet: Whether no other worker of this machine computed meanwhile.
     """
 
@@ -45,7 +56,18 @@ class Latency:
     p90_ms: float
     reference_ms: float
     num_runs: int
+    slowdown: float
     is_quiet: bool
+
+    @property
+    def at_rest_p50_ms(self) -> float:
+        """What the median would be at rest: comparable, whatever else runs on the machine."""
+        return self.p50_ms / self.slowdown
+
+    @property
+    def at_rest_p90_ms(self) -> float:
+        """What the 90th percentile would be at rest."""
+        return self.p90_ms / self.slowdown
 
 
 def measure_latency(
@@ -80,6 +102,7 @@ def measure_latency(
     reference = _loaded(reference_file())
     models = {name: _loaded(file) for name, file in files.items()}
     block_ns = int(seconds_per_file * 1e9 / num_blocks)
+    pace = pace_of(str(host_target()["key"]))
     reference_medians: list[float] = []
     blocks: dict[str, list[list[int]]] = {name: [] for name in models}
     with machine_gate().quiet() as is_quiet:
@@ -89,16 +112,31 @@ def measure_latency(
             reference_medians.append(float(np.median(_time_block(reference, block_ns))))
             for name, model in models.items():
                 blocks[name].append(_time_block(model, block_ns))
+        if not pace.is_known:
+            # What is timed first may be timed beside other programs, and is what all is held to.
+            pace.learn(_time_at_rest(reference))
     reference_ms = float(np.median(reference_medians)) / 1e6
+    pace.learn(reference_ms)
     return {
         name: Latency(
             p50_ms=float(np.median([np.median(block) for block in measured])) / 1e6,
             p90_ms=float(np.median([np.percentile(block, 90) for block in measured])) / 1e6,
             reference_ms=reference_ms,
             num_runs=sum(len(block) for block in measured),
+            slowdown=pace.slowdown(reference_ms),
             is_quiet=is_quiet,
         )
         for name, measured in blocks.items()
+    }
+
+
+def times_at_rest(latency: Latency | None) -> dict[str, float | None]:
+    """The metrics ``latency_ms`` and ``latency_p90_ms`` of a file, None if it was not timed."""
+    if latency is None:
+        return {"latency_ms": None, "latency_p90_ms": None}
+    return {
+        "latency_ms": significant(latency.at_rest_p50_ms),
+        "latency_p90_ms": significant(latency.at_rest_p90_ms),
     }
 
 
@@ -153,6 +191,12 @@ def _loaded(file: bytes) -> TFLiteModel:
     pixels = np.random.default_rng(0).integers(0, 256, model.input.shape[1:], dtype=np.uint8)
     model.fill_input(pixels)
     return model
+
+
+def _time_at_rest(reference: TFLiteModel) -> float:
+    """Milliseconds that the reference takes in the quiet moments of two seconds."""
+    medians = [np.median(_time_block(reference, _FIRST_BLOCK_NS)) for _ in range(_FIRST_BLOCKS)]
+    return float(np.quantile(medians, 0.1)) / 1e6
 
 
 def _time_block(model: TFLiteModel, duration_ns: int) -> list[int]:

@@ -10,7 +10,7 @@ from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.cost import count_macs, count_parameters
 from autosearch.evaluation.groups import WORST_GROUP, group_figures
-from autosearch.evaluation.latency import Latency, measure_latency, significant
+from autosearch.evaluation.latency import Latency, measure_latency, times_at_rest
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
     class_figures,
@@ -84,8 +84,7 @@ def measure_candidates(
                     **classification_metrics(seen.labels, seen.probabilities),
                     WORST_GROUP: by_group.worst_accuracy,
                     "size_bytes": len(file),
-                    "latency_ms": significant(latency.p50_ms) if latency else None,
-                    "latency_p90_ms": significant(latency.p90_ms) if latency else None,
+                    **times_at_rest(latency),
                     "memory_bytes": arena.memory_bytes,
                     "parameters": count_parameters(plan.model),
                     "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
@@ -117,6 +116,7 @@ def _conditions_of(latency: Latency | None) -> dict[str, float | bool]:
         "num_latency_runs": latency.num_runs,
         "reference_latency_ms": latency.reference_ms,
         "raw_latency_ms": latency.p50_ms,
+        "latency_slowdown": round(latency.slowdown, 3),
         "latency_taken_in_quiet": latency.is_quiet,
     }
 

@@ -27,7 +27,7 @@ from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
 from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
 from autosearch.evaluation.identity import training_identity
-from autosearch.evaluation.latency import host_target, measure_latency, significant
+from autosearch.evaluation.latency import host_target, measure_latency, times_at_rest
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.losses import loss_terms
 from autosearch.evaluation.measurement import measure_candidates
@@ -43,7 +43,7 @@ from autosearch.store.predictions import Predictions
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner
 
-__all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file", "significant"]
+__all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file"]
 
 _NUM_CALIBRATION_IMAGES = 200
 _OF_EVERY_EPOCH = {"accuracy", "balanced_accuracy"}
@@ -229,10 +229,7 @@ class KerasEvaluator:
             timed = schemes if constrained.intersection(_TIMES) else schemes[:1]
             latencies = measure_latency({s: usable[s] for s in timed if s in usable})
             for scheme in timed:
-                latency = latencies.get(scheme)
-                p50, p90 = (latency.p50_ms, latency.p90_ms) if latency else (None, None)
-                costs[scheme]["latency_ms"] = p50 if p50 is None else significant(p50)
-                costs[scheme]["latency_p90_ms"] = p90 if p90 is None else significant(p90)
+                costs[scheme] |= times_at_rest(latencies.get(scheme))
         if MIXED in usable:
             # It lies between the two: fewer bytes, but more time and memory, to unpack them.
             costs[MIXED] = _least(costs[MIXED], costs["int8"])

@@ -75,7 +75,8 @@ def remeasure(
             f"autosearch worker {view.name} --measure-only --target NAME"
         )
     compared = []
-    for readings in _readings(view, list(front["candidate"]), on_progress):
+    for latencies in _latencies(view, list(front["candidate"]), on_progress):
+        readings = {name: _reading(latency) for name, latency in latencies.items()}
         add_readings(database, view.id, readings, target=host_target())
         for row in front[front["candidate"].isin(readings)].to_dict(orient="records"):
             again, conditions = readings[row["candidate"]], row["conditions"]
@@ -127,17 +128,17 @@ def measure_front(
     description = host_target(target)
     left = unmeasured(database, view.id, target_key=str(description["key"]))
     names = [name for name in _front_with_files(view)["candidate"] if name in left]
-    for readings in _readings(view, names, on_progress):
+    for latencies in _latencies(view, names, on_progress):
         # As in a search: figures that differ by less than they repeat are equal.
-        rounded = {
+        readings = {
             name: replace(
-                reading,
-                latency_ms=significant(reading.latency_ms),
-                latency_p90_ms=significant(reading.latency_p90_ms),
+                _reading(latency),
+                latency_ms=significant(latency.at_rest_p50_ms),
+                latency_p90_ms=significant(latency.at_rest_p90_ms),
             )
-            for name, reading in readings.items()
+            for name, latency in latencies.items()
         }
-        add_measurements(database, view.id, rounded, target=description)
+        add_measurements(database, view.id, readings, target=description)
     return len(names)
 
 
@@ -151,17 +152,16 @@ def _front_with_files(view: StudyView) -> pd.DataFrame:
     return front
 
 
-def _readings(
+def _latencies(
     view: StudyView, names: Sequence[str], on_progress: SayProgress
-) -> Iterator[dict[str, Reading]]:
+) -> Iterator[dict[str, Latency]]:
     """The latencies of candidates, some at a time, so that what is done is kept."""
     frame = view.candidates_frame().drop_duplicates("candidate").set_index("candidate")
     on_progress(0, len(names))
     for start in range(0, len(names), _FILES_AT_ONCE):
         some = names[start : start + _FILES_AT_ONCE]
         files = {name: view.artifact(str(frame.at[name, "artifact_sha256"])) for name in some}
-        latencies = measure_latency(files, seconds_per_file=_SECONDS_PER_FILE)
-        yield {name: _reading(latency) for name, latency in latencies.items()}
+        yield measure_latency(files, seconds_per_file=_SECONDS_PER_FILE)
         on_progress(start + len(some), len(names))
 
 

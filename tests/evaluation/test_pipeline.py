@@ -25,7 +25,8 @@ from autosearch import (
 from autosearch.cli.main import app
 from autosearch.data import Dataset
 from autosearch.errors import DefinitionError, NothingTrainedError, StudyError
-from autosearch.evaluation.pipeline import KerasEvaluator, significant
+from autosearch.evaluation.latency import significant
+from autosearch.evaluation.pipeline import KerasEvaluator
 from autosearch.search.check import check_study
 from autosearch.space import (
     CNN,
