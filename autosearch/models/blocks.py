@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import layers
 
-__all__ = ["BLOCKS", "LayerFactory", "round_channels", "self_attention"]
+from autosearch.space.capacity import MAX_ATTENTION_SIDE
 
-_MAX_ATTENTION_SIDE = 16  # beyond it the square of the pixels outgrows a small device's memory
+__all__ = ["BLOCKS", "LayerFactory", "self_attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def self_attention(make: LayerFactory, x: Any, name: str) -> Any:
         A feature map of the same shape, or of the pooled one.
     """
     pooled = 0
-    while max(x.shape[1:3]) > _MAX_ATTENTION_SIDE:
+    while max(x.shape[1:3]) > MAX_ATTENTION_SIDE:
         pooled += 1
         x = layers.AveragePooling2D(2, padding="same", name=f"{name}_pool{pooled}")(x)
     _, height, width, channels = x.shape
@@ -188,14 +188,3 @@ def self_attention(make: LayerFactory, x: Any, name: str) -> Any:
     )(normalized, normalized)
     tokens = layers.Add(name=f"{name}_add")([tokens, attended])
     return layers.Reshape((height, width, channels), name=f"{name}_map")(tokens)
-
-
-def round_channels(channels: float) -> int:
-    """Channels as a device likes them: a multiple of 4, from 32 on of 8; at least 4.
-
-    Example:
-        >>> [round_channels(c) for c in (1, 6, 18, 45)]
-        [4, 8, 20, 48]
-    """
-    step = 8 if channels >= 32 else 4
-    return max(4, int(channels / step + 0.5) * step)

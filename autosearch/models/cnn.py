@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from autosearch.models.blocks import BLOCKS, LayerFactory, round_channels, self_attention
+from autosearch.models.blocks import BLOCKS, LayerFactory, self_attention
+from autosearch.space.capacity import round_channels
 
 if TYPE_CHECKING:
     from autosearch.space.architecture import CNNConfig

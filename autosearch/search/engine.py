@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 
 from autosearch.errors import StorageError
+from autosearch.search.capacities import Capacities
 from autosearch.search.growth import Growth
 from autosearch.search.history import CONTINUES, RUNGS, SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
@@ -73,8 +74,10 @@ class Engine:
         self._seed = seed
         self._impatience = 0.0
         self._first_guesses: list[dict[str, Any]] = []
+        self._capacities: Capacities | None = None
         if study.sampler == "pareto" and study.space is not None:
             self._first_guesses = first_guesses(study.space)
+            self._capacities = Capacities(study.space)
         self.is_exhausted = False
         self._storage, self._study = self._open()
         num_earlier = int(self._study.user_attrs.get(_REDEFINED, 0))
@@ -127,6 +130,7 @@ class Engine:
             number=trial.number,
             impatience=self._impatience,
             shares=are_shares(self._definition.objectives),
+            describe=self._capacities,
         )
         start = trial.user_attrs.get(ORIGIN)
         if (continues := continuation_of(trial)) is not None:

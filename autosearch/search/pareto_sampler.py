@@ -30,6 +30,7 @@ from autosearch.search.history import (
     seconds_of,
     teaching_trials,
 )
+from autosearch.search.sight import Describe, Sight
 from autosearch.search.surrogate import Surrogate, Told
 from autosearch.search.vectors import Vectors, spread_value
 
@@ -62,6 +63,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         impatience: How much time counts, from 0, which is not at all, to 1.
         shares: Which objectives are accuracies: what has less than nine tenths of the best is
             looked for no further. () if none is.
+        describe: What is known of a configuration before it is tried.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         num_spread: int | None = None,
         impatience: float = 0.0,
         shares: Sequence[bool] = (),
+        describe: Describe | None = None,
     ) -> None:
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._design_seed = design_seed
@@ -79,6 +82,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         self._num_spread = num_spread
         self._impatience = impatience
         self._shares = tuple(shares)
+        self._describe = describe
         self._proposed: tuple[int, Mapping[str, Any], Mapping[str, BaseDistribution]] | None = None
 
     def reseed_rng(self) -> None:
@@ -146,21 +150,25 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         encoded = dict(zip(now.tolist(), points, strict=True))
         encoded |= zip(gone.tolist(), vectors.encode([every[i] for i in gone]), strict=True)
 
+        points_then = np.stack([encoded[i] for i in then.tolist()])
+        sight = Sight(vectors, points_then, self._describe)
+
         def told(rows: NDArray[np.intp], encoded: _Array) -> Told:
-            return Told(encoded, expected[rows], is_real[rows], violations[rows], seconds[rows])
+            seen = sight.of(encoded)
+            return Told(seen, expected[rows], is_real[rows], violations[rows], seconds[rows])
 
         surrogate = Surrogate(
             told(now, points),
-            told(then, np.stack([encoded[i] for i in then.tolist()])),
-            vectors.geometry,
+            told(then, points_then),
+            sight.geometry,
             rng,
             self._impatience,
             self._shares,
         )
         if surrogate.is_boxed:
-            surrogate.look_below(vectors.draw(rng))
+            surrogate.look_below(sight.of(vectors.draw(rng)[None])[0])
         found: list[tuple[float, _Array]] = []
-        parents = surrogate.parents
+        parents = sight.without(surrogate.parents)
         # As many as can be compared with the trials shown in a tenth of a second.
         size = min(max(_COMPARED // max(points.size, 1), _FEWEST), _POOL)
         for round_number in range(_ROUNDS):
@@ -173,7 +181,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
                     pool.append(row)
             if not pool:
                 break
-            scores = surrogate.score(np.stack(pool))
+            scores = surrogate.score(sight.of(np.stack(pool)))
             found += zip(scores.tolist(), pool, strict=True)
             found.sort(key=lambda pair: -pair[0])
             # What promises most is varied further.

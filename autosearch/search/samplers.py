@@ -16,6 +16,7 @@ from autosearch.errors import DefinitionError
 from autosearch.search.history import BoundedHistory
 from autosearch.search.keras_tuner_sampler import ORACLES, KerasTunerSampler, OracleName
 from autosearch.search.pareto_sampler import ParetoSampler
+from autosearch.search.sight import Describe
 
 __all__ = ["SAMPLERS", "check_sampler", "make_sampler", "trial_seed"]
 
@@ -81,6 +82,7 @@ def make_sampler(
     number: int,
     impatience: float = 0.0,
     shares: Sequence[bool] = (),
+    describe: Describe | None = None,
 ) -> optuna.samplers.BaseSampler:
     """The sampler of one trial.
 
@@ -90,6 +92,7 @@ def make_sampler(
         number: The trial's number.
         impatience: How much a trial's time counts, from 0 to 1; "pareto" alone asks for it.
         shares: Which objectives are accuracies; likewise.
+        describe: What is known of a configuration before it is tried; likewise.
 
     Raises:
         DefinitionError: There is no sampler of that name, or it is no sampler.
@@ -104,7 +107,13 @@ def make_sampler(
         )
     own_seed = trial_seed(seed, number)
     if sampler == "pareto":
-        return ParetoSampler(seed=own_seed, design_seed=seed, impatience=impatience, shares=shares)
+        return ParetoSampler(
+            seed=own_seed,
+            design_seed=seed,
+            impatience=impatience,
+            shares=shares,
+            describe=describe,
+        )
     # A quasi-random sequence is one sequence: its scrambling must not change with the trial.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -215,3 +215,32 @@ def test_of_accuracies_those_far_below_the_best_are_looked_for_no_further():
         return np.mean([accuracy > 0.8 for accuracy in found])
 
     assert useful(accuracies((True, False))) > 0.7 > useful(accuracies(()))
+
+
+def search_a_network(seed, *, describe):
+    """Six layers, of which only the product of the widths matters, and the number of them."""
+
+    def objective(trial):
+        widths = [trial.suggest_int(f"width{i}", 1, 8) for i in range(6)]
+        size = float(np.prod(widths))
+        # Neither too small nor too large: a rank of widths one by one says little.
+        return abs(np.log(size) - 7) + 0.1 * widths[0], size**0.5
+
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    for number in range(25):
+        study.sampler = make_sampler("pareto", seed=seed, number=number, describe=describe)
+        trial = study.ask()
+        study.tell(trial, objective(trial))
+    return pareto.hypervolume(np.array([t.values for t in study.trials]), [7.0, 100.0])
+
+
+def test_what_is_known_of_a_configuration_untried_finds_more() -> None:
+    def describe(params):
+        return (float(np.log(list(params.values())).sum()),)
+
+    seeds = range(6)
+    blind = [search_a_network(seed, describe=None) for seed in seeds]
+    seeing = [search_a_network(seed, describe=describe) for seed in seeds]
+    print(blind, seeing)
+    assert np.mean(seeing) > np.mean(blind)
+    assert search_a_network(0, describe=lambda params: None) == blind[0]
