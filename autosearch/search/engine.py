@@ -18,7 +18,7 @@ import optuna
 from autosearch.errors import StorageError
 from autosearch.search.capacities import Capacities
 from autosearch.search.growth import Growth
-from autosearch.search.history import CONTINUES, RUNGS, SECONDS
+from autosearch.search.history import CONTINUES, FAILED, RUNGS, SECONDS
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
@@ -246,9 +246,11 @@ class Engine:
             if state is TrialState.COMPLETE and values is None:
                 # Nothing to rank: to the sampler the configuration broke a constraint.
                 told["an objective is to be had"] = _INFEASIBLE_OBJECTIVE
-            if state is not TrialState.FAILED:
-                for name, violation in told.items():
-                    frozen_or_trial.set_constraint(name, violation)
+            if state is TrialState.FAILED:
+                # What runs out of memory or of numbers looks as good as its neighbours otherwise.
+                told = {FAILED: _INFEASIBLE_OBJECTIVE}
+            for name, violation in told.items():
+                frozen_or_trial.set_constraint(name, violation)
             if seconds is not None:
                 frozen_or_trial.set_user_attr(SECONDS, round(seconds, 3))
             if rungs:

@@ -22,6 +22,7 @@ from autosearch import pareto
 
 __all__ = [
     "CONTINUES",
+    "FAILED",
     "RUNGS",
     "SECONDS",
     "SHOWN_TRIALS",
@@ -42,6 +43,9 @@ CONTINUES = "autosearch:continues"
 
 SECONDS = "autosearch:seconds"
 """The user attribute of how long a trial took, where its configuration is to answer for that."""
+
+FAILED = "autosearch:failed"
+"""The constraint that a failed trial breaks, for whoever learns where not to look."""
 
 RUNGS = "autosearch:rungs"
 """The user attribute of what a trial had reached where it could be pruned: epoch to objectives."""
@@ -145,15 +149,30 @@ def seconds_of(trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
     return np.array([t.user_attrs.get(SECONDS, math.nan) for t in trials], dtype=np.float64)
 
 
-def teaching_trials(study: optuna.Study) -> list[FrozenTrial]:
+def teaching_trials(study: optuna.Study, *, with_failed: bool = False) -> list[FrozenTrial]:
     """All finished trials of a study that teach something, in their order.
 
     Not those that were trained on: their configurations are their parents', and what is sampled
     next is trained as briefly as these were. Held against figures of twenty epochs, nothing that
     has had two promises anything but to be smaller.
+
+    Args:
+        study: The study.
+        with_failed: Failed trials as well, as infeasible ones; Optuna's samplers ignore them.
     """
-    finished = study.get_trials(deepcopy=False, states=_TEACHING_STATES)
-    return [trial for trial in finished if CONTINUES not in trial.user_attrs]
+    if not with_failed:
+        finished = study.get_trials(deepcopy=False, states=_TEACHING_STATES)
+        return [trial for trial in finished if CONTINUES not in trial.user_attrs]
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if CONTINUES not in trial.user_attrs
+        and (
+            trial.state in _TEACHING_STATES
+            # One that was discarded failed as well, and teaches nothing.
+            or (trial.state is TrialState.FAIL and trial.params and FAILED in trial.constraints)
+        )
+    ]
 
 
 def shown_trials(study: optuna.Study, limit: int = SHOWN_TRIALS) -> list[FrozenTrial]:

@@ -24,6 +24,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autosearch.search.history import (
+    CONTINUES,
     SHOWN_TRIALS,
     choose_trials,
     expected_values,
@@ -47,6 +48,7 @@ _SHOWN_VALUES = 3_000
 _FEWEST_SHOWN = 100
 _ROUNDS = 3
 _RANDOM_SHARE = 0.3
+_MOST_LOOKED_UP = 20
 
 
 class ParetoSampler(optuna.samplers.BaseSampler):
@@ -116,15 +118,18 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         _, values, space = self._proposed
         if param_name in values and space[param_name] == param_distribution:
             return values[param_name]
-        # Another block is another design, or its trials would be those of the first one again.
-        block = trial.number // self._num_spread
+        # Another block is another design, or its trials would be those of the first one again. What
+        # was trained on has no place in it, or the places that it took would stay empty.
+        earlier = study.get_trials(deepcopy=False)[: trial.number]
+        number = sum(CONTINUES not in t.user_attrs for t in earlier)
+        block = number // self._num_spread
         rng = np.random.default_rng([self._design_seed, zlib.crc32(param_name.encode()), block])
-        return spread_value(param_distribution, trial.number, self._num_spread, rng)
+        return spread_value(param_distribution, number, self._num_spread, rng)
 
     def _propose(
         self, study: optuna.Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]:
-        every = teaching_trials(study)
+        every = teaching_trials(study, with_failed=True)
         if len(every) < self._num_spread:
             return {}, {}
         expected = expected_values(every, study.directions)
@@ -186,9 +191,13 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             found.sort(key=lambda pair: -pair[0])
             # What promises most is varied further.
             parents = np.stack([row for _, row in found[:12]])
-        if not found:
-            return {}, {}
-        return vectors.decode(found[0][1]), vectors.space
+        # Of a long study not all trials are shown.
+        tried = [t.params for t in every] if len(every) > len(now) else []
+        for _, row in found[:_MOST_LOOKED_UP]:
+            params = vectors.decode(row)
+            if params not in tried:
+                return params, vectors.space
+        return {}, {}
 
 
 def _num_shown(trials: list[FrozenTrial]) -> int:

@@ -166,7 +166,7 @@ def run(
             on_message(start.line(num_taken))
     limits = plan_limits(study, view.progress(), trials=trials, workers=workers)
     finals = plan_finals(study)
-    clock = RunClock(recorder)
+    clock = RunClock(recorder, is_over=lambda: limits.are_reached(view.progress()))
 
     def on_tick() -> None:
         clock.tick()
@@ -208,6 +208,7 @@ def run(
                     counted_trials=limits.counted_trials,
                     total_epochs=limits.total_epochs,
                     deadline=limits.deadline,
+                    further_trials=limits.further_trials,
                 ),
                 finals=finals,
                 should_stop=should_stop,
@@ -233,10 +234,14 @@ class RunClock:
 
     Args:
         recorder: Writes the study's rows.
+        is_over: Whether the search has come to its end: finals come after a study's minutes, and
+            a larger budget must not find them spent.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, is_over: Callable[[], bool] = lambda: False) -> None:
         self._recorder = recorder
+        self._is_over = is_over
+        self._was_over = False
         self._written = time.monotonic()
 
     def tick(self) -> None:
@@ -249,7 +254,9 @@ class RunClock:
     def write(self) -> None:
         """Adds what has passed since the last time."""
         now = time.monotonic()
-        self._recorder.add_run_seconds(now - self._written)
+        if not self._was_over:
+            self._recorder.add_run_seconds(now - self._written)
+        self._was_over = self._is_over()
         self._written = now
 
 
@@ -433,7 +440,11 @@ def plan_limits(study: Study, progress: Progress, *, trials: int | None, workers
     # With less, TensorFlow itself would outgrow it before the first trial.
     memory = max(_MIN_MEMORY_BYTES, min(_MAX_MEMORY_BYTES, share))
     if trials is not None:
-        return Limits(counted_trials=progress.num_counted + trials, memory_bytes=memory)
+        return Limits(
+            counted_trials=progress.num_counted + trials,
+            memory_bytes=memory,
+            further_trials=trials,
+        )
     if budget.minutes is None:
         deadline = None
     else:

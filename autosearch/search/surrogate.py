@@ -121,8 +121,8 @@ class Surrogate:
         is_known, is_feasible = now.is_known, now.violations <= 0
         self._violation = None
         if not is_feasible.all():
-            clipped, of_then = (np.clip(told.violations, -1.0, 1.0) for told in (now, then))
-            self._violation = _process(geometry, points, clipped, then.points, of_then)
+            excess, of_then = (_excess(told.violations) for told in (now, then))
+            self._violation = _process(geometry, points, excess, then.points, of_then)
         self._impatience, self._time = impatience, None
         timed = np.flatnonzero(np.isfinite(now.seconds))
         if impatience > 0 and len(timed) >= FEWEST_VALUES:
@@ -263,6 +263,11 @@ def _fitted(points: _Array, geometry: Geometry, targets: _Array) -> tuple[Hyperp
         if len(_fits) > _MAX_FITS:
             _fits.popitem(last=False)
     return _fits[key]
+
+
+def _excess(violations: _Array) -> _Array:
+    """Violations on a scale on which twice too much and twenty times are both told apart."""
+    return np.where(violations > 0, np.log1p(np.maximum(violations, 0)), np.maximum(violations, -1))
 
 
 def _as_one(targets: _Array, known: _Array, weights: _Array) -> _Array:

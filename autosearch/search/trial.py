@@ -119,6 +119,7 @@ class SearchTrial:
         self.rungs: dict[int, list[float]] = {}
         self.identity: str | None = None
         self.is_pruned = False
+        self.needed_s: float | None = None
 
     @property
     def hp(self) -> HyperParameters:
@@ -229,7 +230,7 @@ class SearchTrial:
             raise optuna.TrialPruned
 
     def check_time(self, seconds: float) -> None:
-        """Ends the trial if it would be done only when the study's minutes are long over.
+        """Ends the trial if it takes longer than the study has time for.
 
         Args:
             seconds: How much longer it takes.
@@ -239,6 +240,7 @@ class SearchTrial:
         """
         if self._comes_too_late(seconds):
             self.is_pruned = True
+            self.needed_s = seconds
             self.describe(pruned={"needed_s": round(seconds)})
             raise optuna.TrialPruned
 

@@ -6,6 +6,8 @@ Workers know nothing of each other; all that they share is the database.
 from __future__ import annotations
 
 import contextlib
+import math
+import statistics
 import threading
 import time
 import traceback
@@ -65,6 +67,12 @@ _LEASE_S = 60.0
 _GRACE = 0.05
 """By how much of its minutes a study may be late: what is nearly done is better ended."""
 
+_LONGEST_LOOK = 1 / 12
+"""Of a study's minutes: the most that a first, brief training takes, where it may be trained on."""
+
+_TIMES_THE_USUAL = 4
+"""And so many times the usual one, where all take longer than that."""
+
 _WAIT_S = 0.25
 _RECOVERY_S = 5.0
 
@@ -78,12 +86,14 @@ class Limits:
         total_epochs: Epochs of the study, those of earlier runs included.
         deadline: ``time.time()`` after which no trial is started.
         memory_bytes: Of this process; past it the worker ends, to be replaced.
+        further_trials: How many of the trials that count are this run's, where it was told.
     """
 
     counted_trials: int | None = None
     total_epochs: int | None = None
     deadline: float | None = None
     memory_bytes: int | None = None
+    further_trials: int | None = None
 
     def have_room(self, progress: Progress) -> bool:
         """Whether one more trial may be started beside those that run.
@@ -117,7 +127,9 @@ class Limits:
         """
         shares = [0.0]
         if self.counted_trials is not None:
-            shares.append(progress.num_counted / self.counted_trials)
+            # Who asks for so many more wants them searched as a whole, not as the end of all.
+            of = self.further_trials or self.counted_trials
+            shares.append(1 - (self.counted_trials - progress.num_counted) / of)
         if self.total_epochs is not None:
             shares.append(progress.num_epochs / self.total_epochs)
         if self.deadline is not None and minutes is not None:
@@ -196,6 +208,7 @@ class Worker:
         self._worker_id: int | None = None
         self._num_evaluated = 0
         self._num_without_epochs = 0
+        self._looks_s: list[float] = []
 
     def run(self) -> str:
         """Evaluates trials until a limit is reached.
@@ -291,13 +304,18 @@ class Worker:
         return 0.0 if minutes is None else 1 - self._limits.used(self._progress, minutes)
 
     def _comes_too_late(self, seconds: float) -> bool:
-        """Whether what takes so much longer is to be given up, since the study's time is over."""
+        """Whether what takes so much longer is to be given up, for the study's time."""
         deadline, minutes = self._limits.deadline, self._study.budget.minutes
         if deadline is None or minutes is None:
             return False
         # A study whose every trial takes too long still gets the first ones.
         has_result = self._progress.counts.get(TrialState.COMPLETE, 0) > 0
-        return has_result and time.time() + seconds > deadline + _GRACE * 60 * minutes
+        if has_result and time.time() + seconds > deadline + _GRACE * 60 * minutes:
+            return True
+        # A brief look must not take what a dozen others would.
+        usual_s = statistics.median(self._looks_s) if self._looks_s else math.inf
+        longest_s = max(_LONGEST_LOOK * 60 * minutes, _TIMES_THE_USUAL * usual_s)
+        return self._training_on is not None and seconds > longest_s
 
     def _forget_discarded(self) -> None:
         """Reads all trials anew once one was discarded: Optuna reads a finished one only once."""
@@ -403,13 +421,15 @@ class Worker:
             state, candidates = TrialState.INFEASIBLE, []
         if trial.is_pruned and state is not TrialState.FAILED:
             state, candidates = TrialState.PRUNED, []
-        tells_time = (
-            self._study.budget.minutes is not None
-            and state is TrialState.COMPLETE
-            and repeated is None
-            and continues is None
-        )
-        seconds = time.perf_counter() - started if tells_time else None
+        seconds = None
+        if self._study.budget.minutes is not None and repeated is None and continues is None:
+            elapsed_s = time.perf_counter() - started
+            if state is TrialState.COMPLETE:
+                seconds = elapsed_s
+                self._looks_s.append(elapsed_s)
+            elif trial.needed_s is not None:
+                # Given up for its time: that is what is to be learned of it.
+                seconds = elapsed_s + trial.needed_s
         self._finish(trial, asked, state, candidates, error, trace, repeated, seconds)
         return state, error
 

@@ -141,6 +141,8 @@ def test_how_much_is_spent_is_told_by_the_limit_that_comes_first(view):
     with_time = Limits(counted_trials=60, deadline=time.time() + 15)
     assert with_time.used(progress, 1) == pytest.approx(0.75, abs=0.02)
     assert Limits(counted_trials=5).used(progress, None) == 1.0
+    # Of six that are done four were before the run that was asked for four more.
+    assert Limits(counted_trials=8, further_trials=4).used(progress, None) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

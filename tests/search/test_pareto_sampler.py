@@ -1,12 +1,14 @@
 """The sampler that looks for hypervolume, and the parts it is made of."""
 
+import itertools
+
 import numpy as np
 import optuna
 import pytest
 
 from autosearch import pareto
 from autosearch.search.gaussian import GaussianProcess, Geometry, Group, fit_hyperparameters
-from autosearch.search.history import SECONDS
+from autosearch.search.history import CONTINUES, FAILED, SECONDS
 from autosearch.search.improvement import expected_improvement
 from autosearch.search.samplers import make_sampler
 from autosearch.search.scales import AsItIs, ByRank
@@ -244,3 +246,73 @@ def test_what_is_known_of_a_configuration_untried_finds_more() -> None:
     print(blind, seeing)
     assert np.mean(seeing) > np.mean(blind)
     assert search_a_network(0, describe=lambda params: None) == blind[0]
+
+
+def test_where_trials_fail_it_looks_less_and_less():
+    def failures(number_of_trials):
+        study, failed = optuna.create_study(direction="maximize"), 0
+        for number in range(number_of_trials):
+            study.sampler = make_sampler("pareto", seed=0, number=number)
+            trial = study.ask()
+            size = trial.suggest_int("width", 1, 64) * trial.suggest_int("depth", 1, 8)
+            if size <= 250:
+                study.tell(trial, 1 - 1 / (1 + size / 50))
+                continue
+            failed += 1
+            trial.set_constraint(FAILED, 1.0)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return failed
+
+    # Larger is better, up to where it fails: without a lesson nearly all of 30 would.
+    assert failures(40) - failures(10) < 20
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_finds_what_is_feasible_from_far_out_of_bounds(seed):
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for number in range(30):
+        study.sampler = make_sampler("pareto", seed=seed, number=number)
+        trial = study.ask()
+        width = trial.suggest_int("width", 8, 64, step=8)
+        growth = trial.suggest_categorical("growth", [1.0, 1.5, 2.0])
+        stages, blocks = trial.suggest_int("stages", 3, 4), trial.suggest_int("blocks", 1, 3)
+        widths = [width * growth**stage for stage in range(stages)]
+        size = 9 * blocks * sum(a * b for a, b in itertools.pairwise(widths))
+        trial.set_constraint("size", (size - 16_000) / 16_000)
+        study.tell(trial, [np.log(size), size])
+    feasible = [t.number for t in study.trials if t.constraints["size"] <= 0]
+    assert len(feasible) >= 5
+
+
+def test_the_spread_of_the_first_trials_has_no_holes_where_others_were_trained_on():
+    study = optuna.create_study(directions=["minimize"] * 2)
+    values = []
+    for number in range(20):
+        study.sampler = make_sampler("pareto", seed=0, number=number)
+        if number % 2:
+            study.enqueue_trial({"x": 0.0}, user_attrs={CONTINUES: {"trial": number - 1}})
+        x = study.ask().suggest_float("x", 0, 1)
+        if number % 2 == 0:
+            values.append(x)
+    assert sorted(int(10 * x) for x in values) == list(range(10))
+
+
+def test_a_configuration_that_is_shown_no_more_is_not_tried_again():
+    study = optuna.create_study(directions=["minimize"] * 2)
+    names = {"a": list(range(20)), "b": list(range(20))}
+    distributions = {n: optuna.distributions.CategoricalDistribution(c) for n, c in names.items()}
+    for place in range(320):
+        a, b = place % 20, place // 20
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"a": a, "b": b}, distributions=distributions, values=[a + b, 40.0 - a]
+            )
+        )
+    tried = {(t.params["a"], t.params["b"]) for t in study.trials}
+    for number in range(320, 340):
+        study.sampler = make_sampler("pareto", seed=0, number=number)
+        trial = study.ask()
+        drawn = tuple(trial.suggest_categorical(n, c) for n, c in names.items())
+        assert drawn not in tried
+        tried.add(drawn)
+        study.tell(trial, [sum(drawn), 40.0 - drawn[0]])
