@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.evaluation.metrics import mcnemar_p_value
+from autosearch.evaluation.metrics import mcnemar_p_value, normalised
 from autosearch.store.predictions import Predictions
 from autosearch.values import QUALITY_METRICS, Direction, Estimate, Objective
 
@@ -251,8 +251,9 @@ def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accur
 def _contributions(predictions: Predictions, metric: str) -> npt.NDArray[np.float64]:
     labels = predictions.labels
     if metric in _BY_LOG_LOSS:
-        true = predictions.probabilities[np.arange(len(labels)), labels].astype(np.float64)
-        contributions: npt.NDArray[np.float64] = np.log(np.maximum(true, 1e-7))
+        # What the metric itself is taken from.
+        true = normalised(predictions.probabilities)[np.arange(len(labels)), labels]
+        contributions: npt.NDArray[np.float64] = np.log(true)
         return contributions
     weighted: npt.NDArray[np.float64] = predictions.right / np.bincount(labels)[labels]
     return weighted

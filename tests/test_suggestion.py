@@ -55,6 +55,16 @@ def test_log_loss_sees_what_accuracy_does_not():
     assert paired_p_value(sure, unsure, metric="log_loss") < 0.001
 
 
+def test_log_loss_of_outputs_that_are_no_probabilities_is_what_the_metric_says():
+    labels = np.arange(80) % 2
+    right = np.eye(2)[labels]
+    # Both give the right class 2, and the wrong one next to nothing or nearly as much.
+    sure, unsure = (
+        Predictions(labels, np.where(right, 2.0, wrong).astype(np.float32)) for wrong in (-8, 1.9)
+    )
+    assert paired_p_value(sure, unsure, metric="log_loss") < 0.001
+
+
 def test_predictions_of_other_images_are_refused():
     with pytest.raises(ValueError, match="expected two of the same images"):
         paired_p_value(predictions([0, 1], [1, 1]), predictions([1, 1], [1, 1]))

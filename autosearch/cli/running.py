@@ -108,6 +108,8 @@ def run(
             )
     except KeyboardInterrupt:
         again = command_to_go_on("run", study_file, storage, artifacts)
+        if trials is not None and trials > line.num_new:
+            again += f" --trials {trials - line.num_new}"
         say(f"Stopped. Nothing is lost; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     if line.was_stopped:

@@ -116,6 +116,7 @@ def judge_plain_cnn(study: Study, trial: EvaluatorTrial) -> CandidateResult:
     evaluator = KerasEvaluator(
         study.model_copy(update={"space": space, "constraints": (), "train_on": None}),
         max_images=max(most_images, 1),
+        validates_on_all=True,
     )
     (candidate,) = evaluator.evaluate(trial)
     return candidate

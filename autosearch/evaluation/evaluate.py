@@ -110,6 +110,11 @@ def evaluate(
     dataset, study = study_images(data, subject, database)
     if dataset is None:
         found = read_labelled(Path(str(data)), split=split, group=group)
+        if split != EVERY_SPLIT and subject.dataset is None:
+            notes.append(
+                "What the file was trained on is not known here: unless the split is that of the "
+                "folders or the table, it was drawn anew, and such images may be among these."
+            )
     else:
         found = labelled_images(dataset, split)
         if group is not None:

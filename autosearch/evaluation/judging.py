@@ -192,7 +192,8 @@ def _judged(
     worst = min(tested, key=lambda of: float(of["recall"]))
     low, high = intervals["worst_class_recall"]
     intervals["worst_class_recall"] = (
-        min(low, worst["recall_low"]),
+        # A rare class that was always right may be the worst one after all.
+        min(low, *(float(of["recall_low"]) for of in tested)),
         max(high, worst["recall_high"]),
     )
     by_group = group_figures(labels, probabilities, data.groups)

@@ -35,6 +35,8 @@ __all__ = [
 _NUM_THREADS = 1
 _MIN_RUNS_PER_BLOCK = 3
 _WARM_UP_SHARE = 0.1
+_CPUINFO = Path("/proc/cpuinfo")
+_ARM_CORE = ("CPU implementer", "CPU variant", "CPU part", "CPU revision")
 _FIRST_BLOCKS = 100
 _FIRST_BLOCK_NS = 20_000_000
 
@@ -214,9 +216,16 @@ def _time_block(model: TFLiteModel, duration_ns: int) -> list[int]:
 
 
 def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    if _CPUINFO.is_file():
+        lines = _CPUINFO.read_text(errors="replace").splitlines()
+        facts = {
+            name.strip(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
+        if "model name" in facts:
+            return facts["model name"]
+        # ARM's cores have numbers, and some boards a name.
+        arm = [facts[name] for name in ("Model", *_ARM_CORE) if facts.get(name)]
+        if arm:
+            return " ".join([platform.machine(), *arm])
     return platform.processor() or platform.machine() or "unknown"

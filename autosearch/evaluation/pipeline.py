@@ -48,6 +48,7 @@ __all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file
 _NUM_CALIBRATION_IMAGES = 200
 _OF_EVERY_EPOCH = {"accuracy", "balanced_accuracy"}
 _BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
+_CALIBRATED = {"log_loss", "expected_calibration_error"}
 _ANALYTIC = ("parameters", "macs")
 _TIMES = ("latency_ms", "latency_p90_ms")
 _FROM_FILE = ("size_bytes", "memory_bytes", *_TIMES)
@@ -64,6 +65,7 @@ class KerasEvaluator:
         study: Has a dataset and a space.
         max_epochs: Train no longer than that, whatever the space says.
         max_images: Use no more images of a split than that.
+        validates_on_all: Judge on the whole validation split all the same.
 
     Attributes:
         target: Where the files will run.
@@ -71,7 +73,12 @@ class KerasEvaluator:
     """
 
     def __init__(
-        self, study: Study, *, max_epochs: int | None = None, max_images: int | None = None
+        self,
+        study: Study,
+        *,
+        max_epochs: int | None = None,
+        max_images: int | None = None,
+        validates_on_all: bool = False,
     ) -> None:
         if study.space is None or study.dataset is None:
             raise DefinitionError(f'study "{study.name}" has no dataset and space to train on')
@@ -82,12 +89,17 @@ class KerasEvaluator:
         rewards_balance = bool(metrics & _BALANCED) and "accuracy" not in metrics
         # What the study does not ask for must not decide which epoch's weights it gets.
         self._best_by: BestBy = "balanced_accuracy" if rewards_balance else "accuracy"
+        if metrics & _CALIBRATED and not metrics & {*_BALANCED, "accuracy"}:
+            self._best_by = "validation_loss"
         self._metrics = metrics
         # A trial is compared by all objectives while it trains.
         self._is_compared = isinstance(study.chosen_pruner, ParetoPruner)
         self._max_epochs = max_epochs
         self._first_epochs = study.train_on.first_epochs if study.train_on is not None else None
-        self._max_images = max_images
+        self._max_images = {
+            "train": max_images,
+            "validation": None if validates_on_all else max_images,
+        }
         self._cache = ImageCache()
         self._split = lru_cache(maxsize=4)(self._load_split)
         self.target = study.target
@@ -371,7 +383,7 @@ class KerasEvaluator:
         columns = self._dataset.groups("validation").items()
         # Of the same rows as the images.
         groups = {
-            column: [values[row] for row in some_rows(len(values), self._max_images)]
+            column: [values[row] for row in some_rows(len(values), self._max_images["validation"])]
             for column, values in columns
         }
         return measure_candidates(
@@ -391,7 +403,7 @@ class KerasEvaluator:
             split,
             asdict(preprocessing),
             cache=self._cache,
-            max_images=self._max_images,
+            max_images=self._max_images[split],
         )
 
     def _calibration(self, preprocessing: PreprocessingConfig) -> Pixels:

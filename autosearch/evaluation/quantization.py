@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autosearch.errors import ConversionError
-from autosearch.evaluation.litert import captured_stderr
+from autosearch.evaluation.litert import TFLiteModel, captured_stderr
 from autosearch.evaluation.mixed_precision import mixed_file, narrowest_file
 from autosearch.space.quantization import MIXED
 
@@ -119,7 +119,18 @@ def quantize_all(
             )
         except ConversionError as error:
             results[MIXED] = error
-    return {scheme: results[scheme] for scheme in schemes}
+    return {scheme: _readable(results[scheme]) for scheme in schemes}
+
+
+def _readable(file: bytes | ConversionError) -> bytes | ConversionError:
+    """The file, or why LiteRT refuses it: one scheme's file must not cost the others theirs."""
+    if isinstance(file, ConversionError):
+        return file
+    try:
+        TFLiteModel(file)
+    except ConversionError as error:
+        return error
+    return file
 
 
 def strip_names(file: bytes) -> bytes:

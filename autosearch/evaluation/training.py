@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["BestBy", "EpochResult", "TrainingResult", "compile_model", "train", "wants_one_hot"]
 
-BestBy = Literal["accuracy", "balanced_accuracy", "last"]
+BestBy = Literal["accuracy", "balanced_accuracy", "validation_loss", "last"]
 """Which epoch's weights are kept. "last" chooses nothing, so its figures are not flattered."""
 
 FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapping[str, float]]
 
 _VALIDATION_BATCH = 512
+_VALIDATION_PIXELS = 512 * 32 * 32
+"""At once: maps of a network's first layers are many times as large as its images."""
+
 _KNOWN_AFTER_S = 2.0
 _MOST_STEPS_AT_ONCE = 32
 _MACS_AT_ONCE = 2e9
@@ -399,12 +402,16 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def _rank(self, result: EpochResult) -> tuple[float, float]:
         if self._best_by == "last":
             return result.epoch, 0.0
+        if self._best_by == "validation_loss":
+            return -result.validation_loss, result.accuracy
         return getattr(result, self._best_by), -result.validation_loss
 
     def _validate(self, number: int) -> tuple[float, float, float, Mapping[str, float]]:
+        height, width = self._images.shape[1:3]
+        batch = min(_VALIDATION_BATCH, max(1, _VALIDATION_PIXELS // (height * width)))
         outputs = [
-            self._predict(tf.cast(self._images[start : start + _VALIDATION_BATCH], tf.float32))
-            for start in range(0, len(self._images), _VALIDATION_BATCH)
+            self._predict(tf.cast(self._images[start : start + batch], tf.float32))
+            for start in range(0, len(self._images), batch)
         ]
         probabilities = np.concatenate([output.numpy() for output in outputs]).astype(np.float64)
         if not np.isfinite(probabilities).all():

@@ -12,6 +12,8 @@ import tensorflow as tf
 __all__ = ["BatchStatistics", "batch_normalizations"]
 
 _NUM_IMAGES = 512
+_FEWEST_IMAGES = 32
+_NUM_PIXELS = 512 * 32 * 32
 _OUR_MOMENTUM = 0.9
 
 
@@ -24,7 +26,8 @@ class BatchStatistics:
 
     Args:
         model: The network.
-        train_batches: Yields tuples that begin with float32 images; 512 of them are used.
+        train_batches: Yields tuples that begin with float32 images; 512 of them are used, fewer
+            of larger ones, since all are in memory at once.
         steps_per_epoch: Batches an epoch, from which follows when the statistics have caught up.
     """
 
@@ -48,13 +51,15 @@ class BatchStatistics:
         self._forward()
 
     def _trace(self) -> None:
-        parts, count = [], 0
+        parts, count, wanted = [], 0, _NUM_IMAGES
         for images, *_ in self._batches:
             parts.append(images)
             count += len(images)
-            if count >= _NUM_IMAGES:
+            fit = _NUM_PIXELS // (images.shape[1] * images.shape[2])
+            wanted = min(_NUM_IMAGES, max(_FEWEST_IMAGES, fit))
+            if count >= wanted:
                 break
-        images = tf.concat(parts, 0)[:_NUM_IMAGES]
+        images = tf.concat(parts, 0)[:wanted]
         forward = tf.function(lambda: self._model(images, training=True))
         momenta = [layer.momentum for layer in self._layers]
         try:

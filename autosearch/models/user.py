@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from autosearch.errors import AutosearchError, BuildError
 
@@ -53,6 +54,8 @@ def build_user_model(architecture: Any, hp: HyperParameters, *, seed: int | None
     _check_shape(
         "gives", model.outputs, (None, hp.num_classes), "the classes need; use hp.num_classes"
     )
+    if not model.compiled:
+        _check_probabilities(model, expected_input)
     return model
 
 
@@ -91,6 +94,24 @@ def _check_kind(model: Any, expected_input: tuple[int | None, ...]) -> None:
         raise BuildError(
             f"build(hp) returned the subclass {type(model).__name__} of keras.Model, which opens "
             "only where that class is; expected a keras.Sequential or keras.Model(inputs, outputs)"
+        )
+
+
+def _check_probabilities(model: Any, expected_input: tuple[int | None, ...]) -> None:
+    """Refuses what our loss would take for probabilities, and train into nothing."""
+    pixels = np.random.default_rng(0).uniform(
+        0, 255, (2, *(side or 1 for side in expected_input[1:]))
+    )
+    try:
+        outputs = np.asarray(model(pixels.astype(np.float32), training=False), dtype=np.float64)
+    except Exception as error:
+        raise BuildError(f"the model that build(hp) returned fails on an image: {error}") from error
+    sums = outputs.sum(axis=-1)
+    if np.isfinite(outputs).all() and (outputs.min() < -1e-3 or np.abs(sums - 1).max() > 1e-2):
+        raise BuildError(
+            f"build(hp) returned a model that gives no probabilities: its outputs for an image go "
+            f"from {outputs.min():.3g} to {outputs.max():.3g} and sum to {sums[0]:.3g}; end it "
+            'with activation="softmax", or compile it with a loss of its own'
         )
 
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from autosearch.space.architecture import CNN, architecture_names
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Numbers, Parameter, Scalar
 from autosearch.space.search_space import SearchSpace
@@ -65,9 +66,16 @@ def first_guesses(space: SearchSpace) -> list[dict[str, Any]]:
     """
     if not space.is_declarative:
         return []
+    # Of several architectures it is a small network of ours that is guessed.
+    names = architecture_names(space.architectures)
+    ours = [n for n, one in zip(names, space.architectures, strict=True) if isinstance(one, CNN)]
+    if not ours:
+        return []
     found: list[dict[str, Any]] = []
     for own in _ONE_AFTER_THE_OTHER:
-        guessing = _Guessing({**_ALWAYS, **dict(zip(_NAMES, own, strict=True))})
+        guessing = _Guessing(
+            {**_ALWAYS, "architecture": (ours[0],), **dict(zip(_NAMES, own, strict=True))}
+        )
         space.sample_declared(HyperParameters(guessing, before_asking=guessing.prepare))
         if guessing.says_network and guessing.said not in found:
             found.append(guessing.said)

@@ -93,6 +93,7 @@ class Recorder:
         self._database = database
         self._study_id = study_id
         self._trial_ids: dict[int, int] = {}
+        self._worker_ids: dict[int, int | None] = {}
 
     @staticmethod
     def save_study(
@@ -210,6 +211,7 @@ class Recorder:
             row.config, row.stage_seconds, row.facts = {}, {}, {}
             session.flush()
             self._trial_ids[number] = row.id
+            self._worker_ids[number] = worker_id
 
     def add_waiting_trial(self, number: int, config: Mapping[str, Any]) -> None:
         """Records a trial that nobody has begun, with what it was given."""
@@ -242,9 +244,15 @@ class Recorder:
             row.attempt -= not counts
 
     def add_epoch(self, number: int, epoch: int, metrics: Mapping[str, float | None]) -> None:
-        """Records what the trial, which was started here, reported after an epoch."""
+        """Records what the trial, which was started here, reported after an epoch.
+
+        Nothing, once another worker has taken the trial over.
+        """
         figures = {name: finite(value) for name, value in metrics.items()}
         with self._database.session() as session:
+            row = session.get_one(TrialRow, self._trial_ids[number])
+            if row.worker_id != self._worker_ids[number]:
+                return
             session.merge(
                 EpochRow(
                     trial_id=self._trial_ids[number],

@@ -319,6 +319,12 @@ def test_who_was_fitted_on_the_validation_images_says_so(bundle, incident):
         assert len(told) == is_refit
 
 
+def test_a_split_that_is_drawn_anew_is_not_taken_for_the_studys(bundle, incident):
+    subject = find_subject(str(bundle.folder))
+    told = {s: len(evaluate(subject, incident, split=s).notes) for s in ("test", "all")}
+    assert told == {"test": 1, "all": 0}
+
+
 def test_groups_of_images_that_are_in_no_folder_are_refused(bundle, searched, autosearch_here):
     words = (bundle.folder, searched.study_file, "--split", "validation", "--group", "left")
     ended = autosearch_here("evaluate", *words, "--storage", bundle.storage)

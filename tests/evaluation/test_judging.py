@@ -101,6 +101,16 @@ def test_a_class_that_is_never_right_is_not_known_to_be_so_for_ever():
     assert 0.15 < high < 0.3
 
 
+def test_a_rare_class_that_was_always_right_may_yet_be_the_worst():
+    judgement = judged(data(("dark", "light"), [0] * 200 + [1] * 2, [20] * 200 + [230] * 2))
+    assert judgement.metrics["worst_class_recall"] == 1
+    rare = judgement.details["per_class"]["light"]
+    low, high = judgement.intervals["worst_class_recall"]
+    assert low == pytest.approx(rare["recall_low"])
+    assert low < 0.6
+    assert high == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("num_classes", [2, 7])
 def test_the_bootstrap_computes_what_the_metrics_say(num_classes):
     rng = np.random.default_rng(0)

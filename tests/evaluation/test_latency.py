@@ -49,6 +49,20 @@ def test_reference_is_small_and_fixed():
     assert probabilities.std() > 0
 
 
+def test_machines_whose_processors_have_only_numbers_are_told_apart(tmp_path, monkeypatch):
+    keys = set()
+    for lines in (
+        "processor: 0\nCPU implementer : 0x41\nCPU part : 0xd08\n\nModel : Raspberry Pi 4",
+        "processor: 0\nCPU implementer : 0x41\nCPU part : 0xd0c\n",
+        "processor: 0\nCPU implementer : 0x41\nCPU part : 0xd0b\n",
+    ):
+        file = tmp_path / "cpuinfo"
+        file.write_text(lines)
+        monkeypatch.setattr("autosearch.evaluation.latency._CPUINFO", file)
+        keys.add(host_target()["key"])
+    assert len(keys) == 3
+
+
 def test_host_is_described_and_its_key_is_stable():
     target = host_target()
     assert target["name"] == "host"

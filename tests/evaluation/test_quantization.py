@@ -234,3 +234,19 @@ def test_missing_quantizer_leaves_float32(monkeypatch):
     results = quantize_all(file, SCHEMES, images)
     assert isinstance(results.pop("float32"), bytes)
     assert all("cannot be imported" in str(error) for error in results.values())
+
+
+def test_a_file_that_cannot_be_read_costs_the_other_schemes_nothing(monkeypatch, case):
+    from autosearch.evaluation import quantization
+
+    whole = quantization.TFLiteModel
+
+    def refusing(file, **words):
+        if file == case.files["int8"]:
+            raise ConversionError("LiteRT cannot read or prepare this file")
+        return whole(file, **words)
+
+    monkeypatch.setattr(quantization, "TFLiteModel", refusing)
+    files = quantize_all(case.float_file, ["float32", "int8"], case.images)
+    assert isinstance(files["int8"], ConversionError)
+    assert files["float32"] == case.files["float32"]

@@ -165,6 +165,24 @@ def test_the_best_epoch_is_that_of_the_figure_asked_for(best_by, number):
     assert result.best.epoch == number
 
 
+def test_by_its_loss_an_epoch_that_is_too_sure_is_not_the_best():
+    validation = (np.zeros((9, 8, 8, 1), np.uint8), np.array([0] * 6 + [1] * 3))
+    too_sure, unsure = (
+        [np.zeros((64, 32)), np.zeros(32), np.zeros((32, 10)), np.eye(10)[place] * by]
+        for place, by in ((0, 30.0), (1, 1.0))
+    )
+
+    def loop(model, callbacks, **_):
+        for weights in (too_sure, unsure):
+            model.set_weights(weights)
+            callbacks[0].on_epoch_end(0)
+
+    results = [
+        run(fit=loop, validation=validation, best_by=by) for by in ("accuracy", "validation_loss")
+    ]
+    assert [result.best.epoch for result in results] == [1, 2]
+
+
 def test_the_same_seed_trains_the_same_network():
     words = config(optimizer="adamw", weight_decay=1e-3, label_smoothing=0.1, schedule="cosine")
     first, again = (run(small_model(), config=words) for _ in range(2))

@@ -99,6 +99,21 @@ def test_what_does_not_fit_is_said_in_a_sentence(hp, build, message):
         build_user_model(build, hp)
 
 
+def test_outputs_that_are_no_probabilities_are_said_before_they_are_trained(hp):
+    def build(hp, loss=None):
+        model = keras.Sequential([layers.Flatten(), layers.Dense(3, use_bias=False)])
+        if loss is not None:
+            model.build((None, 4, 4, 1))
+            model.compile(loss=loss)
+        return model
+
+    with pytest.raises(BuildError, match=r'gives no probabilities.*activation="softmax"'):
+        build_user_model(build, hp)
+    # With a loss of its own it learns what it is to learn.
+    own = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert build_user_model(lambda hp: build(hp, own), hp).compiled
+
+
 def test_the_cause_of_a_failed_build_is_kept(hp):
     with pytest.raises(BuildError) as raised:
         build_user_model(lambda hp: {}["width"], hp)

@@ -103,7 +103,8 @@ def test_the_plain_network_sees_a_share_of_what_the_budget_allows(
     class AskedError(Exception):
         pass
 
-    def ask(study, max_images):
+    def ask(study, max_images, validates_on_all):
+        assert validates_on_all
         seen.update(images=max_images, epochs=study.space.training.epochs)
         assert study.space.quantization.schemes == ("int8",)
         raise AskedError

@@ -330,6 +330,26 @@ def test_recovery_leaves_a_living_workers_trial_alone(storage):
     assert Path(database.path).exists()
 
 
+def test_a_worker_whose_trial_was_taken_over_writes_no_epochs_into_it(storage):
+    study = make_study(trials=1)
+    study_id = autosearch.run(study, storage=storage).id
+    database = Database.open_to_write(storage)
+    slow, other = Recorder(database, study_id), Recorder(database, study_id)
+    view, engine = autosearch.open_study("table", storage=storage), Engine(study, database, seed=0)
+    worker_id = slow.start_worker(60.0)
+    number = engine.start_trial(slow, worker_id).number
+    slow.add_epoch(number, 1, {"accuracy": 0.1})
+    slow.end_worker(worker_id)
+    engine.recover(other, view, reason="test")
+    assert engine.start_trial(other, other.start_worker(60.0)).number == number
+    other.add_epoch(number, 1, {"accuracy": 0.5})
+    slow.add_epoch(number, 1, {"accuracy": 0.7})
+    slow.add_epoch(number, 9, {"accuracy": 0.9})
+    epochs = view.epochs_frame()
+    epochs = epochs[epochs["trial"] == number]
+    assert epochs[["epoch", "accuracy"]].to_numpy().tolist() == [[1, 0.5]]
+
+
 def test_a_process_that_lives_is_alive_whatever_its_lease_says(storage):
     study = make_study(trials=1)
     study_id = autosearch.run(study, storage=storage).id

@@ -4,7 +4,15 @@ import optuna
 import pytest
 
 from autosearch.search.warm_start import StartingSampler
-from autosearch.space import CNN, HyperParameters, Range, SearchSpace, Training
+from autosearch.space import (
+    CNN,
+    HyperParameters,
+    Preprocessing,
+    Pretrained,
+    Range,
+    SearchSpace,
+    Training,
+)
 from autosearch.space.first_guesses import first_guesses
 
 ODD = SearchSpace(
@@ -60,6 +68,15 @@ def test_what_is_not_wished_is_left_to_the_sampler():
     for guess in first_guesses(ODD):
         assert "architecture/activation" not in guess
     assert "quantization" not in first_guesses(SearchSpace())[0]
+
+
+def test_of_several_architectures_it_is_a_small_network_of_ours_that_is_guessed():
+    space = SearchSpace(architecture=[Pretrained("MobileNetV2"), CNN()])
+    space = space.model_copy(update={"preprocessing": Preprocessing(size=32)})
+    guessed = configurations(space)
+    assert len(guessed) == 6
+    assert {c["architecture"] for c in guessed} == {"cnn"}
+    assert first_guesses(SearchSpace(architecture=Pretrained("MobileNetV2"))) == []
 
 
 def test_a_space_with_nothing_to_guess_has_no_guesses():
