@@ -292,8 +292,7 @@ class KerasEvaluator:
                 "ClassWeighting(method=...) or compile no model in build(hp)"
             )
         order = oversampled(plan.weighting, labels, seed=trial.seed)
-        if len(order) > len(labels):
-            images, labels = images[order], labels[order]
+        rows = order if len(order) > len(labels) else None
         one_hot = wants_one_hot(plan.model, config, user_compiled=plan.is_compiled, terms=terms)
         if plan.augmentation.mixes_labels and not plan.is_compiled:
             one_hot = True
@@ -305,7 +304,13 @@ class KerasEvaluator:
             seed=trial.seed,
             augmentation=plan.augmentation.steps,
             one_hot=one_hot,
+            rows=rows,
         )
+        fits_itself = overrides_fit(plan.architecture)
+        given = None
+        if fits_itself and plan.augmentation.is_none:
+            # A user's own fit is given arrays, and with them copies of what comes several times.
+            given = (images, labels) if rows is None else (images[rows], labels[rows])
 
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
@@ -325,7 +330,7 @@ class KerasEvaluator:
             batches,
             validation,
             config=config,
-            steps_per_epoch=-(-len(labels) // config.batch_size),
+            steps_per_epoch=-(-len(order) // config.batch_size),
             on_epoch=on_epoch,
             on_steps=trial.check_time,
             further=self._further_figures if self._is_compared else None,
@@ -333,9 +338,9 @@ class KerasEvaluator:
             terms=terms,
             one_hot=one_hot,
             best_by=best_by,
-            fit=users_fit if overrides_fit(plan.architecture) else None,
+            fit=users_fit if fits_itself else None,
             user_compiled=plan.is_compiled,
-            train_arrays=(images, labels) if plan.augmentation.is_none else None,
+            train_arrays=given,
             fine_tuning=plan.fine_tuning,
         )
 

@@ -59,6 +59,17 @@ def order(dataset):
     return np.concatenate([images.numpy()[:, 0, 0, 0] for images, *_ in dataset]).tolist()
 
 
+def test_images_that_come_several_times_are_those_of_copied_arrays():
+    rows = np.concatenate([np.arange(len(LABELS)), np.arange(0, len(LABELS), 3)])
+    words = {"num_classes": 10, "batch_size": 16, "seed": 1}
+    picked = training_batches(IMAGES, LABELS, rows=rows, **words)
+    copied = training_batches(IMAGES[rows], LABELS[rows], **words)
+    for _ in range(2):
+        for one, other in zip(picked, copied, strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
 def test_an_epoch_holds_every_image_once_with_its_label():
     seen = list(batches())
     assert [len(images) for images, _ in seen] == [16, 16, 16, 2]
