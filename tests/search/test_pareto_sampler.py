@@ -229,7 +229,7 @@ def search_a_network(seed, *, describe):
         return abs(np.log(size) - 7) + 0.1 * widths[0], size**0.5
 
     study = optuna.create_study(directions=["minimize", "minimize"])
-    for number in range(25):
+    for number in range(18):
         study.sampler = make_sampler("pareto", seed=seed, number=number, describe=describe)
         trial = study.ask()
         study.tell(trial, objective(trial))
@@ -240,31 +240,26 @@ def test_what_is_known_of_a_configuration_untried_finds_more() -> None:
     def describe(params):
         return (float(np.log(list(params.values())).sum()),)
 
-    seeds = range(6)
+    seeds = range(2)
     blind = [search_a_network(seed, describe=None) for seed in seeds]
     seeing = [search_a_network(seed, describe=describe) for seed in seeds]
-    print(blind, seeing)
     assert np.mean(seeing) > np.mean(blind)
-    assert search_a_network(0, describe=lambda params: None) == blind[0]
 
 
 def test_where_trials_fail_it_looks_less_and_less():
-    def failures(number_of_trials):
-        study, failed = optuna.create_study(direction="maximize"), 0
-        for number in range(number_of_trials):
-            study.sampler = make_sampler("pareto", seed=0, number=number)
-            trial = study.ask()
-            size = trial.suggest_int("width", 1, 64) * trial.suggest_int("depth", 1, 8)
-            if size <= 250:
-                study.tell(trial, 1 - 1 / (1 + size / 50))
-                continue
-            failed += 1
-            trial.set_constraint(FAILED, 1.0)
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return failed
-
+    study, failed = optuna.create_study(direction="maximize"), []
+    for number in range(40):
+        study.sampler = make_sampler("pareto", seed=0, number=number)
+        trial = study.ask()
+        size = trial.suggest_int("width", 1, 64) * trial.suggest_int("depth", 1, 8)
+        if size <= 250:
+            study.tell(trial, 1 - 1 / (1 + size / 50))
+            continue
+        failed.append(number)
+        trial.set_constraint(FAILED, 1.0)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
     # Larger is better, up to where it fails: without a lesson nearly all of 30 would.
-    assert failures(40) - failures(10) < 20
+    assert sum(number >= 10 for number in failed) < 20
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -309,7 +304,7 @@ def test_a_configuration_that_is_shown_no_more_is_not_tried_again():
             )
         )
     tried = {(t.params["a"], t.params["b"]) for t in study.trials}
-    for number in range(320, 340):
+    for number in range(320, 332):
         study.sampler = make_sampler("pareto", seed=0, number=number)
         trial = study.ask()
         drawn = tuple(trial.suggest_categorical(n, c) for n, c in names.items())
