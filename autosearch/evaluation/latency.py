@@ -119,13 +119,14 @@ def measure_latency(
             pace.learn(_time_at_rest(reference))
     reference_ms = float(np.median(reference_medians)) / 1e6
     pace.learn(reference_ms)
+    slowdown = pace.slowdown(reference_ms)
     return {
         name: Latency(
             p50_ms=float(np.median([np.median(block) for block in measured])) / 1e6,
             p90_ms=float(np.median([np.percentile(block, 90) for block in measured])) / 1e6,
             reference_ms=reference_ms,
             num_runs=sum(len(block) for block in measured),
-            slowdown=pace.slowdown(reference_ms),
+            slowdown=slowdown,
             is_quiet=is_quiet,
         )
         for name, measured in blocks.items()

@@ -20,7 +20,7 @@ from autosearch.evaluation.latency_gate import give_way
 from autosearch.evaluation.losses import LossTerms, make_loss
 from autosearch.models.fused import fused_batch_normalization
 from autosearch.models.pretrained import FineTuning
-from autosearch.models.statistics import BatchStatistics
+from autosearch.models.statistics import BatchStatistics, images_at_once
 from autosearch.models.user import ends_the_trial
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ BestBy = Literal["accuracy", "balanced_accuracy", "validation_loss", "last"]
 """Which epoch's weights are kept. "last" chooses nothing, so its figures are not flattered."""
 
 FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapping[str, float]]
-
-_VALIDATION_BATCH = 512
-_VALIDATION_PIXELS = 512 * 32 * 32
-"""At once: maps of a network's first layers are many times as large as its images."""
 
 _KNOWN_AFTER_S = 2.0
 _MOST_STEPS_AT_ONCE = 32
@@ -407,8 +403,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         return getattr(result, self._best_by), -result.validation_loss
 
     def _validate(self, number: int) -> tuple[float, float, float, Mapping[str, float]]:
-        height, width = self._images.shape[1:3]
-        batch = min(_VALIDATION_BATCH, max(1, _VALIDATION_PIXELS // (height * width)))
+        batch = images_at_once(self._images)
         outputs = [
             self._predict(tf.cast(self._images[start : start + batch], tf.float32))
             for start in range(0, len(self._images), batch)

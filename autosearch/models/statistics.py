@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-__all__ = ["BatchStatistics", "batch_normalizations"]
+__all__ = ["BatchStatistics", "batch_normalizations", "images_at_once"]
 
 _NUM_IMAGES = 512
+_NUM_PIXELS = _NUM_IMAGES * 32 * 32
 _FEWEST_IMAGES = 32
-_NUM_PIXELS = 512 * 32 * 32
 _OUR_MOMENTUM = 0.9
 
 
@@ -55,8 +55,7 @@ class BatchStatistics:
         for images, *_ in self._batches:
             parts.append(images)
             count += len(images)
-            fit = _NUM_PIXELS // (images.shape[1] * images.shape[2])
-            wanted = min(_NUM_IMAGES, max(_FEWEST_IMAGES, fit))
+            wanted = max(_FEWEST_IMAGES, images_at_once(images))
             if count >= wanted:
                 break
         images = tf.concat(parts, 0)[:wanted]
@@ -69,6 +68,15 @@ class BatchStatistics:
         finally:
             for layer, momentum in zip(self._layers, momenta, strict=True):
                 layer.momentum = momentum
+
+
+def images_at_once(images: Any) -> int:
+    """How many such images (n, h, w, c) a network is shown at once: fewer of larger ones.
+
+    The maps of its first layers are many times as large as they are.
+    """
+    height, width = images.shape[1:3]
+    return int(min(_NUM_IMAGES, max(1, _NUM_PIXELS // (height * width))))
 
 
 def batch_normalizations(model: Any) -> Iterator[Any]:

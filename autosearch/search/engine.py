@@ -18,7 +18,7 @@ import optuna
 from autosearch.errors import StorageError
 from autosearch.search.capacities import Capacities
 from autosearch.search.growth import Growth
-from autosearch.search.history import CONTINUES, FAILED, RUNGS, SECONDS
+from autosearch.search.history import CONTINUES, FAILED, RUNGS, SECONDS, num_sampled_before
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
@@ -149,8 +149,7 @@ class Engine:
         guesses = self._first_guesses
         if number >= len(guesses) * _LATEST_GUESS:
             return None
-        earlier = self._study.get_trials(deepcopy=False)[:number]
-        place = sum(continuation_of(trial) is None for trial in earlier)
+        place = num_sampled_before(self._study, number)
         return guesses[place] if place < len(guesses) else None
 
     def start_trial(

@@ -30,6 +30,7 @@ __all__ = [
     "choose_trials",
     "expected_values",
     "minimized_values",
+    "num_sampled_before",
     "seconds_of",
     "shown_trials",
     "teaching_trials",
@@ -160,19 +161,20 @@ def teaching_trials(study: optuna.Study, *, with_failed: bool = False) -> list[F
         study: The study.
         with_failed: Failed trials as well, as infeasible ones; Optuna's samplers ignore them.
     """
-    if not with_failed:
-        finished = study.get_trials(deepcopy=False, states=_TEACHING_STATES)
-        return [trial for trial in finished if CONTINUES not in trial.user_attrs]
+    states = (*_TEACHING_STATES, TrialState.FAIL) if with_failed else _TEACHING_STATES
     return [
         trial
-        for trial in study.get_trials(deepcopy=False)
+        for trial in study.get_trials(deepcopy=False, states=states)
         if CONTINUES not in trial.user_attrs
-        and (
-            trial.state in _TEACHING_STATES
-            # One that was discarded failed as well, and teaches nothing.
-            or (trial.state is TrialState.FAIL and trial.params and FAILED in trial.constraints)
-        )
+        # One that was discarded failed as well, and teaches nothing.
+        and (trial.state is not TrialState.FAIL or (trial.params and FAILED in trial.constraints))
     ]
+
+
+def num_sampled_before(study: optuna.Study, number: int) -> int:
+    """How many trials were sampled before one: those that went on from others do not count."""
+    earlier = study.get_trials(deepcopy=False)[:number]
+    return sum(CONTINUES not in trial.user_attrs for trial in earlier)
 
 
 def shown_trials(study: optuna.Study, limit: int = SHOWN_TRIALS) -> list[FrozenTrial]:

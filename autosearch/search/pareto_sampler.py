@@ -24,10 +24,10 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autosearch.search.history import (
-    CONTINUES,
     SHOWN_TRIALS,
     choose_trials,
     expected_values,
+    num_sampled_before,
     seconds_of,
     teaching_trials,
 )
@@ -120,8 +120,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             return values[param_name]
         # Another block is another design, or its trials would be those of the first one again. What
         # was trained on has no place in it, or the places that it took would stay empty.
-        earlier = study.get_trials(deepcopy=False)[: trial.number]
-        number = sum(CONTINUES not in t.user_attrs for t in earlier)
+        number = num_sampled_before(study, trial.number)
         block = number // self._num_spread
         rng = np.random.default_rng([self._design_seed, zlib.crc32(param_name.encode()), block])
         return spread_value(param_distribution, number, self._num_spread, rng)

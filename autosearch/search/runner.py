@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
 
@@ -204,12 +204,7 @@ def run(
                 study_id=study_id,
                 seed=seed,
                 evaluator=make_evaluator(study),
-                limits=Limits(
-                    counted_trials=limits.counted_trials,
-                    total_epochs=limits.total_epochs,
-                    deadline=limits.deadline,
-                    further_trials=limits.further_trials,
-                ),
+                limits=replace(limits, memory_bytes=None),
                 finals=finals,
                 should_stop=should_stop,
             )

@@ -10,7 +10,7 @@ from autosearch.values import Constraint
 from autosearch.visualization.choice import Bound
 from autosearch.visualization.style import GREY, LOGARITHMIC, escaped, figure_text
 
-__all__ = ["add_baselines", "add_bounds"]
+__all__ = ["add_baselines", "add_bounds", "add_note"]
 
 
 def add_bounds(
@@ -44,7 +44,7 @@ def add_bounds(
         if metric == x:
             ends = {"x0": value, "x1": value, "y0": 0, "y1": 1}
             _add(layout, "shapes", type="line", **ends, yref="paper", line=line)
-            _add_note(
+            add_note(
                 layout,
                 text,
                 # Plotly places notes on a logarithmic axis by the logarithm.
@@ -55,7 +55,7 @@ def add_bounds(
             )
         else:
             _add_level(layout, value, line)
-            _add_note(layout, text, x=1, xref="paper", y=value, yanchor="top")
+            add_note(layout, text, x=1, xref="paper", y=value, yanchor="top")
 
 
 def add_baselines(layout: dict[str, Any], y: str, baselines: Mapping[str, float]) -> None:
@@ -73,7 +73,7 @@ def add_baselines(layout: dict[str, Any], y: str, baselines: Mapping[str, float]
         line = {"dash": "10px,4px", "width": 1.2, "color": GREY}
         _add_level(layout, value, line, layer="below")
         # On the right, where few candidates are: the costly ones.
-        _add_note(
+        add_note(
             layout,
             f"{escaped(name)} {figure_text(y, value)}",
             x=1,
@@ -88,7 +88,8 @@ def _add_level(layout: dict[str, Any], value: float, line: Mapping[str, Any], **
     _add(layout, "shapes", type="line", **ends, xref="paper", line=line, **more)
 
 
-def _add_note(layout: dict[str, Any], text: str, **place: Any) -> None:
+def add_note(layout: dict[str, Any], text: str, **place: Any) -> None:
+    """Writes a small note that ends at a place, as Plotly's annotations name it."""
     how = {"xanchor": "right", "showarrow": False, "font": {"size": 11}}
     _add(layout, "annotations", text=text, **how, **place)
 

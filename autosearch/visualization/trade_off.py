@@ -21,7 +21,7 @@ from autosearch.visualization.choice import (
     minimized,
     roles,
 )
-from autosearch.visualization.limits import add_baselines, add_bounds
+from autosearch.visualization.limits import add_baselines, add_bounds, add_note
 from autosearch.visualization.marks import COSTS, HOVER_COLUMNS, marks
 from autosearch.visualization.style import (
     BYTES,
@@ -409,17 +409,9 @@ def _set_axes(
     if least_y is None:
         return
     layout["yaxis"]["range"] = _padded(np.array([least_y, float(shown[y].max()), *lines]))
-    layout.setdefault("annotations", []).append({
-        "text": f"{int((shown[y] < least_y).sum())} below: double-click shows all",
-        "x": 1,
-        "y": 0,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "right",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"size": 11},
-    })  # fmt: skip
+    below = int((shown[y] < least_y).sum())
+    text = f"{below} below: double-click shows all"
+    add_note(layout, text, x=1, xref="paper", y=0, yref="paper", yanchor="bottom")
 
 
 def _padded(values: npt.NDArray[np.float64]) -> list[float]:
