@@ -8,7 +8,11 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/autosearch run studies/digits.py
 
-# Half of the time goes into starting processes that load TensorFlow: two at once pay.
+# Half of the time goes into starting processes that load TensorFlow: two at once pay. Each keeps
+# to one thread, since two that share two cores only get into each other's way.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: export TF_NUM_INTRAOP_THREADS = 1
 test: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

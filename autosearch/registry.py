@@ -5,7 +5,6 @@ Needs NumPy and LiteRT, no TensorFlow, so that a dashboard can do it too.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from autosearch.data.labelled import LabelledImages, labelled_images
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError, StudyError
 from autosearch.evaluation.judging import Judgement, compare, judge
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.subjects import promotion_subject
+from autosearch.evaluation.subjects import known_study, promotion_subject
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, add_promotion, current_promotion
@@ -244,8 +243,8 @@ def promoted_images(
         else promotion_dataset({"name": name, "dataset": searched_on["definition"]})
     )
     expected = {searched_on["fingerprint"]}
-    with contextlib.suppress(NotFoundError):  # a model outlives its study
-        view = StudyView(database, artifacts, name)
+    view = known_study(database, artifacts, name, begun_by=promotion.promoted_at)
+    if view is not None:
         # Its data may have grown since; what was known then is where it was.
         expected.add(view.data_fingerprint)
         sides = view.sides()

@@ -13,23 +13,40 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from autosearch.evaluation.metrics import mcnemar_p_value, normalised
+from autosearch import pareto
+from autosearch.evaluation.paired import paired_p_value
 from autosearch.store.predictions import Predictions
-from autosearch.values import QUALITY_METRICS, Direction, Estimate, Objective
+from autosearch.store.study_frames import minimized
+from autosearch.values import QUALITY_METRICS, Direction, Estimate, Objective, minimize
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autosearch.store.view import StudyView
 
-__all__ = ["PairedTests", "Suggestion", "paired_p_value", "smallest_alike", "suggest"]
+__all__ = [
+    "PairedTests",
+    "Suggestion",
+    "cost_of",
+    "has_cost",
+    "smallest_alike",
+    "suggest",
+    "with_cost",
+]
 
 _LEVEL = 0.05
-_NUM_SIGN_FLIPS = 10_000
-_BY_LOG_LOSS = ("log_loss", "expected_calibration_error")
-_COSTS = ("size_bytes", "memory_bytes", "parameters", "macs", "latency_ms", "latency_p90_ms")
+_SIZE = ("smallest", "smaller candidate")
+_TIME = ("fastest", "faster candidate")
+# What one with little of a cost is called, and one with less.
+_COSTS = {
+    "size_bytes": _SIZE,
+    "memory_bytes": ("one of least memory", "candidate of less memory"),
+    "parameters": ("one of fewest weights", "candidate of fewer weights"),
+    "macs": ("one of least computing", "candidate of less computing"),
+    "latency_ms": _TIME,
+    "latency_p90_ms": _TIME,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,8 @@ class Suggestion:
         p_value: Of the two having the same figure but for chance; None for the best itself.
         estimate: What kind of figures these are, an ``Estimate``.
         num_images: How many images they rest on.
+        cost: The metric by which it is small.
+        num_tested: How many smaller candidates than the best were held against it.
         num_left_out: Smaller candidates that were judged on other images, before the data grew.
     """
 
@@ -62,6 +81,8 @@ class Suggestion:
     p_value: float | None
     estimate: str
     num_images: int
+    cost: str = "size_bytes"
+    num_tested: int = 0
     num_left_out: int = 0
 
     @property
@@ -72,18 +93,19 @@ class Suggestion:
     def reason_with(self, best_value: str) -> str:
         """The reason with the best one's figure as the reader is used to it, such as 97.1 %."""
         what = self.metric.replace("_", " ")
-        left_out = (
-            f"; {self.num_left_out} smaller, judged on other images, left out"
-            if self.num_left_out
-            else ""
-        )
+        smallest, smaller = _COSTS[self.cost]
+        left_out = ""
+        if self.num_left_out:
+            some = smaller.replace("candidate", "candidates") if self.num_left_out > 1 else smaller
+            left_out = f"; {self.num_left_out} {some}, judged on other images, left out"
         if self.candidate == self.best:
-            return (
-                f"the best {what}, and every smaller candidate is worse by more than chance"
-                f"{left_out}"
-            )
+            if self.num_tested:
+                return (
+                    f"the best {what}, and every {smaller} is worse by more than chance{left_out}"
+                )
+            return f"the best {what}{left_out or f', and there is no {smaller}'}"
         return (
-            f"the smallest whose {what} cannot be told apart from the best one's, "
+            f"the {smallest} whose {what} cannot be told apart from the best one's, "
             f"{best_value} of {self.best} (paired test on the same images: "
             f"p = {self.p_value:.2f}{left_out})"
         )
@@ -100,6 +122,8 @@ class PairedTests:
         # Every candidate is held against the best one, which is thus read once.
         self._predictions = lru_cache(2)(lambda sha256: Predictions.from_bytes(read(sha256)))
         self._p_values: dict[tuple[str, str, str], float] = {}
+        self._are_paired: dict[tuple[str, str], bool] = {}
+        self._num_images: dict[str, int] = {}
 
     def p_value(self, one: str, other: str, metric: str) -> float:
         """``paired_p_value`` of two stored predictions, named by their SHA-256."""
@@ -112,12 +136,21 @@ class PairedTests:
 
     def are_paired(self, one: str, other: str) -> bool:
         """Whether two stored predictions are of the same images: data may have grown between."""
-        labels = self._predictions(one).labels
-        return np.array_equal(labels, self._predictions(other).labels)
+        key = (one, other)
+        if key not in self._are_paired:
+            labels = self._predictions(one).labels
+            self._are_paired[key] = np.array_equal(labels, self._predictions(other).labels)
+        return self._are_paired[key]
 
     def num_images(self, sha256: str) -> int:
         """How many images stored predictions are of."""
-        return len(self._predictions(sha256).labels)
+        if sha256 not in self._num_images:
+            self._num_images[sha256] = len(self._predictions(sha256).labels)
+        return self._num_images[sha256]
+
+    def can_tell(self, sha256: str, metric: str) -> bool:
+        """Whether stored predictions have what a test by that metric needs."""
+        return metric != "worst_group_accuracy" or self._predictions(sha256).groups is not None
 
 
 def suggest(
@@ -139,11 +172,13 @@ def suggest(
     """
     if view.definition["evaluator"] is not None:
         return None
+    objectives = view.objectives
     if estimate is None:
-        front = view.front_frame(target, estimate=Estimate.CROSS_VALIDATION)
-        estimate = Estimate.VALIDATION if front.empty else Estimate.CROSS_VALIDATION
-    front = view.front_frame(target, estimate=estimate)
-    return smallest_alike(front, view.objectives, tests=PairedTests(view.artifact))
+        ranked = view.ranked_frame(target, estimate=Estimate.CROSS_VALIDATION)
+        estimate = Estimate.VALIDATION if ranked.empty else Estimate.CROSS_VALIDATION
+    ranked = view.ranked_frame(target, estimate=estimate)
+    front = ranked[pareto.non_dominated(minimized(ranked, with_cost(objectives)))]
+    return smallest_alike(front, objectives, tests=PairedTests(view.artifact))
 
 
 def smallest_alike(
@@ -155,7 +190,7 @@ def smallest_alike(
 
     Args:
         front: Rows of ``StudyView.candidates_frame()`` of one target and one kind of figure, in
-            any order.
+            any order: of what is feasible, those that no other dominates in ``with_cost``.
         objectives: What ranks them.
         tests: Of the study's predictions.
 
@@ -169,13 +204,15 @@ def smallest_alike(
     front = front[front[metric].notna() & front["predictions_sha256"].notna()]
     if front.empty:
         return None
-    cost = _cost_of_size(objectives, front)
+    cost = cost_of(objectives, front)
     # Of equals the smaller one is the best, and of those the older one.
     front = front.sort_values(["trial", "quantization"]).sort_values(
         [metric, cost], ascending=[objective.direction is Direction.MINIMIZE, True], kind="stable"
     )
     best = front.iloc[0]
-    chosen, p_value, num_left_out = best, None, 0
+    if not tests.can_tell(best["predictions_sha256"], metric):
+        return None
+    chosen, p_value, num_tested, num_left_out = best, None, 0, 0
     for _, row in front.sort_values(cost, kind="stable").iterrows():
         if row["candidate"] == best["candidate"] or row[cost] > best[cost]:
             break
@@ -183,6 +220,7 @@ def smallest_alike(
             num_left_out += 1
             continue
         p = tests.p_value(row["predictions_sha256"], best["predictions_sha256"], metric)
+        num_tested += 1
         if p >= _LEVEL:
             chosen, p_value = row, p
             break
@@ -198,68 +236,26 @@ def smallest_alike(
         p_value=p_value,
         estimate=str(best["estimate"]),
         num_images=tests.num_images(best["predictions_sha256"]),
+        cost=cost,
+        num_tested=num_tested,
         num_left_out=num_left_out,
     )
 
 
-def paired_p_value(one: Predictions, other: Predictions, *, metric: str = "accuracy") -> float:
-    """How likely chance alone parts two sets of predictions of the same images that far.
+def has_cost(objectives: Sequence[Objective]) -> bool:
+    """Whether a study seeks what is small, in any sense."""
+    return any(objective.metric in _COSTS for objective in objectives)
 
-    For accuracy this is McNemar's exact test: of the images that only one of the two got right,
-    each is as likely to be the one's as the other's. For the other figures each image's
-    contribution is what may be exchanged: whether it is right, weighted so that every class
-    counts the same (``balanced_accuracy``, ``macro_f1``, ``worst_class_recall``), or the
-    logarithm of the true class's probability (``log_loss``, ``expected_calibration_error``). Of
-    groups nothing is known here: ``worst_group_accuracy`` is tested as accuracy is.
 
-    Args:
-        one: Predictions of n images.
-        other: Those of the same images, in the same order.
-        metric: One of ``QUALITY_METRICS``.
+def with_cost(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
+    """What a pick is made by: also size, where a study is after accuracy alone.
 
-    Returns:
-        The two-sided p-value, above 0 and at most 1.
-
-    Raises:
-        ValueError: The labels of the two are not the same.
-
-    References:
-        ``mcnemar_p_value``; exchanging signs: Fisher (1935), The Design of Experiments, §21.
+    Its front is the one most accurate candidate, beside which no smaller one would be seen.
     """
-    if not np.array_equal(one.labels, other.labels):
-        raise ValueError(
-            f"Got predictions of {len(one.labels)} and {len(other.labels)} images that differ in "
-            "their labels; expected two of the same images."
-        )
-    if metric in ("accuracy", "worst_group_accuracy"):
-        only_one = int(np.sum(one.right & ~other.right))
-        only_other = int(np.sum(other.right & ~one.right))
-        return mcnemar_p_value(only_one, only_other)
-    differences = _contributions(one, metric) - _contributions(other, metric)
-    differences = differences[differences != 0]
-    if not len(differences):
-        return 1.0
-    rng = np.random.default_rng(0)
-    observed = abs(differences.sum())
-    as_far = 0
-    for _ in range(_NUM_SIGN_FLIPS // 100):
-        signs = rng.choice((-1.0, 1.0), size=(100, len(differences)))
-        as_far += int(np.sum(np.abs(signs @ differences) >= observed * (1 - 1e-12)))
-    return (as_far + 1) / (_NUM_SIGN_FLIPS + 1)
+    return (*objectives, *(() if has_cost(objectives) else (minimize("size_bytes"),)))
 
 
-def _contributions(predictions: Predictions, metric: str) -> npt.NDArray[np.float64]:
-    labels = predictions.labels
-    if metric in _BY_LOG_LOSS:
-        # What the metric itself is taken from.
-        true = normalised(predictions.probabilities)[np.arange(len(labels)), labels]
-        contributions: npt.NDArray[np.float64] = np.log(true)
-        return contributions
-    weighted: npt.NDArray[np.float64] = predictions.right / np.bincount(labels)[labels]
-    return weighted
-
-
-def _cost_of_size(objectives: Sequence[Objective], front: pd.DataFrame) -> str:
+def cost_of(objectives: Sequence[Objective], front: pd.DataFrame) -> str:
     """What "small" means: the first cost that the study minimises, or else the file's size."""
-    minimized = [o.metric for o in objectives if o.metric in _COSTS]
-    return next((m for m in minimized if front[m].notna().all()), "size_bytes")
+    sought = [o.metric for o in objectives if o.metric in _COSTS]
+    return next((m for m in sought if m in front and front[m].notna().all()), "size_bytes")

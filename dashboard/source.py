@@ -20,9 +20,9 @@ from autosearch.store.notes import add_note as _add_note
 from autosearch.store.notes import notes as _notes
 from autosearch.store.predictions import Predictions
 from autosearch.store.promotions import Promotion, promotions
+from autosearch.store.study_frames import by_estimate
 from autosearch.store.view import StudyView
 from autosearch.suggestion import PairedTests
-from autosearch.values import Estimate
 from autosearch.visualization.architecture import Layer, layers_of
 from autosearch.visualization.unusual import unusual_parameters
 from dashboard.server import NOTES_VARIABLE, PROMOTE_VARIABLE
@@ -193,14 +193,9 @@ class _Candidates:
         # A look costs as much as drawing half a chart; where nothing was new, the next can wait.
         fresh_s = _RESTING_S if whole is self._whole else _FRESH_S
         if self._parts is None or whole is not self._whole:
-            frame = frames.on_target(whole).reset_index(drop=True)
-            is_judged = (frame["estimate"] == Estimate.CROSS_VALIDATION).to_numpy(dtype=bool)
-            self._parts = (
-                next(_VERSIONS),
-                frame,
-                frame[~is_judged].reset_index(drop=True),
-                frame[is_judged].reset_index(drop=True),
-            )
+            searched, judged = by_estimate(whole)
+            both = pd.concat([searched, judged], ignore_index=True) if len(judged) else searched
+            self._parts = next(_VERSIONS), both, searched, judged
             self._whole = whole
         self._fresh_until = time.monotonic() + fresh_s
         return self._parts
@@ -226,7 +221,7 @@ def candidates_version(study: StudyView) -> int:
 
 
 def all_candidates(study: StudyView) -> pd.DataFrame:
-    """The candidates of a study on its main target, of both kinds of figure.
+    """The candidates of a study, of both kinds of figure, each on its main target.
 
     This frame and those of the two functions below must not be changed in place.
     """
@@ -293,9 +288,10 @@ def epochs_reached(study: StudyView) -> dict[int, int]:
     return _epochs_reached(*_key(study))
 
 
-def details(candidate_key: int) -> dict[str, Any]:
-    """Conditions, reasons and target of a candidate."""
-    return frames.candidate_details(database(), candidate_key)
+def details(row: pd.Series[Any]) -> dict[str, Any]:
+    """Conditions, reasons and target of a row of candidates."""
+    target_id = int(row["target_id"]) if pd.notna(row["target_id"]) else None
+    return frames.candidate_details(database(), int(row["candidate_key"]), target_id)
 
 
 def workers(study: StudyView) -> pd.DataFrame:

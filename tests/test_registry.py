@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from autosearch.registry import promote, promoted_images
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import add_promotion, current_promotion, promotions
-from autosearch.store.recorder import Recorder
+from autosearch.store.recorder import Recorder, utc_now
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def of_photos(database, artifacts, names, tmp_path):
         database, name="grown", seed=0, definition=definition, definition_sha256="0" * 64,
         data_fingerprint=now.fingerprint(), environment={}, data_sides={"sides": now.sides()},
     )  # fmt: skip
-    return replace(promotion, record=record), now
+    return replace(promotion, record=record, promoted_at=utc_now()), now
 
 
 def test_samples_of_a_grown_folder_are_of_the_studys_own_validation_split(
@@ -267,6 +268,10 @@ def test_samples_of_a_grown_folder_are_of_the_studys_own_validation_split(
         promoted_images(
             database, artifacts, replace(promotion, record={**promotion.record, "study": "gone"})
         )
+    # Nor does a study that was deleted and run anew know where the promoted one had them.
+    earlier = promotion.promoted_at - timedelta(days=1)
+    with pytest.raises(StudyError, match="so some may be of the test split"):
+        promoted_images(database, artifacts, replace(promotion, promoted_at=earlier))
 
 
 def test_a_folder_that_is_gone_is_named(database, artifacts, of_photos):

@@ -1,5 +1,7 @@
 """The paired test, and what is suggested on its strength."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,12 +10,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from autosearch import maximize, minimize
+from autosearch.evaluation.paired import paired_p_value
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.predictions import Predictions
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
-from autosearch.suggestion import PairedTests, paired_p_value, smallest_alike, suggest
+from autosearch.suggestion import PairedTests, smallest_alike, suggest
 from autosearch.values import CandidateResult, TrialState
 
 
@@ -63,6 +66,53 @@ def test_log_loss_of_outputs_that_are_no_probabilities_is_what_the_metric_says()
         Predictions(labels, np.where(right, 2.0, wrong).astype(np.float32)) for wrong in (-8, 1.9)
     )
     assert paired_p_value(sure, unsure, metric="log_loss") < 0.001
+
+
+def of_ten_classes(wrong):
+    """100 images of each of ten classes; ``wrong`` says how many of each are taken for the next."""
+    labels = np.repeat(np.arange(10), 100)
+    guessed = labels.copy()
+    for label, count in enumerate(wrong):
+        guessed[100 * label : 100 * label + count] = (label + 1) % 10
+    return Predictions(labels, np.eye(10, dtype=np.float32)[guessed])
+
+
+@pytest.mark.parametrize("metric", ["worst_class_recall", "macro_f1", "balanced_accuracy"])
+def test_each_figure_is_tested_by_itself(metric):
+    even, collapsed = of_ten_classes([10] * 10), of_ten_classes([55, *[5] * 9])
+    # As many mistakes, but in the one half of them in one class.
+    p = paired_p_value(even, collapsed, metric=metric)
+    assert (p < 0.001) == (metric == "worst_class_recall")
+
+
+def test_what_is_better_but_for_its_worst_class_is_not_worse_by_chance():
+    even, better = of_ten_classes([10] * 10), of_ten_classes([12, *[3] * 9])
+    assert paired_p_value(even, better, metric="worst_class_recall") > 0.3
+    assert paired_p_value(even, better, metric="balanced_accuracy") < 0.001
+
+
+def test_the_worst_group_is_tested_within_the_groups():
+    groups = np.repeat([0, 1], [100, 1900]).astype(np.int32)[:, None]
+    labels = np.zeros(2000, np.int64)
+    good, bad = np.ones(2000, bool), np.ones(2000, bool)
+    good[:8] = bad[:54] = False
+    good[100:146] = False  # as many mistakes in all
+    one, other = (replace(predictions(labels, right), groups=groups) for right in (good, bad))
+    assert paired_p_value(one, other) > 0.3
+    assert paired_p_value(one, other, metric="worst_group_accuracy") < 0.001
+    back = Predictions.from_bytes(other.to_bytes())
+    assert np.array_equal(back.groups, groups)
+
+
+def test_calibration_is_tested_by_its_error_alone():
+    labels = np.zeros(400, np.int64)
+    right = np.arange(400) >= 80
+    fair, sure = (predictions(labels, right, confidence=c) for c in (0.8, 0.99))
+    metric = "expected_calibration_error"
+    assert paired_p_value(fair, sure, metric=metric) < 0.001
+    # Too sure and not sure enough by as much: other outputs, the same error.
+    unsure = predictions(labels, right, confidence=0.61)
+    assert paired_p_value(sure, unsure, metric=metric) > 0.3
 
 
 def test_predictions_of_other_images_are_refused():
@@ -139,7 +189,16 @@ def test_what_was_judged_before_the_data_grew_is_not_compared(view_of):
     view = view_of({1000: right_but_for(10, total=150), 9000: right_but_for(10)})
     suggestion = suggest(view)
     assert suggestion.candidate == "1-int8"
-    assert suggestion.reason.endswith("; 1 smaller, judged on other images, left out")
+    assert suggestion.reason == (
+        "the best accuracy; 1 smaller candidate, judged on other images, left out"
+    )
+
+
+def test_a_study_after_accuracy_alone_weighs_it_against_size(view_of):
+    by_size = {1000: right_but_for(60), 2000: right_but_for(11), 9000: right_but_for(10)}
+    suggestion = suggest(view_of(by_size, objectives=(maximize("accuracy"),)))
+    assert (suggestion.candidate, suggestion.best) == ("1-int8", "2-int8")
+    assert suggestion.reason.startswith("the smallest whose accuracy")
 
 
 def test_small_means_the_cost_that_the_study_minimises():
@@ -154,13 +213,31 @@ def test_small_means_the_cost_that_the_study_minimises():
             "quantization": "int8", "estimate": "validation",
             "accuracy": [np.mean(of.right) for of in seen.values()],
             "accuracy_low": 0.9, "accuracy_high": 1.0,
-            "memory_bytes": [1000, 3000, 9000], "size_bytes": [2000, 1000, 9000],
+            "memory_bytes": [1000, 3000, 9000], "size_bytes": [2000, 1000, 900],
+            "latency_ms": [3.0, 1.0, 4.0],
         }
     )  # fmt: skip
     tests = PairedTests(lambda name: seen[name].to_bytes())
-    for cost, expected in (("memory_bytes", "lean"), ("size_bytes", "short")):
+    by_cost = {"memory_bytes": ("lean", "one of least memory"), "latency_ms": ("short", "fastest")}
+    for cost, (expected, word) in by_cost.items():
         objectives = (maximize("accuracy"), minimize(cost))
-        assert smallest_alike(front, objectives, tests=tests).candidate == expected
+        found = smallest_alike(front, objectives, tests=tests)
+        assert found.candidate == expected
+        assert found.reason.startswith(f"the {word} whose accuracy cannot be told apart")
+    alone = smallest_alike(front, (maximize("accuracy"), minimize("size_bytes")), tests=tests)
+    assert alone.reason == "the best accuracy, and there is no smaller candidate"
+
+
+def test_what_was_read_once_is_not_read_again():
+    seen = predictions(np.arange(200) % 2, right_but_for(12)).to_bytes()
+    reads = []
+    tests = PairedTests(lambda name: reads.append(name) or seen)
+    for _ in range(2):
+        for name in "abcd":
+            assert tests.are_paired(name, "best")
+            assert tests.p_value(name, "best", "accuracy") == 1.0
+        assert tests.num_images("best") == 200
+    assert sorted(reads) == ["a", "b", "best", "c", "d"]
 
 
 def test_nothing_is_suggested_without_predictions_or_figures_of_accuracy(view_of, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autosearch.cli.options import Artifacts, FigureKind, Format, OutputFormat, Storage
+from autosearch.errors import AutosearchError
 
 if TYPE_CHECKING:
     from autosearch.store.view import StudyView
@@ -141,7 +142,7 @@ def trials(
         is_infeasible = row["state"] == TrialState.INFEASIBLE
         over = _over(row["violations"]) if is_infeasible else None
         row["why"] = row["error"] or over or why_pruned(row["facts"])
-        if "repeats" in row["facts"]:
+        if "repeats" in row["facts"] and not row["error"]:
             row["why"] = f"the same as trial {row['facts']['repeats']['trial']}, not trained again"
     columns = {
         "number": "trial",
@@ -178,6 +179,10 @@ def front(
 ) -> None:
     """Print the candidates that no other one beats in everything.
 
+    In JSON and CSV "suggested" is true for the one to take by the figures printed. Where accuracy
+    is the only objective, that may be a smaller one that is not on the front, and no row has it:
+    autosearch suggest names it.
+
     Example: autosearch front digits --format csv
     """
     from autosearch.store.view import open_study
@@ -197,14 +202,17 @@ def print_front(
     from autosearch.cli.figures import baselines_line
     from autosearch.cli.output import emit, say
     from autosearch.store.view import CANDIDATE_COLUMNS, records
-    from autosearch.suggestion import suggest as suggest_candidate
 
     rows = records(view.front_frame(target, estimate=estimate))
-    suggestion = suggest_candidate(view, target=target)
+    suggestion, refused = _suggestion_or_why(view, target)
+    # A finalist that was fitted again is none of these rows; among them is the search's own pick.
+    pick = suggestion
+    if pick is None or pick.estimate != estimate:
+        pick, _ = _suggestion_or_why(view, target, estimate)
     others = [key for key in rows[0] if _is_own_metric(key, CANDIDATE_COLUMNS)] if rows else []
     for row in rows:
         low, high = row["accuracy_low"], row["accuracy_high"]
-        row["suggested"] = suggestion is not None and row["candidate"] == suggestion.candidate
+        row["suggested"] = pick is not None and row["candidate"] == pick.candidate
         row["interval"] = f"{low:.3f}–{high:.3f}" if low is not None and high is not None else None
     # What a training measures besides would make the table wider than any terminal.
     asked = [o.metric for o in view.objectives] + [c.metric for c in view.constraints]
@@ -224,6 +232,8 @@ def print_front(
         emit(rows, output_format, columns=columns, title=title, fields=[*FRONT_FIELDS, *others])
     if suggestion is not None:
         say(_suggested(view, suggestion))
+    if refused:
+        say(f"Nothing can be suggested: {refused}")
     without_search = baselines_line(view)
     if without_search:
         say(without_search)
@@ -417,6 +427,18 @@ def _is_own_metric(key: str, known: tuple[str, ...]) -> bool:
     from autosearch.store.view import RESERVED_COLUMNS
 
     return key not in known and key not in RESERVED_COLUMNS
+
+
+def _suggestion_or_why(
+    view: StudyView, target: str | None, estimate: FigureKind | None = None
+) -> tuple[Suggestion | None, str]:
+    """What to take, and why that cannot be said, such as a file of predictions that is gone."""
+    from autosearch.suggestion import suggest as suggest_candidate
+
+    try:
+        return suggest_candidate(view, target=target, estimate=estimate), ""
+    except AutosearchError as error:
+        return None, str(error)
 
 
 def _suggested(view: StudyView, suggestion: Suggestion) -> str:

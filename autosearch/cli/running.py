@@ -89,8 +89,16 @@ def run(
 
     end_by_signals()
     study = load_study_file(study_file)
+    line = ProgressLine()
+
+    def say_stopped(how: str) -> None:
+        again = command_to_go_on("run", study_file, storage, artifacts)
+        if trials is not None and trials > line.num_new:
+            again += f" --trials {trials - line.num_new}"
+        say(f"{how}; go on with: {again}")
+
     try:
-        with ProgressLine() as line:
+        with line:
             view = run_study(
                 study,
                 storage=storage,
@@ -107,14 +115,10 @@ def run(
                 on_message=say,
             )
     except KeyboardInterrupt:
-        again = command_to_go_on("run", study_file, storage, artifacts)
-        if trials is not None and trials > line.num_new:
-            again += f" --trials {trials - line.num_new}"
-        say(f"Stopped. Nothing is lost; go on with: {again}")
+        say_stopped("Stopped. Nothing is lost")
         raise typer.Exit(INTERRUPTED) from None
     if line.was_stopped:
-        again = command_to_go_on("run", study_file, storage, artifacts)
-        say(f"Stopped, as it was asked to; go on with: {again}")
+        say_stopped("Stopped, as it was asked to")
     if not print_front(view, output_format):
         raise typer.Exit(1)
     if line.num_new == 0 and not line.was_stopped:

@@ -183,7 +183,7 @@ def discard(
     ],
     storage: Storage = None,
 ) -> None:
-    """Keep a bad trial, but neither show it nor learn from it.
+    """Keep a bad trial, but neither show it nor learn from it, nor from those that repeat it.
 
     Example: autosearch discard digits 12 --reason "trained while the disk was full"
     """

@@ -45,7 +45,7 @@ def delete(
 ) -> None:
     """Delete a study with its trials and files.
 
-    What was promoted stays.
+    What was promoted stays, and so do all files in a store that is not the folder by the database.
 
     Example: autosearch delete digits
     """
@@ -69,6 +69,8 @@ def delete(
     delete_optuna_study(database, study)
     num_files = delete_study_rows(database, store, view.id)
     say(f'Deleted study "{study}": {num_trials} trials and {num_files} files.')
+    if not store.is_beside(database):
+        say(f"Its files stay in {store.root}, since other databases may use that store.")
 
 
 def _is_confirmed(question: str) -> bool:

@@ -86,7 +86,8 @@ class FileDataset(Dataset):
 
     Files are listed at once, and looked at when the first split is asked for. Broken ones are
     left out. What is the same picture, to the byte or to the eye, or was shot in one burst, stays
-    on one side of the split, as do groups; a split that is given is respected as it is.
+    on one side of the split, as do groups; a split that is given is respected as it is, and an
+    image of which none is given follows its like into validation or test.
 
     Args:
         path: The folder or file.
@@ -230,11 +231,12 @@ class FileDataset(Dataset):
         Where given splits put one picture on two sides, the later one counts; where one is given
         and one was drawn, that which was drawn.
         """
-        sources, photos = self.survey.sources, self.survey.photos
+        photos = self.survey.photos
         sides = [(split, i) for split in SPLITS for i in self._parts[split]]
-        if not set(SPLITS[1:]) <= {source.split for source in sources}:
+        given = self._given_sides()
+        if not set(SPLITS[1:]) <= set(given):
             # A given side can be read off the files again, a drawn one is known from here alone.
-            sides.sort(key=lambda side: sources[side[1]].split in (None, "train"))
+            sides.sort(key=lambda side: given[side[1]] in (None, "train"))
         return {photos[i].sha256: split for split, i in sides}
 
     def keeping_sides(self, sides: Mapping[str, str]) -> FileDataset:
@@ -289,9 +291,9 @@ class FileDataset(Dataset):
         for name, count in zip(self.classes, counts, strict=True):
             if not count:
                 raise DefinitionError(self._about_no_images(name))
-        given = [source.split for source in sources]
-        if not any(given):
+        if not any(source.split for source in sources):
             return self._divided(np.arange(len(sources)), self.fractions)
+        given = self._given_sides()
         parts = {
             split: np.array([i for i, side in enumerate(given) if side == split], dtype=np.int64)
             for split in SPLITS
@@ -315,6 +317,29 @@ class FileDataset(Dataset):
                 f'that "{self.path}" gives; add some, or leave the class out'
             )
         return parts
+
+    def _given_sides(self) -> list[str | None]:
+        """The part that each image is given to, by itself or by one that belongs to it.
+
+        Where a cluster has images in validation or test, those of which nothing is said follow,
+        into the later part if it is torn. What an earlier state of the dataset had in a part that
+        is drawn stays there, unless the very same picture is given to another.
+        """
+        photos, cluster_of = self.survey.photos, self._clusters.tolist()
+        given = [source.split for source in self.survey.sources]
+        latest: dict[int, int] = {}
+        given_contents: set[str] = set()
+        for cluster, side, photo in zip(cluster_of, given, photos, strict=True):
+            if side in SPLITS[1:]:
+                latest[cluster] = max(latest.get(cluster, 0), SPLITS.index(side))
+                given_contents.add(photo.sha256)
+        drawn = {"train", *(split for split in SPLITS[1:] if split not in given)}
+        stays = {sha256 for sha256, side in (self._kept_sides or {}).items() if side in drawn}
+        stays -= given_contents
+        for index, (cluster, photo) in enumerate(zip(cluster_of, photos, strict=True)):
+            if given[index] is None and cluster in latest and photo.sha256 not in stays:
+                given[index] = SPLITS[latest[cluster]]
+        return given
 
     def _about_no_images(self, name: str) -> str:
         of_class = {source.shown for source in self.listing.sources if source.label == name}
@@ -350,14 +375,21 @@ class FileDataset(Dataset):
         together: list[Iterable[int]] = [*survey.duplicates]
         if self.keep_alike_together:
             together += [*survey.near_duplicates, *survey.bursts]
-        if self._has_groups:
-            groups: dict[tuple[str, str], list[int]] = {}
-            for index, source in enumerate(survey.sources):
-                for column in self._split_by():
-                    if source.groups.get(column):
-                        groups.setdefault((column, source.groups[column]), []).append(index)
-            together.extend(groups.values())
+        together += self.kept_groups().values()
         return clusters(len(survey.sources), together)
+
+    def kept_groups(self) -> dict[tuple[str, str], list[int]]:
+        """Column and value of each group that a split is to keep on one side.
+
+        Returns:
+            Its images as indices into the survey's sources.
+        """
+        groups: dict[tuple[str, str], list[int]] = {}
+        for index, source in enumerate(self.survey.sources):
+            for column in self._split_by():
+                if source.groups.get(column):
+                    groups.setdefault((column, source.groups[column]), []).append(index)
+        return groups
 
     def _split_by(self) -> Sequence[str]:
         """The group columns that the split keeps on one side."""

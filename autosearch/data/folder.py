@@ -19,9 +19,9 @@ __all__ = ["ImageFolder"]
 class ImageFolder(FileDataset):
     r"""Photos in class sub-folders, optionally with train, val and test above them.
 
-    JPEG, PNG, BMP, GIF, WebP and TIFF of any mode and size, decoded by Pillow when they are
-    needed. Unusable files are left out and listed by ``autosearch data inspect``; hidden files
-    and what has no image's suffix are ignored.
+    JPEG, PNG, BMP, GIF, WebP and TIFF of any size and mode but floating-point numbers, decoded by
+    Pillow when they are needed. Unusable files are left out and listed by ``autosearch data
+    inspect``; hidden files and what has no image's suffix are ignored.
 
     Args:
         path: The folder.
@@ -137,15 +137,19 @@ def _has_splits(root: Path, given: set[str], others: set[str]) -> bool:
     """Whether the folders with images two levels down are train, val and test.
 
     Raises:
-        DefinitionError: Several are, and make no split; "train" and "test" would be classes.
+        DefinitionError: Several are, or one is beside a part that is no such folder, and they
+            make no split; "train" and "test" would be classes.
     """
     meant = sorted(name for name in given if name.lower() in SPLIT_NAMES)
     named = {name: SPLIT_NAMES[name.lower()] for name in meant}
     if len(named) < 2:
-        # A class may be called "train" as well, beside "bus".
-        return list(named.values()) == ["train"] and given == set(named) and not others
+        besides = _other_parts(root, meant[0], given, others) if meant else []
+        if not besides:
+            # A class may be called "train" as well, beside "bus".
+            return list(named.values()) == ["train"] and given == set(named) and not others
+    else:
+        besides = sorted((given | others) - set(named))
     found = ", ".join(named)
-    besides = sorted((given | others) - set(named))
     if besides:
         raise DefinitionError(
             f'"{root}" gives a split ({found}) and has images in "{besides[0]}" beside it; '
@@ -162,6 +166,19 @@ def _has_splits(root: Path, given: set[str], others: set[str]) -> bool:
             "each of train, val and test: merge the two, or move one of them away"
         )
     return True
+
+
+def _other_parts(root: Path, name: str, given: set[str], others: set[str]) -> list[str]:
+    """The folders beside a part that are parts too, although not as they should be.
+
+    Such are one called "test" whose images are in no class, and one beside the training part that
+    has folders called as those of its classes are.
+    """
+    found = [other for other in others if other.lower() in SPLIT_NAMES]
+    if SPLIT_NAMES[name.lower()] == "train":
+        classes = set(_sub_folders(root / name))
+        found += [x for x in given - {name} if classes & set(_sub_folders(root / x))]
+    return sorted(found)
 
 
 def _about_few_classes(root: Path, classes: list[str], fewest: int) -> str:

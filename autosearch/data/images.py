@@ -19,6 +19,20 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of each orientation upright."""
+
 
 def prepare(
     image: np.ndarray | Image.Image, *, size: int, color: str, resize: str, fit: str
@@ -30,8 +44,8 @@ def prepare(
     channels already comes back as it is, bit for bit.
 
     Args:
-        image: A Pillow image of any mode, or a uint8 array (h, w), (h, w, 1), (h, w, 3) or, with
-            transparency, (h, w, 4).
+        image: A Pillow image of any mode but "F", or a uint8 array (h, w), (h, w, 1), (h, w, 3)
+            or, with transparency, (h, w, 4).
         size: Height and width of the result, in pixels.
         color: "rgb" (3 channels) or "greyscale" (1 channel, ITU-R 601-2 luma).
         resize: "nearest", "box", "bilinear", "bicubic" or "lanczos".
@@ -42,12 +56,12 @@ def prepare(
         A uint8 array (size, size, channels).
 
     Raises:
-        ValueError: A word is not known, or the array is no image.
+        ValueError: A word is not known, the array is no image, or the pixels are floating-point
+            numbers.
     """
     check_words(color, resize, fit)
     if not isinstance(image, np.ndarray):
-        upright = ImageOps.exif_transpose(image)
-        return prepare_upright(upright, size=size, color=color, resize=resize, fit=fit)
+        return prepare_upright(upright(image), size=size, color=color, resize=resize, fit=fit)
     image = check_array(image)
     if image.shape == (size, size, 3 if color == "rgb" else 1):
         return image
@@ -112,13 +126,40 @@ def check_array(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def read_exif(image: Image.Image) -> Image.Exif:
+    """The image's EXIF data; none where it is damaged, which makes no damaged picture."""
+    try:
+        return image.getexif()
+    except Exception:  # Pillow answers damaged bytes with almost any.
+        return Image.Exif()
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says."""
+    image.load()
+    turn = TURNS.get(read_exif(image).get(ORIENTATION, 1))
+    if turn is None:
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # It turns the pixels, then fails to write damaged EXIF back.
+        return image.transpose(turn)
+
+
 def to_color(image: Image.Image, color: str) -> Image.Image:
-    """The image in mode RGB or L, whatever its own mode."""
+    """The image in mode RGB or L, whatever its own mode.
+
+    Raises:
+        ValueError: Its pixels are floating-point numbers.
+    """
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip rather than scale
         wide = np.clip(np.asarray(image, dtype=np.float64), 0, 65535)
         image = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
-    elif image.mode == "F":
-        image = Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 255)).astype(np.uint8))
+    elif image.mode == "F":  # White may be 1, 255, 65535 or anything else.
+        raise ValueError(
+            "its pixels are floating-point numbers whose scale is not known; convert it to 8 or "
+            "16 bits"
+        )
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))

@@ -20,7 +20,8 @@ _OWN_COLUMNS = ("path", "label", "split")
 class Manifest(FileDataset):
     """Photos listed in a CSV or Parquet file with the columns path, label and perhaps split.
 
-    Every other column is a group column. A path is absolute, or relative to the file's folder.
+    Every other column is a group column. A path is absolute, or relative to the file's folder. A
+    row without a split is drawn, or follows what belongs to it into the validation or test split.
 
     Args:
         path: The file, ending in ``.csv`` or ``.parquet``.

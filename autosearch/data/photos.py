@@ -24,11 +24,19 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from autosearch.data.damage import FORMATS, hidden_damage, reason
 from autosearch.data.findings import keep_findings, known_findings
-from autosearch.data.images import prepare_all, prepare_upright, to_color
+from autosearch.data.images import (
+    ORIENTATION,
+    TURNS,
+    prepare_all,
+    prepare_upright,
+    read_exif,
+    to_color,
+    upright,
+)
 from autosearch.errors import StudyError
 
 __all__ = [
@@ -57,7 +65,7 @@ MAX_PIXELS = 64_000_000
 LARGEST_MAX_PIXELS = 178_956_970
 """Pillow itself refuses anything larger as a decompression bomb."""
 
-_GREY_MODES = ("1", "L", "LA", "La", "F")
+_GREY_MODES = ("1", "L", "LA", "La")
 
 # Four channels of 16 bits, uncompressed, and what may stand before them.
 _BYTES_PER_PIXEL, _LARGEST_HEADER = 8, 64_000_000
@@ -161,7 +169,8 @@ def _is_settled(path: Path, stamp: str, max_pixels: int) -> bool:
 def _recipe() -> str:
     """What decides a finding besides the file: this very code and Pillow's version."""
     here = resources.files("autosearch.data")
-    texts = [here.joinpath(name).read_text("utf-8") for name in ("photos.py", "damage.py")]
+    names = ("photos.py", "damage.py", "images.py")
+    texts = [here.joinpath(name).read_text("utf-8") for name in names]
     return hashlib.sha256("\n".join([PIL.__version__, *texts]).encode()).hexdigest()[:8]
 
 
@@ -229,8 +238,8 @@ def open_usable(path: Path) -> Image.Image:
 def open_image(path: Path) -> Image.Image:
     """The file as an upright Pillow image of mode L or RGB."""
     with _opened(path) as image, _room_for(image):
-        upright = _upright(image)
-        return to_color(upright, "greyscale" if _is_grey(upright) else "rgb")
+        turned = upright(image)
+        return to_color(turned, "greyscale" if _is_grey(turned) else "rgb")
 
 
 class Photos(Sequence[npt.NDArray[np.uint8]]):
@@ -366,16 +375,22 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
             )
         with _room_for(image):
             image.load()
+            if image.mode == "F":
+                return Photo(
+                    sha256,
+                    "unknown scale: its pixels are floating-point numbers; convert it to 8 or 16 "
+                    "bits",
+                )
             plain = image if image.mode in ("L", "RGB") else to_color(image, "rgb")
             small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")
-        mode, exif = image.mode, _exif(image)
+        mode, exif = image.mode, read_exif(image)
         _try_last_picture(image, max_pixels)
     problem = hidden_damage(contents)
     if problem is not None:
         return Photo(sha256, problem)
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
-    if orientation in _TURNS:
-        small = small.transpose(_TURNS[orientation])
+    orientation = exif.get(ORIENTATION, 1)
+    if orientation in TURNS:
+        small = small.transpose(TURNS[orientation])
     if orientation in (5, 6, 7, 8):
         width, height = height, width
     luma = small.resize((18, 16), Image.Resampling.BOX).tobytes()
@@ -390,35 +405,6 @@ def _try_last_picture(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height <= max_pixels:
         with _room_for(image):
             image.load()
-
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _exif(image: Image.Image) -> Any:
-    try:
-        return image.getexif()
-    except Exception:  # Damaged EXIF makes no damaged picture.
-        return Image.Exif()
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    turn = _TURNS.get(_exif(image).get(ExifTags.Base.Orientation, 1))
-    if turn is None:
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # It turns the pixels, then fails to write damaged EXIF back.
-        return image.transpose(turn)
 
 
 def _taken(exif: Any) -> tuple[float | None, str]:

@@ -39,6 +39,7 @@ AUGMENTATIONS: tuple[str, ...] = (
 """What ``augment`` knows."""
 
 _MIXES = ("mixup", "cutmix")
+_LEAST_ALPHA = 0.02
 _COLOR_ONLY = ("saturation", "hue")
 
 
@@ -235,6 +236,11 @@ def _images_only(vary: Callable[[Any], Any]) -> Vary:
 def _mix(step: AugmentationStepLike, seed: int) -> Vary:
     """MixUp or CutMix of one-hot labels; the strength is alpha of Beta(alpha, alpha)."""
     alpha = step.strength
+    if alpha < _LEAST_ALPHA:
+        # Beta(alpha, alpha) hardly ever mixes then, and Keras half and half: it divides one gamma
+        # variate by the sum of two, and both come out as float32's least number. From here down
+        # no mixing is nearer to the distribution (by the mean of 4 λ (1 - λ)) than Keras's.
+        return _images_only(lambda images: images)
     layer = (
         keras.layers.MixUp(alpha, seed=seed)
         if step.name == "mixup"

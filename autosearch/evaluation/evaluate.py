@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,13 @@ import numpy as np
 from autosearch.data import Dataset, ImageFolder, dataset_from_definition
 from autosearch.data.files import printable
 from autosearch.data.labelled import EVERY_SPLIT, LabelledImages, labelled_images, read_labelled
-from autosearch.errors import DefinitionError, NotFoundError
+from autosearch.errors import DefinitionError
 from autosearch.evaluation.judging import Judgement, judge
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.subjects import Subject
+from autosearch.evaluation.subjects import Subject, known_study
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.readings import add_reading
-from autosearch.store.view import StudyView
 from autosearch.study import Study
 
 __all__ = ["Evaluation", "evaluate", "study_images"]
@@ -131,6 +130,11 @@ def evaluate(
                 "Images that the study trains on are among these, so the figures are too good for "
                 "what it found; --split test gives honest ones."
             )
+        elif study == subject.study and _saw_another_split(subject, dataset, database):
+            notes.append(
+                f'The file was found by study "{study}" on other images or another split than '
+                "these, and may have been trained on some of them: its figures may be too good."
+            )
         if split == "validation" and subject.is_refit and study == subject.study:
             notes.append(
                 "The file was fitted on these images, too, so the figures are too good for what "
@@ -186,12 +190,30 @@ def study_images(
 def _on_its_sides(
     dataset: Dataset, study: str | None, subject: Subject, database: Database | None
 ) -> Dataset:
-    sides = subject.sides if study == subject.study else None
-    if sides is None and study is not None and database is not None:
-        with suppress(NotFoundError):  # A study that was never begun, or is gone.
-            view = StudyView(database, ArtifactStore.beside(database), study)
-            sides = view.sides()
+    sides = _known_sides(study, subject, database)
     return dataset if sides is None else dataset.keeping_sides(sides)
+
+
+def _known_sides(
+    study: str | None, subject: Subject, database: Database | None
+) -> Mapping[str, str] | None:
+    """Where a study has each of its files; None if its images are no files, or nobody knows."""
+    is_its_own = study == subject.study
+    if is_its_own and subject.sides is not None:
+        return subject.sides
+    if study is None or database is None:
+        return None
+    begun_by = subject.promoted_at if is_its_own else None
+    view = known_study(database, ArtifactStore.beside(database), study, begun_by=begun_by)
+    return None if view is None else view.sides()
+
+
+def _saw_another_split(subject: Subject, dataset: Dataset, database: Database | None) -> bool:
+    """Whether a file may have been trained on what its study's name now calls another split."""
+    if subject.data_fingerprint in (None, dataset.fingerprint()):
+        return False
+    # A folder that has grown has another fingerprint, and what was known of it is where it was.
+    return _known_sides(subject.study, subject, database) is None
 
 
 def _grouped(found: LabelledImages, dataset: ImageFolder, group: str) -> LabelledImages:

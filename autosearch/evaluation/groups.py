@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from autosearch.evaluation.metrics import classification_metrics, wilson_interval
 
-__all__ = ["MIN_GROUP_IMAGES", "WORST_GROUP", "GroupFigures", "group_figures", "why_no_worst_group"]
+__all__ = [
+    "MIN_GROUP_IMAGES",
+    "WORST_GROUP",
+    "GroupFigures",
+    "counted_groups",
+    "group_figures",
+    "why_no_worst_group",
+]
 
 WORST_GROUP = "worst_group_accuracy"
 
@@ -110,6 +117,24 @@ def why_no_worst_group(groups: Mapping[str, Sequence[str]]) -> str | None:
     if not any(counts for values in groups.values() for _, counts in _members(values).values()):
         return f"no group has {MIN_GROUP_IMAGES} images, so the worst would be one by chance"
     return None
+
+
+def counted_groups(groups: Mapping[str, Sequence[str]]) -> npt.NDArray[np.int32] | None:
+    """The group that each image counts in, shape (n, columns), -1 for none; None without groups.
+
+    Args:
+        groups: Group column → the value of each image.
+    """
+    if why_no_worst_group(groups) is not None:
+        return None
+    columns = []
+    for values in groups.values():
+        codes = np.full(len(values), -1, np.int32)
+        counted = [rows for rows, counts in _members(values).values() if counts]
+        for code, rows in enumerate(counted):
+            codes[rows] = code
+        columns.append(codes)
+    return np.stack(columns, axis=1)
 
 
 def _members(values: Sequence[str]) -> dict[str, tuple[npt.NDArray[np.intp], bool]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.cost import count_macs, count_parameters
-from autosearch.evaluation.groups import WORST_GROUP, group_figures
+from autosearch.evaluation.groups import WORST_GROUP, counted_groups, group_figures
 from autosearch.evaluation.latency import Latency, measure_latency, times_at_rest
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
@@ -60,6 +61,7 @@ def measure_candidates(
     """
     usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
     latencies = {} if target.is_microcontroller else measure_latency(usable)
+    of_groups = counted_groups(groups)
     candidates = []
     for scheme, file in files.items():
         if isinstance(file, ConversionError):
@@ -93,7 +95,7 @@ def measure_candidates(
                 accuracy_high=high,
                 artifact=trial.store_artifact(file),
                 keras=keras_sha256,
-                predictions=seen.stored(trial.store_artifact),
+                predictions=replace(seen, groups=of_groups).stored(trial.store_artifact),
                 conditions={
                     "num_validation_images": len(seen.labels),
                     **(conditions or {"interval": "Wilson, 90 %"}),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "candidate_subject",
     "file_subject",
     "find_subject",
+    "known_study",
     "promotion_subject",
 ]
 
@@ -44,6 +45,8 @@ class Subject:
         data_fingerprint: Their fingerprint.
         sides: SHA-256 of each file → the split that the study has it in, if they are files.
         is_refit: Whether it was fitted on the study's validation images, too.
+        promoted_at: When it was promoted (UTC), if it was: a study that was begun later is not
+            the one that found it, whatever its name.
         note: What was assumed, in a sentence; "" if nothing.
     """
 
@@ -56,6 +59,7 @@ class Subject:
     data_fingerprint: str | None = None
     sides: Mapping[str, str] | None = None
     is_refit: bool = False
+    promoted_at: datetime | None = None
     note: str = ""
 
 
@@ -111,6 +115,7 @@ def promotion_subject(promotion: Promotion, artifacts: ArtifactStore) -> Subject
         dataset=record["dataset"]["definition"],
         data_fingerprint=record["dataset"]["fingerprint"],
         is_refit=record["validation"].get("estimate") == Estimate.CROSS_VALIDATION,
+        promoted_at=promotion.promoted_at,
     )
 
 
@@ -126,7 +131,8 @@ def bundle_subject(folder: Path) -> Subject:
         classes = tuple(str(name) for name in metadata["classes"])
         preprocessing = _checked(metadata["preprocessing"])
         sha256, name = metadata["sha256"], f"bundle {folder} ({metadata['model']})"
-        study = str(metadata["study"])
+        study, fingerprint = str(metadata["study"]), metadata["dataset"]["fingerprint"]
+        promoted_at = datetime.fromisoformat(metadata["promoted_at"])
         figures = dict(metadata.get("validation") or {})
         is_refit = figures.get("estimate") == Estimate.CROSS_VALIDATION
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -145,7 +151,10 @@ def bundle_subject(folder: Path) -> Subject:
         classes=classes,
         preprocessing=preprocessing,
         study=study,
+        data_fingerprint=fingerprint,
         is_refit=is_refit,
+        # As the tables hold it.
+        promoted_at=promoted_at.astimezone(UTC).replace(tzinfo=None),
     )
 
 
@@ -231,12 +240,32 @@ def find_subject(
     if "@" in what:
         model, _, alias = what.rpartition("@")
         subject = promotion_subject(current_promotion(database, model, alias), store)
-        with contextlib.suppress(NotFoundError):  # A model outlives its study.
-            view = StudyView(database, store, str(subject.study))
-            subject = replace(subject, sides=view.sides())
-        return subject
+        view = known_study(database, store, str(subject.study), begun_by=subject.promoted_at)
+        return subject if view is None else replace(subject, sides=view.sides())
     name, _, candidate = what.rpartition("/")
     return candidate_subject(StudyView(database, store, name), candidate)
+
+
+def known_study(
+    database: Database, artifacts: ArtifactStore, name: str, *, begun_by: datetime | None = None
+) -> StudyView | None:
+    """The study of a name, if it is there still.
+
+    A model outlives its study, whose name may be another's by now: one that was deleted and run
+    anew, on other images or with another split.
+
+    Args:
+        database: Where it may be.
+        artifacts: Where its files are.
+        name: Its name.
+        begun_by: When the study that is meant was there already (UTC), such as when a candidate
+            of it was promoted.
+    """
+    try:
+        view = StudyView(database, artifacts, name)
+    except NotFoundError:
+        return None
+    return view if begun_by is None or view.created_at <= begun_by else None
 
 
 def _checked(words: Mapping[str, Any]) -> dict[str, Any]:

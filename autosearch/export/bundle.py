@@ -102,8 +102,8 @@ def _write(
     (folder / "model.tflite").write_bytes(file)
     if promotion.keras_sha256 is not None:
         (folder / "model.keras").write_bytes(artifacts.get(promotion.keras_sha256))
-    (folder / "labels.txt").write_text("".join(map(_line, record["classes"])), "utf-8")
-    (folder / "predict.py").write_text(_predict_source(), "utf-8")
+    _write_text(folder / "labels.txt", "".join(map(_line, record["classes"])))
+    _write_text(folder / "predict.py", _predict_source())
     lite = TFLiteModel(file)
     images = _synthetic_images(lite, record["preprocessing"])
     if num_samples and dataset is not None:
@@ -140,14 +140,22 @@ def _write(
         "samples_written_on": host_target(),
     }
     text = json.dumps(metadata, indent=2, ensure_ascii=False)
-    # A class may be named by a folder of any bytes, which JSON can escape.
-    (folder / "metadata.json").write_text(text + "\n", "utf-8", "backslashreplace")
+    _write_text(folder / "metadata.json", text + "\n")
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-    (folder / SUMS_FILE).write_text("".join(sums), "utf-8")
+    _write_text(folder / SUMS_FILE, "".join(sums))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Writes a text file of the bundle, whose lines end alike wherever it is written.
+
+    ``sha256sum`` takes a carriage return of Windows for a part of a file's name.
+    """
+    # A class may be named by a folder of any bytes, which JSON can escape.
+    path.write_text(text, "utf-8", "backslashreplace", newline="\n")
 
 
 def _line(name: object) -> str:

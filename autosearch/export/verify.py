@@ -12,8 +12,10 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from autosearch.data import prepare
 from autosearch.errors import AutosearchError, NotFoundError, VerificationError
@@ -23,8 +25,18 @@ from autosearch.export.bundle import SCHEMA_VERSION, SUMS_FILE, load_sample
 
 __all__ = ["Verification", "check_bundle", "verify_bundle"]
 
-_LABEL_AGREEMENT = 0.99
-"""On another kind of machine kernels round differently; labels must still agree that often."""
+_LEFT_BY_FILE_MANAGERS = (".DS_Store", "Thumbs.db")
+_CLEAR = 0.5
+"""A label is clear if its probability exceeds the next one's by more than that.
+
+On another kind of machine kernels round differently. Between XNNPACK and the built-in kernels
+0.6 to 3.9 % of the labels of nine int8 networks differed on 2,000 photos, with margins of up to
+0.8 and probabilities that moved by up to 0.54, but of clear ones 0.1 % at most.
+"""
+_CLEAR_DIFFERING = 0.01
+"""The share of samples whose label may be another one though it was clear."""
+_DIFFERING = 0.1
+"""The share of samples whose label may be another one at all; one always may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +108,19 @@ def check_bundle(folder: Path) -> Verification:
     if hashlib.sha256(file).hexdigest() != metadata["sha256"]:
         raise VerificationError("model.tflite is not the file whose sum metadata.json holds")
     same = metadata["samples_written_on"]["key"] == host_target()["key"]
-    lite = TFLiteModel(file)
-    agreeing, largest = 0, 0.0
+    agreement, largest = _check_outputs(folder, metadata, TFLiteModel(file), same=same)
+    return Verification(num_files, len(metadata["samples"]), same, agreement, largest)
+
+
+def _check_outputs(
+    folder: Path, metadata: dict[str, Any], lite: TFLiteModel, *, same: bool
+) -> tuple[float, float]:
+    """The share of samples with the expected label, and the largest difference.
+
+    Raises:
+        VerificationError: Outputs differ by more than they may on this machine.
+    """
+    num_differing, num_clear, largest = 0, 0, 0.0
     for sample in metadata["samples"]:
         pixels = prepare(load_sample(folder / sample["image"]), **metadata["preprocessing"])
         came = lite.predict(pixels[np.newaxis])[0].astype(np.float64)
@@ -109,14 +132,25 @@ def check_bundle(folder: Path) -> Verification:
                 "metadata.json holds, on the kind of machine that wrote it"
             )
         largest = max(largest, difference)
-        agreeing += int(np.argmax(came) == np.argmax(expected))
-    agreement = agreeing / max(len(metadata["samples"]), 1)
-    if agreement < _LABEL_AGREEMENT:
+        if np.argmax(came) != np.argmax(expected):
+            num_differing += 1
+            num_clear += int(not _is_rounding(expected, difference))
+    num_samples = len(metadata["samples"])
+    agreement = 1 - num_differing / max(num_samples, 1)
+    too_many = num_differing > max(1, _DIFFERING * num_samples)
+    if too_many or num_clear > _CLEAR_DIFFERING * num_samples:
         raise VerificationError(
-            f"only {agreement:.1%} of the samples get the expected label, at least "
-            f"{_LABEL_AGREEMENT:.0%} is expected; the largest difference is {largest:.3g}"
+            f"{num_differing} of {num_samples} samples do not get the expected label, {num_clear} "
+            "of them though it was clear: more than kernels that round differently explain; the "
+            f"largest difference is {largest:.3g}"
         )
-    return Verification(num_files, len(metadata["samples"]), same, agreement, largest)
+    return agreement, largest
+
+
+def _is_rounding(expected: npt.NDArray[np.float64], difference: float) -> bool:
+    """Whether another label than the expected one can come of kernels that round differently."""
+    second, first = np.sort(expected)[-2:]
+    return bool(first - second <= _CLEAR and difference <= _CLEAR)
 
 
 def _check_sums(folder: Path) -> int:
@@ -139,11 +173,17 @@ def _check_sums(folder: Path) -> int:
             raise VerificationError(f"{name} is missing")
         if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             raise VerificationError(f"{name} has changed: its sum is not the one in {SUMS_FILE}")
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    present = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in _LEFT_BY_FILE_MANAGERS
+    }
     extra = sorted(present - expected.keys() - {SUMS_FILE})
     if extra:
+        left = "; remove __pycache__, which importing predict.py left"
         raise VerificationError(
             f"{extra[0]} is not part of the bundle: {SUMS_FILE} has no sum of it"
+            f"{left if extra[0].startswith('__pycache__/') else ''}"
         )
     return len(expected)
 

@@ -111,9 +111,19 @@ class LayerFactory:
         elif self.normalization == "layer":
             x = layers.LayerNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
         elif self.normalization == "group":
-            groups = next(n for n in (8, 4, 2, 1) if x.shape[-1] % n == 0)
+            groups = _num_groups(x.shape[-1])
             x = layers.GroupNormalization(groups, name=f"{name}_norm")(x)
         return self.activate(x, name) if activate else x
+
+
+def _num_groups(channels: int) -> int:
+    """At most eight groups of equal size, and four channels in each.
+
+    A channel that is a group by itself has the same mean in every image. Where no activation
+    follows, as at the end of an inverted residual block, the average over the map is then the
+    same too, and the network's answer does not depend on the image.
+    """
+    return next((n for n in (8, 4, 2) if channels % n == 0 and channels // n >= 4), 1)
 
 
 def plain(make: LayerFactory, x: Any, channels: int, stride: int, name: str) -> Any:

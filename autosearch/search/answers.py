@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 from autosearch.errors import DefinitionError, TrialError
+from autosearch.search.facts import as_json
 from autosearch.store.view import RESERVED_COLUMNS
 from autosearch.values import CandidateResult, Constraint, Evaluator, Objective
 
@@ -73,7 +74,8 @@ def check_candidates(
 
     Raises:
         DefinitionError: A metric that the study asks for is in none of them.
-        TrialError: An objective is no finite number, or no candidate has it.
+        TrialError: An objective is no finite number, or no candidate has it, or what is said
+            besides has no form in JSON.
     """
     completed = [replace(c, metrics={**costs, **c.metrics}) for c in candidates]
     wanted = [o.metric for o in objectives] + [c.metric for c in constraints]
@@ -100,6 +102,10 @@ def check_candidates(
             candidate,
             is_representative=i == chosen,
             metrics={name: _known(value) for name, value in candidate.metrics.items()},
+            accuracy_low=_known(candidate.accuracy_low),
+            accuracy_high=_known(candidate.accuracy_high),
+            conditions=as_json(candidate.conditions, "conditions"),
+            reasons=as_json(candidate.reasons, "reasons"),
         )
         for i, candidate in enumerate(completed)
     ]
@@ -144,7 +150,7 @@ def _candidate(item: Mapping[str, Any] | CandidateResult, default_name: str) -> 
 
 
 def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _shown(value: Any) -> str:

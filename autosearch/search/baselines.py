@@ -40,6 +40,7 @@ def run_baselines(
     worker_id: int,
     artifacts: ArtifactStore,
     should_stop: Callable[[], bool],
+    should_end: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Judges every baseline that is not judged yet and that no other worker is about.
 
@@ -49,12 +50,13 @@ def run_baselines(
         worker_id: Of this worker.
         artifacts: Where files go.
         should_stop: Asked after every epoch.
+        should_end: Asked before every baseline, so that none is lost.
 
     Returns:
         Whether it was not asked to stop.
     """
     for name in BASELINES:
-        if should_stop():
+        if should_stop() or should_end():
             return False
         if not baselines.claim(name, worker_id):
             continue

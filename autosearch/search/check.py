@@ -13,6 +13,7 @@ import optuna
 from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
 from autosearch.search.engine import quiet
+from autosearch.search.facts import as_json
 from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
@@ -149,7 +150,7 @@ class _Sketch:
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
 
     def describe(self, **facts: Any) -> None:
-        self.facts.update(facts)
+        self.facts.update({name: as_json(fact, name) for name, fact in facts.items()})
 
     def store_artifact(self, content: bytes) -> str:
         return "0" * 64

@@ -18,6 +18,8 @@ from autosearch.search.worth import are_shares, worst_worth_having
 from autosearch.values import QUALITY_METRICS, Continuation, Objective, TrainOn, TrialState
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from autosearch.search.worker import Limits
     from autosearch.store.view import Progress, StudyView
 
@@ -64,11 +66,14 @@ class TrainingOn:
         Args:
             started: What was gone on from already.
         """
+        # The trials last: another worker may end one between the two, and whose candidates are
+        # known is then known as it ended.
+        ranked = self._view.ranked_frame()
         frame = self._view.trials_frame()
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
         progress = self._view.progress()
         taken = {continuation.trial for continuation in started}
-        ways = [way for way in self._ways_on(trials, taken, progress) if way[0] > 0]
+        ways = [way for way in self._ways_on(ranked, trials, taken, progress) if way[0] > 0]
         if not ways:
             return None
         _, seconds, chosen = max(ways, key=lambda way: (way[0], -way[2].trial))
@@ -76,10 +81,13 @@ class TrainingOn:
         return chosen if is_last or self._is_due(trials.values(), seconds) else None
 
     def _ways_on(
-        self, trials: Mapping[int, Mapping[str, Any]], taken: set[int], progress: Progress
+        self,
+        ranked: pd.DataFrame,
+        trials: Mapping[int, Mapping[str, Any]],
+        taken: set[int],
+        progress: Progress,
     ) -> Iterator[tuple[float, float, Continuation]]:
         """What can be trained on: what it promises for a second, how many it takes, and it."""
-        ranked = self._view.ranked_frame()
         values = self._view.minimized(ranked)
         whose = ranked["trial"].to_numpy(dtype=np.intp)
         promise = Promise(values, self._view.objectives)

@@ -25,6 +25,7 @@ from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler,
 from autosearch.search.worth import are_shares
 from autosearch.space.first_guesses import first_guesses
 from autosearch.store.database import Database
+from autosearch.store.judging import restated
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
 from autosearch.study import Study
@@ -100,7 +101,11 @@ class Engine:
 
     def reopen(self) -> None:
         """Reads all trials anew: Optuna reads a finished one only once."""
+        before = self._storage
         self._storage, self._study = self._open()
+        # Its connections would stay open for as long as this process lives.
+        before.remove_session()
+        before.engine.dispose()
 
     def reopened(self, trial: optuna.Trial) -> optuna.Trial:
         """The same trial, after all trials were read anew; what was drawn of it stays."""
@@ -248,13 +253,15 @@ class Engine:
             if state is TrialState.FAILED:
                 # What runs out of memory or of numbers looks as good as its neighbours otherwise.
                 told = {FAILED: _INFEASIBLE_OBJECTIVE}
-            for name, violation in told.items():
-                frozen_or_trial.set_constraint(name, violation)
-            if seconds is not None:
-                frozen_or_trial.set_user_attr(SECONDS, round(seconds, 3))
-            if rungs:
-                frozen_or_trial.set_user_attr(RUNGS, dict(rungs))
-            if state is TrialState.FAILED:
+            # One that was finished meanwhile, as by who discarded it, stays as it is.
+            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                for name, violation in told.items():
+                    frozen_or_trial.set_constraint(name, violation)
+                if seconds is not None:
+                    frozen_or_trial.set_user_attr(SECONDS, round(seconds, 3))
+                if rungs:
+                    frozen_or_trial.set_user_attr(RUNGS, dict(rungs))
+            if state in (TrialState.FAILED, TrialState.DISCARDED):
                 ending = optuna.trial.TrialState.FAIL
             elif values is None:
                 ending = optuna.trial.TrialState.PRUNED
@@ -262,6 +269,8 @@ class Engine:
                 ending = optuna.trial.TrialState.COMPLETE
             try:
                 self._study.tell(frozen_or_trial, values, state=ending, skip_if_finished=True)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return
             except RuntimeError:
                 # A grid that is used up calls Study.stop, which Optuna refuses outside its own
                 # loop, though the trial has been told by then.
@@ -348,6 +357,8 @@ class Engine:
         repeats: Mapping[str, Any] | None,
     ) -> None:
         representative = None
+        constraints = self._definition.constraints
+        violations = restated(view.violations(number), constraints)
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
             if repeats is None:
@@ -355,10 +366,14 @@ class Engine:
             else:
                 is_told = frame["trial"] == repeats["trial"]
                 is_told &= frame["quantization"] == repeats["quantization"]
+            if not is_told.any():
+                # The trial whose figures it took over was discarded: there is nothing to learn.
+                self.tell(number, TrialState.DISCARDED)
+                return
             told = frame[is_told].iloc[0]
             metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
             representative = CandidateResult(metrics=metrics)
-        violations = view.violations(number)
+            violations = {str(c): c.violation(_or_none(told.get(c.metric))) for c in constraints}
         self.tell(number, state, representative=representative, violations=violations)
 
     def _values(self, representative: CandidateResult) -> list[float] | None:

@@ -114,6 +114,7 @@ def run_finals(
     artifacts: ArtifactStore,
     seed: int,
     should_stop: Callable[[], bool],
+    should_end: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Judges every finalist that is not judged yet, and records each fold as it ends.
 
@@ -127,15 +128,18 @@ def run_finals(
         artifacts: Where files go.
         seed: The study's seed.
         should_stop: Asked after every epoch.
+        should_end: Asked before every training, so that none is lost.
 
     Returns:
         Whether all came to their end; False if it was asked to stop.
     """
     from autosearch.evaluation.cross_validation import judge_fold, refit
 
-    facts = _facts(view)
     key: _Key = {"num_folds": finals.num_folds, "data_fingerprint": finals.data_fingerprint}
-    for number in _left(finals, view):
+    left = _left(finals, view)
+    # After they were chosen: a trial that others end meanwhile has not described itself before.
+    facts = _facts(view)
+    for number in left:
         attempt = recorder.start_finalist(number, **key)
         known = view.finalists(**key)[number].folds
         # What was trained on was trained for longer than a trial of the search is.
@@ -152,6 +156,7 @@ def run_finals(
             for fold in range(finals.num_folds):
                 if fold in folds:
                     continue
+                _interrupt_if(should_end())
                 trial.seed = trial_seed(trial_seed(seed, number), fold)
                 folds[fold] = judge_fold(
                     evaluator,
@@ -163,6 +168,7 @@ def run_finals(
                 )
                 stored = {s: artifacts.put(seen.to_bytes()) for s, seen in folds[fold].items()}
                 recorder.add_fold(number, fold, stored, **key)
+            _interrupt_if(should_end())
             trial.seed = trial_seed(seed, number)
             candidates = refit(
                 evaluator,
@@ -193,6 +199,11 @@ def run_finals(
             **key,
         )
     return True
+
+
+def _interrupt_if(is_to_end: bool) -> None:
+    if is_to_end:
+        raise InterruptedTrial
 
 
 def _left(finals: Finals, view: StudyView) -> list[int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
 
 from autosearch.search.history import (
     SHOWN_TRIALS,
@@ -113,7 +115,9 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         """The value in the configuration that was chosen for the trial, or a random one."""
         if self._proposed is None or self._proposed[0] != trial.number:
             rng = np.random.default_rng([self._seed, trial.number])
-            values, space = self._propose(study, trial, rng)
+            # Matrices are small: a second thread costs as much as it saves, and more beside others.
+            with _linear_algebra().limit(limits=1, user_api="blas"):
+                values, space = self._propose(study, trial, rng)
             self._proposed = trial.number, values, space
         _, values, space = self._proposed
         if param_name in values and space[param_name] == param_distribution:
@@ -197,6 +201,11 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             if params not in tried:
                 return params, vectors.space
         return {}, {}
+
+
+@lru_cache(maxsize=1)
+def _linear_algebra() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _num_shown(trials: list[FrozenTrial]) -> int:

@@ -87,7 +87,7 @@ class ParetoPruning(Pruning):
     def reached(self, epoch: int, figures: Figures) -> list[float] | None:
         """The objectives on a rung, if all are known."""
         found = [figures.get(metric) for metric in self._metrics]
-        known = [figure for figure in found if figure is not None and math.isfinite(figure)]
+        known = [float(figure) for figure in found if figure is not None and math.isfinite(figure)]
         return known if self._rules.is_rung(epoch) and len(known) == len(found) else None
 
     def why(self, trial: optuna.Trial, epoch: int, figures: Figures) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -34,6 +35,7 @@ from autosearch.search.warm_start import WarmStart, plan_warm_start
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
+from autosearch.store.judging import judge_anew
 from autosearch.store.placement import refuse_shared_folder
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import Progress, StudyView
@@ -139,6 +141,10 @@ def run(
             _check_data(study, before, accept_data=accept_data)
         seed = earlier.seed
     seed = 0 if seed is None else seed
+    # Before the new definition is kept: a run that is cut off in between would not know of it.
+    engine = Engine(study, database, seed=seed)
+    if has_changed:
+        engine.redefine()
     study_id = Recorder.save_study(
         database,
         name=study.name,
@@ -148,16 +154,13 @@ def run(
         data_fingerprint=fingerprint,
         data_sides=_data_sides(study),
         environment=environment(),
+        judge=_judgement(study) if accept_changes else None,
     )
     recorder = Recorder(database, study_id)
-    if accept_changes:
-        recorder.judge_candidates(
-            lambda metrics: is_feasible(metrics, study.objectives, study.constraints)
-        )
     view = StudyView(database, store, study.name)
-    engine = Engine(study, database, seed=seed)
     if has_changed:
-        engine.redefine()
+        # Optuna's rows were written, and it has read them.
+        engine.reopen()
         if on_message is not None:
             on_message("The definition has changed; the trials so far go on teaching the sampler.")
     if start is not None:
@@ -375,6 +378,15 @@ def _check_definition(
             "objectives cannot be ranked together; give the study another name"
         )
     return True
+
+
+def _judgement(study: Study) -> Callable[..., None]:
+    """Judges the trials so far by the bounds of a definition that was accepted."""
+    return partial(
+        judge_anew,
+        is_feasible=lambda metrics: is_feasible(metrics, study.objectives, study.constraints),
+        constraints=study.constraints,
+    )
 
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:

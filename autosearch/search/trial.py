@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 
 from autosearch.evaluation.latency_gate import give_way
+from autosearch.search.facts import as_json
 from autosearch.search.growth import GrownTrial
 from autosearch.search.pruning import Pruning
 from autosearch.space.hyperparameters import HyperParameters
@@ -260,8 +261,12 @@ class SearchTrial:
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + elapsed
 
     def describe(self, **facts: Any) -> None:
-        """Adds facts to the trial's record."""
-        self.facts.update(facts)
+        """Adds facts to the trial's record, as JSON has them.
+
+        Raises:
+            TrialError: One has no such form.
+        """
+        self.facts.update({name: as_json(fact, name) for name, fact in facts.items()})
 
     def store_artifact(self, content: bytes) -> str:
         """Puts a file into the artifact store and answers its SHA-256."""
@@ -279,7 +284,8 @@ class SearchTrial:
 
     def _violations(self, metrics: Mapping[str, float | None]) -> dict[str, float]:
         return {
-            str(constraint): constraint.violation(metrics[constraint.metric])
+            # What a user's code computed may be a number of NumPy's.
+            str(constraint): float(constraint.violation(metrics[constraint.metric]))
             for constraint in self._constraints
             if constraint.metric in metrics
         }

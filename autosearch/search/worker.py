@@ -239,8 +239,9 @@ class Worker:
             worker_id=worker_id,
             artifacts=self._artifacts,
             should_stop=self._should_stop,
+            should_end=self._was_asked_to_stop,
         )
-        return None if came_to_their_end else Outcome.INTERRUPTED
+        return None if came_to_their_end else self._why_cut_short()
 
     def _run_trials(self, worker_id: int) -> str:
         failures_in_a_row = 0
@@ -337,8 +338,8 @@ class Worker:
             return Outcome.DONE
         # Finalists are chosen of all trials, those that others still evaluate among them.
         while self._view.progress().counts.get(TrialState.RUNNING):
-            if self._should_stop():
-                return Outcome.INTERRUPTED
+            if self._should_stop() or self._was_asked_to_stop():
+                return self._why_cut_short()
             self._wait_for_others()
         all_came_to_their_end = run_finals(
             self._finals,
@@ -350,8 +351,16 @@ class Worker:
             artifacts=self._artifacts,
             seed=self._seed,
             should_stop=self._should_stop,
+            should_end=self._was_asked_to_stop,
         )
-        return Outcome.DONE if all_came_to_their_end else Outcome.INTERRUPTED
+        return Outcome.DONE if all_came_to_their_end else self._why_cut_short()
+
+    def _was_asked_to_stop(self) -> bool:
+        """Whether the study was asked to stop since this worker was wanted."""
+        return self._view.progress().num_stops != self._num_stops
+
+    def _why_cut_short(self) -> str:
+        return Outcome.STOPPED if self._was_asked_to_stop() else Outcome.INTERRUPTED
 
     def _reason_to_end(self) -> str | None:
         if self._should_stop():

@@ -89,7 +89,8 @@ class Augmentation(Space):
         erasing: largest share of an image that is replaced by noise, 0 to 1 (Zhong et al.,
             Random Erasing Data Augmentation, AAAI 2020).
         mixup: alpha of the Beta distribution of the weight of an image that is blended with
-            another, as their labels are, 0 to 1 (Zhang et al., mixup, ICLR 2018).
+            another, as their labels are, 0 to 1 (Zhang et al., mixup, ICLR 2018). Below 0.02
+            nothing is mixed.
         cutmix: likewise of the share of an image that keeps its pixels, the rest being cut from
             another (Yun et al., CutMix, ICCV 2019).
 

@@ -46,18 +46,16 @@ class ArtifactStore:
     @classmethod
     def beside(cls, database: Database, root: str | None = None) -> ArtifactStore:
         """The store of a database: the argument, else the environment's, else a folder by it."""
-        chosen = root or os.environ.get(ARTIFACTS_VARIABLE)
-        if chosen is None:
-            path = database.path
-            name = make_url(database.url).database if path is None else path.stem
-            folder = f"{name}-artifacts"
-            chosen = folder if path is None else str(path.absolute().parent / folder)
-        return cls(chosen)
+        return cls(root or os.environ.get(ARTIFACTS_VARIABLE) or _folder_by(database))
 
     @property
     def root(self) -> str:
         """Where the files are, as a path or URL."""
         return str(self._files.unstrip_protocol(self._root)) if self._is_remote else self._root
+
+    def is_beside(self, database: Database) -> bool:
+        """Whether it is the folder by a database, and not one that was named for several."""
+        return self.root == ArtifactStore(_folder_by(database)).root
 
     def exists(self) -> bool:
         """Whether anything was ever stored.
@@ -100,7 +98,7 @@ class ArtifactStore:
 
         Raises:
             NotFoundError: It is not in the store.
-            StorageError: What is stored there is damaged.
+            StorageError: What is stored there is damaged, or cannot be read.
         """
         try:
             content: bytes = self._files.cat_file(self._path(sha256))
@@ -108,6 +106,11 @@ class ArtifactStore:
             raise NotFoundError(
                 f'artifact {sha256[:12]}… is not in "{self.root}"; '
                 f"set {ARTIFACTS_VARIABLE} to where the study's files are"
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f'artifact "{self.url(sha256)}" cannot be read ({error.strerror or error}); '
+                "check who may read it, and that the store can be reached"
             ) from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StorageError(f'artifact "{self.url(sha256)}" is damaged: its content has changed')
@@ -132,3 +135,10 @@ class ArtifactStore:
 
     def _path(self, sha256: str) -> str:
         return f"{self._root}/{sha256[:2]}/{sha256}"
+
+
+def _folder_by(database: Database) -> str:
+    path = database.path
+    if path is None:
+        return f"{make_url(database.url).database}-artifacts"
+    return str(path.absolute().parent / f"{path.stem}-artifacts")

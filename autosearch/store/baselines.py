@@ -57,8 +57,11 @@ class Baselines:
         self._key = (study_id, data_fingerprint or "")
 
     def claim(self, name: str, worker_id: int) -> bool:
-        """Takes a baseline, unless it is done, tried often enough or another worker is at it."""
-        with self._database.session() as session:
+        """Takes a baseline, unless it is done, tried often enough or another worker is at it.
+
+        In one turn: on a server two workers that find no row would both make one.
+        """
+        with self._database.exclusive(), self._database.session() as session:
             row = session.get(BaselineRow, (*self._key, name))
             if row is None:
                 study_id, fingerprint = self._key

@@ -23,7 +23,8 @@ def delete_study_rows(database: Database, artifacts: ArtifactStore, study_id: in
     """Removes a study's rows here, and its files.
 
     A file that another study or a promotion refers to stays: what was ever promoted is never
-    deleted.
+    deleted. In a store that is not the folder by the database all of them stay, since studies and
+    promotions of other databases may refer to the same files, which cannot be known here.
 
     Args:
         database: Opened to write.
@@ -39,6 +40,8 @@ def delete_study_rows(database: Database, artifacts: ArtifactStore, study_id: in
         promoted = session.execute(select(PromotionRow.artifact_sha256, PromotionRow.keras_sha256))
         kept.update(sha256 for row in promoted for sha256 in row if sha256 is not None)
         session.execute(delete(StudyRow).where(StudyRow.id == study_id))
+    if not artifacts.is_beside(database):
+        return 0
     # Only once the rows are gone: a row must never name a file that is not there.
     return artifacts.delete(mine - kept)
 

@@ -29,7 +29,6 @@ __all__ = [
     "candidate_details",
     "epochs_of",
     "epochs_reached",
-    "on_target",
     "studies_frame",
     "trials_of",
     "workers_frame",
@@ -165,20 +164,6 @@ class LiveCandidates:
             if name in _FIGURES or name not in frame:
                 frame[name] = others[name]
         return frame
-
-
-def on_target(frame: pd.DataFrame, target: str | None = None) -> pd.DataFrame:
-    """The rows of one target: the named one, else the one with most measurements.
-
-    Figures of two targets never meet. A frame without targets comes back whole.
-    """
-    if target is not None:
-        frame = frame[frame["target"] == target]
-    ids = frame["target_id"].dropna()
-    if ids.empty:
-        return frame
-    one: pd.DataFrame = frame[frame["target_id"] == ids.mode().iloc[0]]
-    return one
 
 
 def studies_frame(database: Database) -> pd.DataFrame:
@@ -333,11 +318,17 @@ def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
         return dict(session.execute(statement).tuples().all())
 
 
-def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
+def candidate_details(
+    database: Database, candidate_key: int, target_id: int | None = None
+) -> dict[str, Any]:
     """How a candidate's figures were taken: ``conditions``, ``classes``, ``reasons``, ``target``.
 
-    ``classes`` are the names in the order of the confusion matrix.
+    ``classes`` are the names in the order of the confusion matrix. Of a candidate that was
+    measured on several targets, ``target`` is the one with that id, or the first.
     """
+    is_on_it = MeasurementRow.candidate_id == CandidateRow.id
+    if target_id is not None:
+        is_on_it &= MeasurementRow.target_id == target_id
     with database.session() as session:
         row = session.execute(
             select(
@@ -347,9 +338,10 @@ def candidate_details(database: Database, candidate_key: int) -> dict[str, Any]:
                 TrialRow.facts,
             )
             .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
-            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
+            .outerjoin(MeasurementRow, is_on_it)
             .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
             .where(CandidateRow.id == int(candidate_key))
+            .order_by(MeasurementRow.id)
         ).first()
     if row is None:
         return {"conditions": {}, "classes": [], "reasons": {}, "target": None}

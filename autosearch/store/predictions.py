@@ -27,10 +27,13 @@ class Predictions:
     Attributes:
         labels: (n,) true class indices.
         probabilities: (n, classes) float32, as the file gave them.
+        groups: (n, columns) the group that each image counts in, of each column of groups, -1 for
+            none; None where the images have no groups.
     """
 
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
+    groups: npt.NDArray[np.int32] | None = None
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -39,9 +42,12 @@ class Predictions:
         return right
 
     def to_bytes(self) -> bytes:
-        """The file: a compressed ``.npz`` of the two arrays."""
+        """The file: a compressed ``.npz`` of the arrays."""
         file = io.BytesIO()
-        np.savez_compressed(file, labels=self.labels, probabilities=self.probabilities)
+        known = {} if self.groups is None else {"groups": self.groups}
+        np.savez_compressed(
+            file, allow_pickle=False, labels=self.labels, probabilities=self.probabilities, **known
+        )
         return file.getvalue()
 
     def stored(self, store: Callable[[bytes], str]) -> str | None:
@@ -58,16 +64,17 @@ class Predictions:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 labels, probabilities = arrays["labels"], arrays["probabilities"]
+                groups = arrays.get("groups")
         except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
             raise StorageError(
                 f"a file of predictions cannot be read ({error}); bring the artifact store back "
                 "from a copy, or run the study anew"
             ) from error
-        return cls(labels, probabilities)
+        return cls(labels, probabilities, groups)
 
     @classmethod
     def joined(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Those of several sets of images, one after the other."""
+        """Those of several sets of images, one after the other, without their groups."""
         return cls(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.probabilities for part in parts]),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
 from sqlalchemy import DateTime, and_, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from autosearch.store.database import Database
@@ -28,6 +29,7 @@ from autosearch.values import CandidateResult, Estimate, TrialState
 
 __all__ = [
     "Recorder",
+    "candidates_when_found",
     "find_target",
     "finite",
     "is_alive",
@@ -81,6 +83,26 @@ def metrics_when_found(row: CandidateRow, first: MeasurementRow | None) -> dict[
     return metrics | row.metrics | {name: getattr(row, name) for name in _CANDIDATE_COLUMNS}
 
 
+def candidates_when_found(
+    session: Session, study_id: int
+) -> Iterator[tuple[CandidateRow, dict[str, float | None]]]:
+    """The candidates of a study with their metrics.
+
+    Of latency and memory those that were taken first, on the machine that searched.
+    """
+    first = select(func.min(MeasurementRow.id)).group_by(MeasurementRow.candidate_id)
+    rows = session.execute(
+        select(CandidateRow, MeasurementRow)
+        .outerjoin(
+            MeasurementRow,
+            and_(MeasurementRow.candidate_id == CandidateRow.id, MeasurementRow.id.in_(first)),
+        )
+        .where(CandidateRow.study_id == study_id)
+    )
+    for row, measured in rows:
+        yield row, metrics_when_found(row, measured)
+
+
 class Recorder:
     """Writes into one study's rows. Safe to use from several processes at once.
 
@@ -106,8 +128,22 @@ class Recorder:
         data_fingerprint: str | None,
         environment: Mapping[str, Any],
         data_sides: Mapping[str, Any] | None = None,
+        judge: Callable[[Session, StudyRow], None] | None = None,
     ) -> int:
-        """Makes the study's row, or brings it up to date, and answers its id."""
+        """Makes the study's row, or brings it up to date, and answers its id.
+
+        Args:
+            database: Opened to write.
+            name: The study's.
+            seed: Likewise, of a new study.
+            definition: What is searched, as JSON has it.
+            definition_sha256: By which it is known again.
+            data_fingerprint: Of its images, if it has any.
+            environment: Versions and the machine.
+            data_sides: Its classes, and SHA-256 of each file to its split.
+            judge: Writes what follows from the definition for the trials so far: both hold, or
+                neither.
+        """
         with database.session() as session:
             row = session.scalar(select(StudyRow).where(StudyRow.name == name))
             if row is None:
@@ -119,6 +155,8 @@ class Recorder:
             row.data_sides = dict(data_sides) if data_sides is not None else None
             row.environment = dict(environment)
             session.flush()
+            if judge is not None:
+                judge(session, row)
             return row.id
 
     def add_run_seconds(self, seconds: float) -> None:
@@ -416,27 +454,14 @@ class Recorder:
                 )
 
     def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
-        """Decides anew which candidates are feasible, once the study's constraints have changed.
-
-        Of latency and memory those count that were taken first, on the machine that searched.
+        """Decides anew which candidates are feasible; see ``store.judging`` for trials.
 
         Args:
             is_feasible: Told a candidate's metrics.
         """
-        first = select(func.min(MeasurementRow.id)).group_by(MeasurementRow.candidate_id)
         with self._database.session() as session:
-            rows = session.execute(
-                select(CandidateRow, MeasurementRow)
-                .outerjoin(
-                    MeasurementRow,
-                    and_(
-                        MeasurementRow.candidate_id == CandidateRow.id, MeasurementRow.id.in_(first)
-                    ),
-                )
-                .where(CandidateRow.study_id == self._study_id)
-            )
-            for row, measured in rows:
-                row.is_feasible = is_feasible(metrics_when_found(row, measured))
+            for row, metrics in candidates_when_found(session, self._study_id):
+                row.is_feasible = is_feasible(metrics)
 
     def _living(self, session: Session) -> list[WorkerRow]:
         workers = session.scalars(
@@ -521,12 +546,18 @@ def _get_trial(session: Session, study_id: int, number: int) -> TrialRow:
 
 def find_target(session: Session, target: Mapping[str, Any]) -> int:
     """The id of a target's row, which is made if there is none of that key."""
-    row = session.scalar(select(TargetRow).where(TargetRow.key == target["key"]))
-    if row is None:
-        description = {k: v for k, v in target.items() if k not in _NOT_DESCRIBED}
-        row = TargetRow(key=target["key"], name=target["name"], description=description)
-        session.add(row)
-        session.flush()
+    by_key = select(TargetRow.id).where(TargetRow.key == target["key"])
+    known = session.scalar(by_key)
+    if known is not None:
+        return known
+    description = {k: v for k, v in target.items() if k not in _NOT_DESCRIBED}
+    row = TargetRow(key=target["key"], name=target["name"], description=description)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        # On a server another worker has made it meanwhile.
+        return session.execute(by_key).scalar_one()
     return row.id
 
 

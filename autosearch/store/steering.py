@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
 from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.store.database import Database
@@ -11,10 +14,16 @@ from autosearch.values import TrialState
 
 __all__ = ["discard_trial", "request_stop"]
 
-# Optuna refuses to change a finished trial. A failed one teaches no sampler, whichever it is.
+# Optuna refuses to change a finished trial. A failed one teaches no sampler, whichever it is, ...
 _FORGET = text(
     "UPDATE trials SET state = 'FAIL' WHERE number = :number AND study_id = "
     "(SELECT study_id FROM studies WHERE study_name = :study)"
+)
+# ... once it breaks no constraint either: "pareto" learns from what failed by one.
+_FORGIVE = text(
+    "DELETE FROM trial_system_attributes WHERE key LIKE 'constraints:%' AND trial_id = "
+    "(SELECT t.trial_id FROM trials t JOIN studies s ON s.study_id = t.study_id "
+    "WHERE s.study_name = :study AND t.number = :number)"
 )
 
 
@@ -32,7 +41,8 @@ def request_stop(database: Database, study_id: int) -> None:
 def discard_trial(database: Database, study: str, number: int, *, reason: str) -> None:
     """Keeps a finished trial's rows and files, but shows and teaches it no more.
 
-    It does not count towards the budget any longer, as a failed one does not.
+    It does not count towards the budget any longer, as a failed one does not. Nor do the trials
+    that took over its figures since they would have done the same: they go with it.
 
     Args:
         database: Opened to write.
@@ -62,5 +72,22 @@ def discard_trial(database: Database, study: str, number: int, *, reason: str) -
                 f'trial {number} of "{study}" is {state}, and only a finished one can be '
                 "discarded; wait for its end"
             )
-        row.state, row.error = TrialState.DISCARDED, reason
-        session.execute(_FORGET, {"study": study, "number": number})
+        repeats = _repeats(session, row)
+        row.error = reason
+        for repeat in repeats:
+            repeat.error = f"it has the figures of trial {number}, which was discarded: {reason}"
+        for one in (row, *repeats):
+            one.state = TrialState.DISCARDED
+            session.execute(_FORGET, {"study": study, "number": one.number})
+            session.execute(_FORGIVE, {"study": study, "number": one.number})
+
+
+def _repeats(session: Session, row: TrialRow) -> Sequence[TrialRow]:
+    """The trials that have no figures but those of this one."""
+    return session.scalars(
+        select(TrialRow).where(
+            TrialRow.study_id == row.study_id,
+            TrialRow.state == TrialState.COMPLETE,
+            TrialRow.facts["repeats"]["trial"].as_integer() == row.number,
+        )
+    ).all()

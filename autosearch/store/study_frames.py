@@ -7,26 +7,31 @@ A figure that is not to be had is NaN in a frame and null in JSON. ``StudyView``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sqlalchemy import Executable, select
 
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.tables import CandidateRow, EpochRow, MeasurementRow, TargetRow, TrialRow
-from autosearch.values import Estimate, TrialState
+from autosearch.values import Direction, Estimate, Objective, TrialState
 
 __all__ = [
     "CANDIDATE_COLUMNS",
     "RESERVED_COLUMNS",
+    "by_estimate",
     "candidate_id",
     "candidates_frame",
     "class_names",
     "epochs_frame",
+    "figures_of",
+    "minimized",
+    "on_one_target",
     "read_frame",
     "records",
     "trials_frame",
@@ -249,3 +254,42 @@ def _plain(name: str, value: Any) -> Any:
     if name in _WHOLE and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def figures_of(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
+    """A metric's column, shape ``(n,)``: NaN where it is not known or not finite."""
+    if metric not in frame:
+        return np.full(len(frame), np.nan)
+    values = np.asarray(frame[metric], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
+    """The objectives of candidates as an array (rows, objectives): lower is better, NaN unknown."""
+    columns = []
+    for objective in objectives:
+        values = figures_of(frame, objective.metric)
+        columns.append(-values if objective.direction is Direction.MAXIMIZE else values)
+    return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+
+
+def on_one_target(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the target with most measurements; all where none has any.
+
+    Figures of two targets never meet.
+    """
+    ids = frame["target_id"].dropna()
+    if ids.empty:
+        return frame
+    one: pd.DataFrame = frame[frame["target_id"] == ids.mode().iloc[0]]
+    return one
+
+
+def by_estimate(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates with the search's own figures, and finalists judged again by cross-validation.
+
+    Each kind is on its own main target: finalists may have been judged on another machine.
+    """
+    is_judged = (frame["estimate"] == Estimate.CROSS_VALIDATION).to_numpy(dtype=bool)
+    searched, judged = (on_one_target(frame[kind]) for kind in (~is_judged, is_judged))
+    return searched.reset_index(drop=True), judged.reset_index(drop=True)

@@ -20,10 +20,13 @@ from autosearch.store.latencies import latencies_frame
 from autosearch.store.study_frames import (
     CANDIDATE_COLUMNS,
     RESERVED_COLUMNS,
+    by_estimate,
     candidate_id,
     candidates_frame,
     class_names,
     epochs_frame,
+    minimized,
+    on_one_target,
     records,
     trials_frame,
 )
@@ -291,7 +294,7 @@ class StudyView:
         # The name is sought among all: that none is feasible, or of that kind, is no wrong name.
         frame = self._on_target(self.candidates_frame(), target)
         frame = frame[frame["feasible"].astype(bool)]
-        return self._on_one_target(frame[frame["estimate"] == estimate])
+        return on_one_target(frame[frame["estimate"] == estimate])
 
     def front_frame(
         self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
@@ -348,14 +351,7 @@ class StudyView:
 
     def minimized(self, frame: pd.DataFrame) -> np.ndarray:
         """The objectives of a candidates' frame as an array (rows, objectives), lower is better."""
-        columns = []
-        for objective in self.objectives:
-            if objective.metric in frame:
-                values = frame[objective.metric].to_numpy(dtype=float)
-            else:
-                values = np.full(len(frame), np.nan)
-            columns.append(-values if objective.direction == "maximize" else values)
-        return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
+        return minimized(frame, self.objectives)
 
     def plot_trade_off(
         self, x: str | None = None, y: str | None = None, *, target: str | None = None
@@ -378,14 +374,15 @@ class StudyView:
         from autosearch.visualization.choice import lead_objective
         from autosearch.visualization.trade_off import plot_trade_off
 
-        frame = self._on_one_target(self._on_target(self.candidates_frame(), target))
+        frame, judged = by_estimate(self._on_target(self.candidates_frame(), target))
         y = lead_objective(frame, self.objectives).metric if y is None else y
         known = self.baselines_frame()
         return plot_trade_off(
-            frame.reset_index(drop=True),
+            frame,
             self.objectives,
             x=x,
             y=y,
+            judged=judged[judged["feasible"].astype(bool)],
             constraints=self.constraints,
             baselines=dict(zip(known["baseline"], known[y], strict=True)) if y in known else {},
         )
@@ -405,7 +402,7 @@ class StudyView:
                 f'study "{self.name}" has no candidate "{name}"; '
                 f"list them with: autosearch front {self.name}"
             )
-        record = records(self._on_one_target(rows))[0]
+        record = records(on_one_target(rows))[0]
         trials = self.trials_frame()
         trial = records(trials[trials["number"] == record["trial"]])[0]
         epochs = self.epochs_frame()
@@ -443,14 +440,6 @@ class StudyView:
                 f"expected one of: {known}"
             )
         return named
-
-    def _on_one_target(self, frame: pd.DataFrame) -> pd.DataFrame:
-        ids = frame["target_id"].dropna()
-        if ids.empty:
-            return frame
-        most_measured = ids.mode().iloc[0]
-        one_target: pd.DataFrame = frame[frame["target_id"] == most_measured]
-        return one_target
 
 
 def open_study(name: str, *, storage: str | None = None, artifacts: str | None = None) -> StudyView:

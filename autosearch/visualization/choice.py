@@ -14,7 +14,8 @@ import pandas as pd
 
 from autosearch import pareto
 from autosearch.errors import AutosearchError
-from autosearch.suggestion import PairedTests, smallest_alike
+from autosearch.store.study_frames import figures_of, minimized
+from autosearch.suggestion import PairedTests, has_cost, smallest_alike, with_cost
 from autosearch.values import Direction, Objective, maximize
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
 
@@ -25,7 +26,6 @@ __all__ = [
     "best_first",
     "is_known",
     "lead_objective",
-    "minimized",
     "roles",
     "suggest",
     "with_objectives",
@@ -99,15 +99,6 @@ def with_objectives(metrics: Iterable[str], objectives: Sequence[Objective]) -> 
     return list(dict.fromkeys([*metrics, *(objective.metric for objective in objectives)]))
 
 
-def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
-    """The objectives of a frame as an array (rows, objectives), lower is better, NaN unknown."""
-    columns = []
-    for objective in objectives:
-        values = _column(frame, objective.metric)
-        columns.append(-values if objective.direction is Direction.MAXIMIZE else values)
-    return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
-
-
 def roles(
     frame: pd.DataFrame,
     objectives: Sequence[Objective],
@@ -129,7 +120,7 @@ def roles(
     result = np.full(len(frame), _ROLES.index(Role.DOMINATED), dtype=np.int8)
     inside = np.ones(len(frame), dtype=np.bool_)
     for metric, bound in (bounds or {}).items():
-        inside &= bound.keeps(_column(frame, metric))
+        inside &= bound.keeps(figures_of(frame, metric))
     if quantizations is not None:
         inside &= frame["quantization"].isin(list(quantizations)).to_numpy(dtype=bool)
     feasible = frame["feasible"].astype(bool).to_numpy()
@@ -145,13 +136,14 @@ def roles(
 
 
 def suggest(
-    front: pd.DataFrame,
+    frame: pd.DataFrame,
+    role: pd.Series[Any],
     objectives: Sequence[Objective],
     *,
     first: str | None = None,
     tests: PairedTests | None = None,
 ) -> Suggestion | None:
-    """The candidate of a front to look at first.
+    """The candidate to look at first.
 
     It is the one that ``autosearch suggest`` names: the smallest that a paired test cannot tell
     apart from the best. Where that test cannot be made it is the front's knee: each objective is
@@ -159,14 +151,16 @@ def suggest(
     point nearest to the ideal one, which is best in all, is taken.
 
     Args:
-        front: Candidates of one kind of figure that none of them dominates.
+        frame: Candidates of one kind of figure.
+        role: What each of them is, as ``roles`` answers it.
         objectives: What ranks them.
         first: A metric to be best in, whatever the others are.
         tests: Of the study's predictions; None where none are kept.
 
     Returns:
-        None for an empty front.
+        None where nothing remains.
     """
+    front = frame[role == Role.FRONT.value]
     if front.empty or not objectives:
         return None
     if first is not None:
@@ -174,7 +168,11 @@ def suggest(
     why = "no predictions are kept"
     if tests is not None:
         try:
-            found = smallest_alike(front, objectives, tests=tests)
+            found = smallest_alike(
+                front if has_cost(objectives) else _small_and_good(frame, role, objectives),
+                objectives,
+                tests=tests,
+            )
         except AutosearchError:
             found, why = None, "the predictions cannot be read"
         if found is not None:
@@ -187,6 +185,14 @@ def suggest(
         candidate=knee.candidate,
         reason=f"{knee.reason} No test can tell candidates apart here: {why}.",
     )
+
+
+def _small_and_good(
+    frame: pd.DataFrame, role: pd.Series[Any], objectives: Sequence[Objective]
+) -> pd.DataFrame:
+    remain = frame[role.isin([Role.FRONT.value, Role.DOMINATED.value])]
+    small: pd.DataFrame = remain[pareto.non_dominated(minimized(remain, with_cost(objectives)))]
+    return small
 
 
 def _best_in(frame: pd.DataFrame, objectives: Sequence[Objective], metric: str) -> Suggestion:
@@ -224,7 +230,7 @@ def _knee(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Suggestion:
 def _scaled(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
     columns = []
     for objective in objectives:
-        values = _column(frame, objective.metric)
+        values = figures_of(frame, objective.metric)
         if objective.metric in LOGARITHMIC and np.nanmin(values, initial=math.inf) > 0:
             values = np.log(values)
         values = -values if objective.direction is Direction.MAXIMIZE else values
@@ -269,10 +275,3 @@ def _against(frame: pd.DataFrame, index: int, best: int, objectives: Sequence[Ob
     if lead.metric == "accuracy" and pd.notna(high) and pd.notna(low) and high >= low:
         text += " That difference is within the noise of the validation images (90 % interval)."
     return text
-
-
-def _column(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.float64]:
-    if metric not in frame:
-        return np.full(len(frame), np.nan)
-    values = np.asarray(frame[metric], dtype=np.float64)
-    return np.where(np.isfinite(values), values, np.nan)

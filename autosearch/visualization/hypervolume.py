@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
+from autosearch.store.study_frames import minimized
 from autosearch.values import Constraint, Objective
-from autosearch.visualization.choice import minimized
 from autosearch.visualization.style import LOGARITHMIC, PALETTE, base_figure, escaped, not_yet
 
 __all__ = ["hypervolume_frame", "plot_hypervolume"]

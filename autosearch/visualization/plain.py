@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from autosearch import pareto
 from autosearch.search.plain import PlainStudy, plain_study, plain_study_names
-from autosearch.visualization.choice import minimized
+from autosearch.store.study_frames import minimized
 from autosearch.visualization.style import GREY, PALETTE, axis_title, base_figure, not_yet
 
 # What reads it stands here too, for pages that see the library through its charts alone.

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from autosearch.store.database import Database
-from autosearch.store.frames import LiveCandidates, epochs_of, on_target, trials_of
+from autosearch.store.frames import LiveCandidates, epochs_of, trials_of
+from autosearch.store.study_frames import by_estimate
 from autosearch.store.view import StudyView
 from autosearch.suggestion import PairedTests
-from autosearch.values import Estimate
 from autosearch.visualization import search
 from autosearch.visualization.choice import (
     Role,
@@ -69,19 +69,15 @@ def report_page(database: Database, view: StudyView) -> str:
     Returns:
         A page with Plotly's script inside, about 5 MB.
     """
-    everything = on_target(LiveCandidates(database, view.id).frame()).reset_index(drop=True)
-    is_judged = everything["estimate"] == Estimate.CROSS_VALIDATION
-    frame, judged = everything[~is_judged], everything[is_judged]
+    frame, judged = by_estimate(LiveCandidates(database, view.id).frame())
     trials = trials_of(database, view.id)
     objectives, constraints = view.objectives, view.constraints
     role = roles(frame, objectives)
     front = frame[role == Role.FRONT.value]
-    judged_front = judged[roles(judged, objectives) == Role.FRONT.value]
-    found = suggest(
-        judged_front if len(judged_front) else front,
-        objectives,
-        tests=PairedTests(view.artifact),
-    )
+    judged_role = roles(judged, objectives)
+    is_known = (judged_role == Role.FRONT.value).any()
+    shown_by = (judged, judged_role) if is_known else (frame, role)
+    found = suggest(*shown_by, objectives, tests=PairedTests(view.artifact))
     lead = lead_objective(frame, objectives)
     parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")

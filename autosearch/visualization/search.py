@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from autosearch.visualization.parameters import codes, is_number
+from autosearch.visualization.parameters import is_number
 from autosearch.visualization.style import (
     BYTES,
     GREY,
@@ -182,20 +182,26 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
     if is_number(column):
         values = column.to_numpy(dtype=float)
         finite = values[np.isfinite(values)]
-        if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 30:
-            return {
-                "label": label,
-                **_logarithmic(np.where(np.isfinite(values), values, finite.min())),
-            }
         distinct = sorted(set(finite.tolist()))
-        if len(distinct) <= 8:
-            return {
-                "label": label,
-                "values": codes(column),
+        axis: dict[str, Any]
+        if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 30:
+            axis = _logarithmic(values)
+        elif len(distinct) <= 8:
+            axis = {
+                "values": values,
                 "tickvals": distinct,
                 "ticktext": [f"{value:.4g}" for value in distinct],
             }
-        return {"label": label, "values": codes(column)}
+        elif len(finite) < len(values):
+            ticks = np.linspace(finite.min(), finite.max(), 5).tolist()
+            axis = {
+                "values": values,
+                "tickvals": ticks,
+                "ticktext": [f"{value:.3g}" for value in ticks],
+            }
+        else:
+            axis = {"values": values}
+        return {"label": label, **_with_absent(axis)}
     words = column.map(lambda v: "–" if v is None or v != v else str(v))
     categories = sorted(set(words))
     places = {word: place for place, word in enumerate(categories)}
@@ -210,13 +216,29 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
     }
 
 
+def _with_absent(axis: dict[str, Any]) -> dict[str, Any]:
+    """Trials that did not sample a parameter a little below its axis, at a tick of their own."""
+    values = axis["values"]
+    is_known = np.isfinite(values)
+    if is_known.all() or not is_known.any():
+        return axis
+    low, high = float(values[is_known].min()), float(values[is_known].max())
+    place = low - 0.1 * ((high - low) or 1.0)
+    return axis | {
+        "values": np.where(is_known, values, place),
+        "tickvals": [place, *axis["tickvals"]],
+        "ticktext": ["–", *axis["ticktext"]],
+    }
+
+
 def _logarithmic(values: npt.NDArray[np.float64], *, is_bytes: bool = False) -> dict[str, Any]:
     """Logarithms for an axis that knows none, with the ticks that lie between its ends."""
-    ticks = log_ticks(values.tolist(), is_bytes=is_bytes)
+    finite = values[np.isfinite(values)]
+    ticks = log_ticks(finite.tolist(), is_bytes=is_bytes)
     inside = [
         (float(np.log10(place)), text)
         for place, text in zip(ticks["tickvals"], ticks["ticktext"], strict=True)
-        if values.min() <= place <= values.max()
+        if finite.min() <= place <= finite.max()
     ]
     return {
         "values": np.log10(values),

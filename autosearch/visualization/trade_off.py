@@ -12,13 +12,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
+from autosearch.store.study_frames import minimized
 from autosearch.values import Constraint, Direction, Objective
 from autosearch.visualization.choice import (
     Bound,
     Role,
     is_known,
     lead_objective,
-    minimized,
     roles,
 )
 from autosearch.visualization.limits import add_baselines, add_bounds, add_note
@@ -52,6 +52,8 @@ then remain, which it draws sooner than it makes ready to draw with the graphics
 _GRID = (54, 31)  # cells of about nine pixels over what the axes show: a marker
 _GRID_OUT = (32, 18)  # and of sixteen for what is out, of which the cloud is looked at
 _NAMED_A_ROW = 4  # of a legend, in a chart that has half of a small screen
+# What one machine measures says nothing of another.
+_ON_A_TARGET = {"latency_ms", "latency_p90_ms", "memory_bytes"}
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -121,13 +123,13 @@ def draw_trade_off(
     known = usable[x] & usable[y]
     if not known.any():
         return _empty("No candidate has both figures yet", height)
+    again = _drawable(judged, frame, x, y)
     # Rows are chosen from it many times, and most columns are of no use any more.
     used = {*HOVER_COLUMNS, "quantization", x, y, *(o.metric for o in objectives)}
     frame = frame[[name for name in frame if name in used]]
     if not known.all():
         frame, role = frame[known], role[known]
     told = unusual or {}
-    again = _drawable(judged, x, y)
     # Before anything is thinned: line, axes and counts speak of all candidates.
     is_out = role.isin(_OUT).to_numpy(dtype=bool)
     upwards = frame[y].to_numpy(dtype=float)
@@ -182,8 +184,14 @@ def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
     return usable
 
 
-def _drawable(judged: pd.DataFrame | None, x: str, y: str) -> pd.DataFrame:
-    if judged is None:
+def _drawable(judged: pd.DataFrame | None, frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The finalists that can stand beside a frame's candidates."""
+    is_elsewhere = (
+        judged is not None
+        and "target_id" in judged
+        and not judged["target_id"].isin(frame["target_id"].unique()).any()
+    )
+    if judged is None or (is_elsewhere and not _ON_A_TARGET.isdisjoint((x, y))):
         return pd.DataFrame({"candidate": [], x: [], y: []})
     return judged[_is_usable(judged, x) & _is_usable(judged, y)]
 

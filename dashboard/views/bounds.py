@@ -133,7 +133,8 @@ def _set(field: _Field, values: npt.NDArray[np.float64]) -> Bound | None:
         )
     if typed is None:
         return None
-    number = typed * field.scale
+    # What is typed has few digits: 95 × 0.01 lies above the 0.95 that it means.
+    number = float(f"{typed * field.scale:.12g}")
     return Bound(least=number) if field.is_least else Bound(most=number)
 
 

@@ -27,7 +27,13 @@ from dashboard.views.anatomy import (
     show_mistakes,
     show_network,
 )
-from dashboard.views.common import FIGURES, candidate_columns, chosen_candidate, chosen_study
+from dashboard.views.common import (
+    FIGURES,
+    candidate_columns,
+    chosen_candidate,
+    chosen_study,
+    rerun_when,
+)
 from dashboard.views.notes import show_notes
 from dashboard.views.promote import promote_button
 
@@ -42,10 +48,11 @@ def show() -> None:
     frame = source.all_candidates(study)
     if frame.empty:
         st.info("No candidate yet: this page waits for the first finished trial.")
+        rerun_when(lambda: not source.all_candidates(study).empty)
         return
     name = chosen_candidate(study)
     row = frame[frame["candidate"] == name].iloc[0]
-    details = source.details(int(row["candidate_key"]))
+    details = source.details(row)
     trial = source.trials(study, (int(row["trial"]),)).iloc[0]
     _figures(study, row, details)
     _actions(study, name, row)

@@ -29,6 +29,7 @@ __all__ = [
     "enlarged",
     "kept_of",
     "refreshed",
+    "rerun_when",
     "say_error",
 ]
 
@@ -133,6 +134,21 @@ def refreshed(draw: Callable[[], None], *, every: float | None) -> None:
             say_error(error)
 
     st.fragment(drawn, run_every=every)()
+
+
+def rerun_when(has_come: Callable[[], bool], *, every: float = 5.0) -> None:
+    """Runs the whole page anew once something has come about that decides how it is drawn.
+
+    Args:
+        has_come: Whether it has.
+        every: Seconds from one look to the next.
+    """
+
+    def look() -> None:
+        if has_come():
+            st.rerun()
+
+    refreshed(look, every=every)
 
 
 def bound_text(constraint: Constraint) -> str:

@@ -22,7 +22,7 @@ from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
 from dashboard.views.anatomy import measured_us
-from dashboard.views.common import FIGURES, chosen_study, kept_of
+from dashboard.views.common import FIGURES, chosen_study, kept_of, rerun_when
 
 __all__ = ["show"]
 
@@ -35,6 +35,7 @@ def show() -> None:
     frame = source.all_candidates(study)
     if len(frame) < 2:
         st.info("Comparing needs two candidates: this page waits for them.")
+        rerun_when(lambda: len(source.all_candidates(study)) > 1)
         return
     names = frame["candidate"].tolist()
     known = set(names)
@@ -57,7 +58,7 @@ def show() -> None:
         return
     rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen]
     trials = [int(row["trial"]) for row in rows]
-    details = [source.details(int(row["candidate_key"])) for row in rows]
+    details = [source.details(row) for row in rows]
     _figures(study, rows)
     with st.container(horizontal=True, gap="small"):
         for name in chosen:

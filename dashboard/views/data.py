@@ -122,8 +122,8 @@ def _findings(report: Mapping[str, Any]) -> None:
 
 def _conditions(frame: pd.DataFrame) -> dict[str, Any]:
     """What is known of the images, from the newest candidate whose classes were counted."""
-    for key in frame["candidate_key"].tail(3).iloc[::-1]:
-        conditions: dict[str, Any] = source.details(int(key))["conditions"]
+    for _, row in frame.tail(3).iloc[::-1].iterrows():
+        conditions: dict[str, Any] = source.details(row)["conditions"]
         if conditions.get("per_class"):
             return conditions
     return {}

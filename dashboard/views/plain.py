@@ -11,6 +11,7 @@ from autosearch.visualization.parameters import parameters_frame
 from autosearch.visualization.plain import plot_values
 from dashboard import source
 from dashboard.charts import chart
+from dashboard.views.common import rerun_when
 
 __all__ = ["show"]
 
@@ -34,6 +35,7 @@ def show() -> None:
     trials = study.trials
     if trials.empty:
         st.info("No trial yet: this page waits for the first.")
+        rerun_when(lambda: not source.plain_study(study.name).trials.empty)
         return
     counts = trials["state"].value_counts()
     st.markdown(", ".join(f"**{count:,}** {state}" for state, count in counts.items()))

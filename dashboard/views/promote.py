@@ -18,6 +18,7 @@ __all__ = ["promote_button", "run_promotion"]
 
 _COMPARED = ("accuracy", "size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes")
 _LESS_IS_BETTER = frozenset(_COMPARED[1:])
+_ON_A_TARGET = ("latency_ms", "latency_p90_ms", "memory_bytes")
 
 
 def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> None:
@@ -124,9 +125,21 @@ def _comparison(row: pd.Series[Any], present: Promotion | None) -> pd.DataFrame:
         line = {"figure": metric_label(metric), "this one": figure_text(metric, new)}
         if present:
             line["present"] = figure_text(metric, old)
-            line["change"] = _change(metric, old, new)
+            line["change"] = _why_not_comparable(metric, row, present) or _change(metric, old, new)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _why_not_comparable(metric: str, row: pd.Series[Any], present: Promotion) -> str:
+    """Why the two figures of a metric do not meet; empty where they do."""
+    record = present.record
+    target = {"name": row["target"], **(source.details(row)["target"] or {})}
+    if metric in _ON_A_TARGET and record.get("target", target) != target:
+        return "measured elsewhere"
+    kind = row["estimate"]
+    if metric == "accuracy" and record.get("validation", {}).get("estimate", kind) != kind:
+        return "judged otherwise"
+    return ""
 
 
 def _change(metric: str, old: float | None, new: float | None) -> str:

@@ -17,7 +17,7 @@ from autosearch.visualization.rungs import plot_rungs, rungs_frame
 from autosearch.visualization.style import metric_label
 from dashboard import source
 from dashboard.charts import chart
-from dashboard.views.common import ago, chosen_study, refreshed
+from dashboard.views.common import ago, chosen_study, refreshed, rerun_when
 
 __all__ = ["show"]
 
@@ -28,11 +28,11 @@ def show() -> None:
     if study is None:
         return
     overview = source.overview(study)
-    if overview["is_running"]:
-        refreshed(partial(_news, study, int(overview["complete"])), every=5)
+    refreshed(partial(_news, study, int(overview["complete"])), every=5)
     trials = source.trials(study)
     if trials.empty:
         st.info("No trial yet: this page waits for the first.")
+        rerun_when(lambda: not source.trials(study).empty)
         return
     version = source.candidates_version(study)
     frame = source.candidates(study)
@@ -92,10 +92,12 @@ def _importance(
 
 
 def _news(study: StudyView, num_shown: int) -> None:
-    new = int(source.overview(study)["complete"]) - num_shown
+    overview = source.overview(study)
+    new = int(overview["complete"]) - num_shown
     if new > 0 and st.button(f"{new} new: show", icon=":material/refresh:"):
         st.rerun()
-    st.caption("The study is running; the charts below stay as they are until you ask.")
+    if overview["is_running"]:
+        st.caption("The study is running; the charts below stay as they are until you ask.")
 
 
 def _slice(parameters: pd.DataFrame, metrics: pd.DataFrame, weights: dict[str, float]) -> None:

@@ -32,6 +32,7 @@ from dashboard.views.common import (
     chosen_study,
     kept_of,
     refreshed,
+    rerun_when,
 )
 
 __all__ = ["show"]
@@ -42,7 +43,7 @@ _MAX_ROWS = 2000
 _NUM_COMPARED = 150
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 _JUDGED = "cross-validated"
-_AS_GOOD = "small, as good as the best"
+_AS_GOOD = "as good as the best, at least cost"
 
 
 def show() -> None:
@@ -54,9 +55,13 @@ def show() -> None:
     if st.session_state.get("selection_of") != selected_of:
         st.session_state["selection_of"] = selected_of
         st.session_state[_SELECTED] = []
-    overview = source.overview(study)
-    every = 4 if overview["is_running"] else None
-    refreshed(partial(_body, study), every=every)
+    is_running = _is_running(study)
+    refreshed(partial(_body, study), every=4 if is_running else None)
+    rerun_when(lambda: _is_running(study) != is_running)
+
+
+def _is_running(study: StudyView) -> bool:
+    return bool(source.overview(study)["is_running"])
 
 
 def _body(study: StudyView) -> None:
@@ -67,29 +72,26 @@ def _body(study: StudyView) -> None:
         return
     bounds, quantizations, first = _filters(study, frame)
     role = roles(frame, study.objectives, bounds=bounds, quantizations=quantizations)
-    front = frame[role == Role.FRONT.value]
     judged = source.judged(study)
     judged_role = roles(judged, study.objectives, bounds=bounds, quantizations=quantizations)
-    judged_front = judged[judged_role == Role.FRONT.value]
-    judged = judged[~judged_role.isin(_OUT)]
+    by_finalists = first is None and bool((judged_role == Role.FRONT.value).any())
+    of, their_role = (judged, judged_role) if by_finalists else (frame, role)
     suggestion = suggest(
-        judged_front if first is None and len(judged_front) else front,
-        study.objectives,
-        first=first,
-        tests=source.paired_tests(study),
+        of, their_role, study.objectives, first=first, tests=source.paired_tests(study)
     )
-    fronts = pd.concat([front, judged_front])
-    _pick(study, frame, role, fronts, suggestion)
+    _pick(study, of, their_role, suggestion)
+    judged = judged[~judged_role.isin(_OUT)]
     lead = lead_objective(frame, study.objectives)
     baselines = source.baselines(study).reindex(columns=["baseline", lead.metric]).dropna()
     levels = dict(zip(baselines["baseline"], baselines[lead.metric], strict=True))
+    suggested = suggestion.candidate if suggestion else None
     figures = _figures(
-        (version, study.definition_sha256, quantizations, first, repr(bounds), repr(levels)),
+        (version, study.definition_sha256, quantizations, suggested, repr(bounds), repr(levels)),
         study,
         frame,
         role,
         bounds,
-        suggestion.candidate if suggestion else None,
+        suggested,
         judged,
         levels,
     )
@@ -217,13 +219,12 @@ def _pick(
     study: StudyView,
     frame: pd.DataFrame,
     role: pd.Series[Any],
-    fronts: pd.DataFrame,
     suggestion: Suggestion | None,
 ) -> None:
     if suggestion is None:
         st.warning(_why_none(study, frame, frame[~role.isin(_OUT)]))
         return
-    row = fronts[fronts["candidate"] == suggestion.candidate].iloc[0]
+    row = frame[frame["candidate"] == suggestion.candidate].iloc[0]
     figures = " · ".join(
         f"{markdown_text(metric_label(m))} **{markdown_text(figure_text(m, float(row[m])))}**"
         for m in with_objectives(_TOLD, study.objectives)

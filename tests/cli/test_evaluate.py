@@ -16,10 +16,11 @@ from autosearch.data import Digits, ImageFolder, dataset_from_definition
 from autosearch.evaluation.evaluate import evaluate
 from autosearch.evaluation.subjects import find_subject
 from autosearch.space import Preprocessing
+from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.promotions import current_promotion
+from autosearch.store.promotions import add_promotion, current_promotion
 from autosearch.store.readings import readings
-from autosearch.store.recorder import Recorder
+from autosearch.store.recorder import Recorder, utc_now
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +302,47 @@ def test_images_of_a_grown_folder_are_on_the_sides_where_the_study_has_them(
     owned = replace(subject, study="own", dataset=dataset.definition(), sides=sides)
     evaluation = evaluate(owned, folder, split="test")
     assert evaluation.data.members == expected.paths("test")
+
+
+def test_a_study_run_anew_under_the_name_has_not_split_what_was_promoted_before(
+    bundle, incident, tmp_path
+):
+    shipped = Database.open_to_read(bundle.storage)
+    promotion = current_promotion(shipped, "reader", "champion")
+    assert find_subject(str(bundle.folder)).promoted_at == promotion.promoted_at
+    first, anew = (
+        ImageFolder(incident, split_seed=seed, keep_alike_together=False) for seed in (3, 4)
+    )
+    searched_on = {"definition": first.definition(), "fingerprint": first.fingerprint()}
+    words = ("model", "alias", "candidate", "artifact_sha256", "keras_sha256", "note")
+    storage = f"sqlite:///{tmp_path / 'own.db'}"
+    database = Database.open_to_write(storage)
+    add_promotion(
+        database,
+        **{word: getattr(promotion, word) for word in (*words, "test_metrics")},
+        record={**promotion.record, "study": "own", "dataset": searched_on},
+    )
+    Recorder.save_study(
+        database, name="own", seed=0, definition={}, definition_sha256="0" * 64,
+        data_fingerprint=anew.fingerprint(), environment={}, data_sides={"sides": anew.sides()},
+    )  # fmt: skip
+    artifacts = ArtifactStore.beside(shipped).root
+    subject = find_subject("reader@champion", storage=storage, artifacts=artifacts)
+
+    def judged(subject, data):
+        return evaluate(subject, data, split="test", database=database)
+
+    evaluation = judged(subject, incident)
+    assert evaluation.data.members == first.paths("test") != anew.paths("test")
+    assert not any("trained on some of them" in note for note in evaluation.notes)
+    study = Study(
+        name="own", dataset=anew, space=SearchSpace(), objectives=[maximize("accuracy")],
+        budget=Budget(trials=1),
+    )  # fmt: skip
+    assert any("trained on some of them" in note for note in judged(subject, study).notes)
+    # It would be the study's own split if it had been promoted from this one.
+    later = replace(subject, promoted_at=utc_now())
+    assert judged(later, incident).data.members == anew.paths("test")
 
 
 def test_groups_are_told_of_the_place_that_a_study_searched_on_too(bundle, incident):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,13 @@ from autosearch.cli.figures import print_details
 from autosearch.cli.options import FigureKind, OutputFormat
 from autosearch.cli.output import emit
 from autosearch.data import Digits, prepare_all
-from autosearch.values import Estimate
+from autosearch.evaluation.latency import host_target
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+from autosearch.store.view import records
+from autosearch.suggestion import suggest
+from autosearch.values import CandidateResult, Estimate
 
 FRONT_KEYS = [
     "candidate", "trial", "quantization", "accuracy", "size_bytes", "accuracy_low",
@@ -180,6 +187,57 @@ def test_a_target_can_be_named(listing, front):
     (target,) = {row["target"] for row in front}
     named = json.loads(listing("front", "tiny", "--target", target, "--format", "json"))
     assert [row["candidate"] for row in named] == [row["candidate"] for row in front]
+
+
+@pytest.fixture
+def copied(searched, tmp_path):
+    """The storage of a copy of the study, to change."""
+    shutil.copytree(searched.folder, tmp_path / "copy")
+    return f"sqlite:///{tmp_path / 'copy' / 'tiny.db'}"
+
+
+def test_a_front_without_its_predictions_is_printed_all_the_same(copied, front, autosearch_here):
+    store = ArtifactStore.beside(Database.open_to_read(copied))
+    frame = autosearch.open_study("tiny", storage=copied).candidates_frame()
+    store.delete(set(frame["predictions_sha256"]))
+    ended = autosearch_here("front", "tiny", "--storage", copied)
+    assert ended.returncode == 0
+    assert all(row["candidate"] in ended.stdout for row in front)
+    assert "Nothing can be suggested: artifact " in ended.stderr
+    assert "Suggested: " not in ended.stderr
+
+
+def test_each_kind_of_figure_has_its_own_candidate_marked(copied, autosearch_here):
+    view = autosearch.open_study("tiny", storage=copied)
+    row = records(view.front_frame())[0]
+    recorder = Recorder(Database.open_to_write(copied), view.id)
+    words = {"num_folds": 5, "data_fingerprint": view.data_fingerprint}
+    recorder.start_finalist(row["trial"], **words)
+    again = CandidateResult(
+        quantization=row["quantization"],
+        metrics={name: row[name] for name in ("accuracy", "size_bytes", "latency_ms")},
+        accuracy_low=row["accuracy_low"],
+        accuracy_high=row["accuracy_high"],
+        estimate=Estimate.CROSS_VALIDATION,
+        predictions=row["predictions_sha256"],
+        conditions={"num_folds": 5, "num_validation_images": 359, "fitted_on": "training images"},
+    )
+    recorder.finish_finalist(
+        row["trial"],
+        **words,
+        candidates=[again],
+        feasible=[row["quantization"]],
+        target=host_target(),
+    )
+
+    def marked(estimate):
+        words = ("--storage", copied, "--estimate", estimate, "--format", "json")
+        ended = autosearch_here("front", "tiny", *words)
+        assert f"Suggested: {row['candidate']}-refit " in ended.stderr
+        return [found["candidate"] for found in json.loads(ended.stdout) if found["suggested"]]
+
+    assert marked("validation") == [suggest(view, estimate=Estimate.VALIDATION).candidate]
+    assert marked("cross_validation") == [f"{row['candidate']}-refit"]
 
 
 def test_a_kind_of_figure_that_is_not_there_is_no_infeasible_study(searched, autosearch_here):

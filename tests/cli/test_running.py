@@ -47,6 +47,18 @@ study = Study(name="table", evaluator=look_up, budget=Budget(trials=4),
 """
 
 
+def started(*words):
+    """A command that goes on in a process group of its own."""
+    code = "import sys; from autosearch.cli.main import main; sys.argv[0] = 'autosearch'; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def small(folder, *, constraints="[]", trials=2):
     path = folder / "small.py"
     path.write_text(HEAD + STUDY.format(constraints, trials))
@@ -65,14 +77,7 @@ def table(tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on_where_it_stopped(cli, tmp_path):
     study_file = small(tmp_path)
     words = ("run", study_file, "--storage", f"sqlite:///{tmp_path / 'x.db'}")
-    code = "import sys; from autosearch.cli.main import main; sys.argv[0] = 'autosearch'; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = started(*words)
     wait_for(lambda: counts(tmp_path).get("running"), process)
     time.sleep(0.5)
     # As a terminal does on Ctrl-C: to the whole group, worker included or not.
@@ -92,9 +97,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped(cli, tmp_path):
     assert list(frame["number"]) == [0, 1]
 
 
-def counts(folder):
+def test_a_stopped_run_says_how_many_of_its_trials_are_left(cli, table):
+    slow = TABLE.replace("    width =", "    time.sleep(0.1)\n    width =")
+    table.write_text("import time\n" + slow)
+    storage = f"sqlite:///{table.parent / 'x.db'}"
+    words = ("run", table, "--storage", storage)
+    process = started(*words, "--trials", "200")
+    wait_for(lambda: counts(table.parent, "table").get("complete"), process)
+    assert cli("stop", "table", "--storage", storage).returncode == 0
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    left = 200 - counts(table.parent, "table")["complete"]
+    again = shlex.join(["autosearch", *map(str, words), "--trials", str(left)])
+    assert said.splitlines()[-1] == f"Stopped, as it was asked to; go on with: {again}"
+
+
+def counts(folder, name="small"):
     try:
-        view = autosearch.open_study("small", storage=f"sqlite:///{folder / 'x.db'}")
+        view = autosearch.open_study(name, storage=f"sqlite:///{folder / 'x.db'}")
     except NotFoundError:
         return {}
     return {str(state): count for state, count in view.progress().counts.items() if count}

@@ -162,7 +162,7 @@ class Maker:
                     )
                 )
 
-    def promotion(self, study, candidate, *, alias="champion", accuracy=0.9):
+    def promotion(self, study, candidate, *, alias="champion", accuracy=0.9, **record):
         with self.database.session() as session:
             model = ModelRow(name=study, created_at=utc_now())
             session.add(model)
@@ -177,7 +177,8 @@ class Maker:
                     promoted_at=utc_now(),
                     note=MARKUP,
                     test_metrics={"accuracy": accuracy},
-                    record={"study": study, "size_bytes": 10, "validation": {"accuracy": 0.8}},
+                    record={"study": study, "size_bytes": 10, "validation": {"accuracy": 0.8}}
+                    | record,
                 )
             )
 

@@ -5,6 +5,7 @@ import importlib
 import pandas as pd
 import pytest
 from sqlalchemy import select, update
+from streamlit.testing.v1 import AppTest
 
 from autosearch.store import frames
 from autosearch.store.artifacts import ArtifactStore
@@ -12,7 +13,9 @@ from autosearch.store.deletion import delete_study_rows
 from autosearch.store.frames import LiveCandidates
 from autosearch.store.latencies import Reading, add_measurements
 from autosearch.store.recorder import Recorder
+from autosearch.store.study_frames import by_estimate
 from autosearch.store.tables import CandidateRow, TrialRow
+from autosearch.store.view import StudyView
 from autosearch.values import CandidateResult, Estimate
 from dashboard import source
 
@@ -157,3 +160,47 @@ def test_what_is_unusual_is_not_told_of_a_deleted_study(three, monkeypatch) -> N
     delete_and_run_again(three)
     after = source.unusual(source.view("small"), (0, 4))
     assert (list(before), list(after)) == ([0], [4])
+
+
+def test_finalists_that_were_judged_on_another_machine_are_shown(three):
+    recorder = Recorder(three.database, 1)
+    key = {"num_folds": 5, "data_fingerprint": "0" * 64}
+    recorder.start_finalist(0, **key)
+    refit = CandidateResult(
+        quantization="int8",
+        estimate=Estimate.CROSS_VALIDATION,
+        metrics={"accuracy": 0.8, "size_bytes": 1e3, "latency_ms": 0.1},
+    )
+    target = {"key": "2" * 64, "name": "another"}
+    recorder.finish_finalist(0, **key, candidates=[refit], feasible=["int8"], target=target)
+    view = StudyView(three.database, ArtifactStore.beside(three.database), "small")
+    expected = view.front_frame(estimate=Estimate.CROSS_VALIDATION)["candidate"].tolist()
+    assert expected == ["0-int8-refit"]
+    searched, judged = by_estimate(LiveCandidates(three.database, 1).frame())
+    assert judged["candidate"].tolist() == expected
+    assert len(searched) == 3
+
+
+def test_a_page_runs_anew_once_what_it_waits_for_has_come():
+    def script():
+        import streamlit as st
+
+        from dashboard.views.common import rerun_when
+
+        runs = st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+        rerun_when(lambda: runs < 3)
+
+    shown = AppTest.from_function(script).run()
+    assert not shown.exception
+    assert shown.session_state["runs"] == 3
+
+
+def test_a_study_that_begins_to_run_is_refreshed_from_then_on(three, page, monkeypatch) -> None:
+    waited_for = []
+    monkeypatch.setattr("dashboard.views.trade_off.rerun_when", waited_for.append)
+    assert not page("trade-off", three.url).exception
+    (has_come,) = waited_for
+    assert not has_come()
+    Recorder(three.database, 1).start_worker(60)
+    source._studies.clear()
+    assert has_come()

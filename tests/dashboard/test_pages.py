@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
@@ -13,6 +14,7 @@ from autosearch.store.tables import CandidateRow, PromotionRow, StudyRow
 from autosearch.store.view import StudyView
 from dashboard import source
 from dashboard.promotion import CommandError, promoted
+from dashboard.views import promote
 
 PAGES = ("studies", "trade-off", "compare", "candidate", "search", "data", "registry")
 
@@ -184,6 +186,27 @@ def test_a_promotion_is_confirmed_against_the_present_champion(small, page) -> N
     changes = [f.value for f in test.dataframe if "change" in f.value]
     assert changes
     assert any("points" in text for text in changes[0]["change"])
+
+
+def test_figures_of_another_machine_and_kind_are_not_called_better(small, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", small.url)
+    study = source.view("small")
+    row = source.candidates(study).iloc[0]
+    validation = {"accuracy": 0.1, "latency_ms": 9.0, "estimate": "cross_validation"}
+    elsewhere = {"name": "host", "cpu": "two"}
+    small.promotion("small", "1-int8", validation=validation, target=elsewhere)
+    (present,) = source.all_promotions()
+    changes = dict(promote._comparison(row, present)[["figure", "change"]].values)
+    assert changes["accuracy"] == "judged otherwise"
+    assert changes["latency p50"] == "measured elsewhere"
+    assert "worse" in changes["size"]
+    record = present.record | {"target": {"name": "host", "cpu": "one"}}
+    same = replace(
+        present, record=record | {"validation": {**validation, "estimate": "validation"}}
+    )
+    changes = dict(promote._comparison(row, same)[["figure", "change"]].values)
+    assert "better" in changes["accuracy"]
+    assert "better" in changes["latency p50"]
 
 
 def confirm():

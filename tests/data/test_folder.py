@@ -38,6 +38,19 @@ def test_a_split_that_is_none_is_refused_and_no_class(tmp_path, fill_folder, fol
         ImageFolder(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["test", "Testing", "val"])
+def test_a_part_whose_images_are_in_no_class_is_refused_and_no_class(tmp_path, fill_folder, name):
+    fill_folder(tmp_path, {"train/cat": 6, "train/dog": 6, name: 6})
+    with pytest.raises(DefinitionError, match=rf'gives a split \(train\) .* images in "{name}"'):
+        ImageFolder(tmp_path)
+
+
+def test_a_part_of_an_unknown_name_is_refused_and_no_class(tmp_path, fill_folder):
+    fill_folder(tmp_path, {f"{part}/{name}": 3 for part in ("train", "dev") for name in "ab"})
+    with pytest.raises(DefinitionError, match=r'gives a split \(train\) .* images in "dev"'):
+        ImageFolder(tmp_path)
+
+
 def test_train_may_be_a_class_beside_others(tmp_path, fill_folder):
     fill_folder(tmp_path, {"train/old": 6, "bus": 6})
     assert ImageFolder(tmp_path).classes == ("bus", "train")

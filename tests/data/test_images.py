@@ -37,13 +37,20 @@ def test_what_has_the_right_shape_comes_back_bit_for_bit(size, color, resize, fi
 
 @pytest.mark.parametrize("color", ["rgb", "greyscale"])
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16"]
 )
 def test_every_mode_of_pillow_becomes_pixels(mode, color):
     image = Image.new(mode, (12, 9))
     prepared = prepare(image, **{**WORDS, "color": color})
     assert prepared.shape == (8, 8, 3 if color == "rgb" else 1)
     assert prepared.dtype == np.uint8
+
+
+@pytest.mark.parametrize("color", ["rgb", "greyscale"])
+def test_floating_point_pixels_are_refused(color):
+    image = Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4))
+    with pytest.raises(ValueError, match="whose scale is not known; convert it to 8 or 16 bits"):
+        prepare(image, **{**WORDS, "color": color})
 
 
 def test_sixteen_bits_are_scaled_to_eight():
@@ -143,3 +150,7 @@ def test_the_source_runs_by_itself_with_numpy_and_pillow():
     exec("first = 1\n" + source, space)  # a bundle has other code before it
     image = noise(11, 7, 3)
     assert np.array_equal(space["prepare"](image, **WORDS), prepare(image, **WORDS))
+    turned = Image.fromarray(image)
+    turned.getexif()[0x0112] = 6
+    upright = np.rot90(image, -1)
+    assert np.array_equal(space["prepare"](turned, **WORDS), prepare(upright, **WORDS))

@@ -2,12 +2,14 @@
 
 import io
 import os
+import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from autosearch.data import ImageFolder, prepare_all
+from autosearch.data import ImageFolder, prepare, prepare_all
 from autosearch.data import photos as photos_module
 from autosearch.data.photos import Photos, decode, examine, examine_all, prepare_images
 from autosearch.errors import DefinitionError, NotFoundError, StudyError
@@ -24,7 +26,7 @@ def encoded(image, file_format, **options):
     [("RGB", s) for s in ("jpg", "png", "bmp", "gif", "webp", "tiff")]
     + [("L", s) for s in ("jpeg", "png", "bmp", "gif", "tif")]
     + [("RGBA", "png"), ("RGBA", "webp"), ("LA", "png"), ("P", "png"), ("CMYK", "jpg")]
-    + [("CMYK", "tif"), ("1", "png"), ("1", "tif"), ("I;16", "png"), ("I;16", "tif"), ("F", "tif")],
+    + [("CMYK", "tif"), ("1", "png"), ("1", "tif"), ("I;16", "png"), ("I;16", "tif")],
 )
 def test_every_format_and_mode_is_decoded(tmp_path, make_scene, mode, suffix):
     grey = np.asarray(make_scene(1).convert("L"))
@@ -42,7 +44,7 @@ def test_every_format_and_mode_is_decoded(tmp_path, make_scene, mode, suffix):
     assert pixels.shape[:2] == (30, 40)
     if mode != "1":
         luma = pixels.astype(float).mean(axis=-1)
-        is_grey = mode in ("L", "LA", "I;16", "F")
+        is_grey = mode in ("L", "LA", "I;16")
         reference = grey if is_grey else np.asarray(make_scene(1), float).mean(axis=-1)
         assert np.corrcoef(luma.ravel(), reference.ravel())[0, 1] > 0.97
 
@@ -109,6 +111,7 @@ def huge_header(image):
         (lambda image: encoded(image, "GIF")[:8], "truncated"),
         (lambda image: encoded(image, "PNG")[:-12], "truncated"),
         (huge_header, "too large"),
+        (lambda image: encoded(image.convert("F"), "TIFF"), "unknown scale: its pixels are float"),
         (lambda image: encoded(Image.new("1", (9000, 8000)), "PNG"), "too large: 9000 × 8000"),
         (lambda image: encoded(Image.new("1", (15000, 13000)), "PNG"), "too large"),
     ],
@@ -142,6 +145,40 @@ def test_damaged_exif_makes_no_damaged_picture(tmp_path, make_scene):
     make_scene(1).save(tmp_path / "some.jpg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff junk")
     assert examine(tmp_path / "some.jpg").problem is None
     assert decode(tmp_path / "some.jpg").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [(0x0112, 3, b"\6\0\0\0"), (0x011A, 2, b"72\0\0")],  # XResolution as text
+        [(0x0100, 9, struct.pack("<i", -5)), (0x0112, 3, b"\6\0\0\0")],  # a width below 0
+    ],
+)
+def test_exif_that_cannot_be_written_back_turns_a_photo_in_training_and_in_use(
+    tmp_path, make_scene, entries
+):
+    directory = [struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in entries]
+    header = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    path = tmp_path / "some.jpg"
+    make_scene(1).save(path, exif=header + b"".join(directory) + bytes(4))
+    found = examine(path)
+    assert (found.problem, found.width, found.height) == (None, 30, 40)
+    words = {"size": 16, "color": "rgb", "resize": "bilinear", "fit": "pad"}
+    trained_on = prepare_images(Photos([path]), words)[0]
+    with Image.open(path) as image:
+        assert np.array_equal(prepare(image, **words), trained_on)
+
+
+@pytest.mark.parametrize("name", ["photos.py", "damage.py", "images.py"])
+def test_a_finding_holds_for_the_code_that_made_it(tmp_path, monkeypatch, name):
+    names = ("photos.py", "damage.py", "images.py")
+    for other in names:
+        (tmp_path / other).write_text("")
+    files = SimpleNamespace(files=lambda package: tmp_path)
+    monkeypatch.setattr(photos_module, "resources", files)
+    before = photos_module._recipe.__wrapped__()
+    (tmp_path / name).write_text("# changed")
+    assert photos_module._recipe.__wrapped__() != before
 
 
 def test_photos_are_a_sequence(photos):

@@ -170,6 +170,16 @@ def test_images_that_are_not_chosen_keep_their_label(name):
     assert np.array_equal(labels[kept], np.eye(10)[np.arange(64) % 10][kept])
 
 
+@pytest.mark.parametrize("alpha", [0.001, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_a_small_alpha_mixes_as_little_as_its_distribution(name, alpha):
+    images = np.zeros((1000, 32, 32, 1), np.float32)
+    _, labels = vary(images, step(name, strength=alpha))
+    # Of two classes that were mixed; a pair of one class has a single entry, of 1.
+    weights = np.sort(labels, axis=1)[:, -1]
+    assert (4 * weights * (1 - weights)).mean() < 2 * alpha / (2 * alpha + 1) + 0.05
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_class_indices_cannot_be_mixed(name):
     with pytest.raises(DefinitionError, match="cannot take; compile the model with categorical"):

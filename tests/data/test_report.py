@@ -82,6 +82,20 @@ def test_copies_across_given_splits_are_warned_of(tmp_path, fill_folder):
     assert "several sides" in advice["split"]["reason"]
 
 
+def test_groups_that_a_given_split_tears_are_counted(photos):
+    rows = ["path,label,split,camera"]
+    for index, path in enumerate(sorted(photos.rglob("*.png"))):
+        split = ("train", "val", "test")[index % 3]
+        camera = f"torn{index % 2}" if index < 6 else f"whole{split}"
+        rows.append(f"{path},{path.parent.name},{split},{camera}")
+    (photos / "list.csv").write_text("\n".join(rows))
+    report = inspect(Manifest(photos / "list.csv", group="camera"))
+    (advice,) = [a for a in report["advice"] if a["about"] == "split"]
+    assert advice["reason"].startswith("2 groups are on several sides of it, such as torn")
+    alone = inspect(Manifest(photos / "list.csv"))
+    assert "split" not in {a["about"] for a in alone["advice"]}
+
+
 def test_every_group_column_of_a_manifest_is_counted(photos):
     lines = ["path,label,camera,day"]
     lines += [f"{p},{p.parent.name},c{i % 3}," for i, p in enumerate(sorted(photos.rglob("*.png")))]

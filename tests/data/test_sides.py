@@ -205,6 +205,69 @@ def test_a_manifest_gives_splits(photos):
     assert dataset.paths("test")[0] in {str(row[0]) for row in rows[2::3]}
 
 
+def torn_rows(photos):
+    """Rows of which some give a split, whose twins and cameras are among those that give none."""
+    paths = sorted(photos.rglob("*.png"))
+    names = ("train", "val", "test", "", "")
+    rows = [[p.relative_to(photos), p.parent.name, names[i % 5], i] for i, p in enumerate(paths)]
+    for row in rows[1:3]:
+        for suffix, split in (("twin", ""), ("known", "train")):
+            copy = photos / row[1] / f"{row[2]}-{suffix}.png"
+            shutil.copy(photos / row[0], copy)
+            rows.append([copy.relative_to(photos), row[1], split, ""])
+    rows[3][3] = rows[1][3]  # one camera with validation
+    rows[8][3] = rows[6][3] = rows[7][3]  # one camera that is torn between validation and test
+    return rows
+
+
+@pytest.mark.parametrize("given_parts", [("train", "val", "test"), ("val", "test"), ("test",)])
+def test_an_image_without_a_split_follows_its_like_into_a_given_part(photos, given_parts):
+    rows = torn_rows(photos)
+    for row in rows:
+        row[2] = row[2] if row[2] in given_parts else ""
+    dataset = Manifest(write(photos / "list.csv", rows), group="camera")
+    side = side_of(dataset)
+    assert side["cat/test-twin.png"] == side[str(rows[8][0])] == "test"
+    if "val" in given_parts:
+        assert side["cat/val-twin.png"] == side[str(rows[3][0])] == "validation"
+        assert side[str(rows[6][0])] == "validation"  # as it is given, whatever belongs to it
+    if "train" in given_parts:
+        assert side["cat/val-known.png"] == side["cat/test-known.png"] == "train"
+    assert len(side) == len(rows)
+    again = dataset.keeping_sides(dataset.sides())
+    assert again.fingerprint() == dataset.fingerprint()
+
+
+def test_copies_in_training_in_test_and_without_a_split_keep_their_sides(photos):
+    paths = [p.relative_to(photos) for p in sorted(photos.rglob("*.png"))]
+    rows = [[path, path.parent.name, "test" if i % 3 == 0 else "", ""] for i, path in
+            enumerate(paths)]  # fmt: skip
+    for path in paths[::3]:
+        for split in ("train", ""):
+            copy = path.with_name(f"{path.stem}-{split}.png")
+            shutil.copy(photos / path, photos / copy)
+            rows.append([copy, path.parent.name, split, ""])
+    dataset = Manifest(write(photos / "list.csv", rows))
+    assert all(side_of(dataset)[f"{path.parent}/{path.stem}-.png"] == "test" for path in paths[::3])
+    again = dataset.keeping_sides(dataset.sides())
+    assert again.fingerprint() == dataset.fingerprint()
+
+
+def test_a_known_image_stays_in_training_when_its_twin_is_given_to_test(photos):
+    paths = sorted(photos.rglob("*.png"))
+    rows = [[p.relative_to(photos), p.parent.name, "", ""] for p in paths]
+    for row in rows[::5]:
+        row[2] = "test"
+    before = Manifest(write(photos / "list.csv", rows))
+    known = next(path for path in before.paths("train"))
+    image = Image.open(photos / known)
+    image.resize((80, 60)).save(photos / "twin.png")
+    rows.append(["twin.png", known.split("/")[0], "test", ""])
+    grown = Manifest(write(photos / "list.csv", rows))
+    assert side_of(grown)[known] == "test"
+    assert side_of(grown.keeping_sides(before.sides()))[known] == "train"
+
+
 def test_the_frames_of_a_film_are_joined_by_few_pairs():
     rng = np.random.default_rng(0)
     scenes = rng.integers(0, 256, (2, 16, 18))

@@ -270,6 +270,20 @@ def test_each_class_has_its_line_whatever_its_name(bundle, metadata, tmp_path):
     assert lines == ["zero nought", "caf\ufffd", "one two", *metadata["classes"][3:]]
 
 
+def test_lines_end_alike_where_it_is_written_on_windows_too(bundle, tmp_path, monkeypatch):
+    write_text = Path.write_text
+
+    def on_windows(path, text, encoding=None, errors=None, newline=None):
+        return write_text(path, text, encoding, errors, "\r\n" if newline is None else newline)
+
+    monkeypatch.setattr(Path, "write_text", on_windows)
+    database = Database.open_to_read(bundle.storage)
+    promotion = current_promotion(database, "reader", "champion")
+    folder = write_bundle(promotion, ArtifactStore.beside(database), tmp_path / "bundle")
+    for name in ("SHA256SUMS", "labels.txt", "metadata.json", "predict.py"):
+        assert b"\r" not in (folder / name).read_bytes(), name
+
+
 def test_a_folder_that_holds_something_is_not_written_to(bundle, autosearch_here, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     ended = autosearch_here("export", "reader", "--output", tmp_path, "--storage", bundle.storage)

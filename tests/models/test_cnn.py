@@ -96,6 +96,15 @@ def test_width_grows_from_stage_to_stage_in_round_numbers():
     assert [layer.filters for layer in convolutions] == [12, 20, 40]
 
 
+@pytest.mark.parametrize("width", [4, 8, 12])
+def test_a_network_with_group_normalisation_tells_images_apart(width):
+    # A block that halves its map has no shortcut beside it, and so ends in a normalisation.
+    config = replace(CONFIG, block="inverted_residual", normalization="group", width=width,
+                     width_growth=1.0, pooling="stride")  # fmt: skip
+    one, other = build(config)(pixels(2, 8, 8, 1)).numpy()
+    assert np.abs(one - other).max() > 1e-3
+
+
 def test_an_inverted_residual_is_wider_inside_by_its_expansion():
     model = build(replace(CONFIG, block="inverted_residual", expansion=4, stages=1))
     assert model.get_layer("stage1_block1_b_conv").output.shape[-1] == 4 * 4

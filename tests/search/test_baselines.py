@@ -142,6 +142,8 @@ def test_an_interrupt_leaves_a_baseline_to_the_next_run(database, tmp_path, monk
 
     words = {"artifacts": ArtifactStore(str(tmp_path / "files")), "should_stop": lambda: False}
     worker = Recorder(database, study_id).start_worker(60)
+    assert not run_baselines(study, baselines, worker_id=worker, should_end=lambda: True, **words)
+    assert baselines.frame().empty
     with monkeypatch.context() as patch:
         patch.setattr("autosearch.evaluation.baselines.judge_logistic_regression", stops)
         assert not run_baselines(study, baselines, worker_id=worker, **words)

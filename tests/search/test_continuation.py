@@ -215,3 +215,19 @@ def test_what_has_less_than_nine_tenths_of_the_best_accuracy_is_not_worth_having
     assert worst_worth_having(known, ()).tolist() == [np.inf] * 3
     # A user's function may call anything an accuracy.
     assert worst_worth_having(np.array([[0.5], [2.0]]), (True,)).tolist() == [np.inf]
+
+
+class _EndingMeanwhile(_Seen):
+    """A view whose trial 4 ends, by another worker, while the candidates are read."""
+
+    def ranked_frame(self):
+        ranked = self._view.ranked_frame()
+        self._trials = self._view.trials_frame()
+        return ranked
+
+
+def test_a_trial_that_another_worker_ends_meanwhile_is_known_as_it_ended(view):
+    running = view.trials_frame()
+    running.at[4, "facts"] = {}
+    seen = _EndingMeanwhile(view, running)
+    assert training_on(seen, deadline=time.time() + 30).next([]) is not None

@@ -6,16 +6,21 @@ import sqlite3
 
 import numpy as np
 import optuna
+import psutil
 import pytest
 
 import autosearch
 from autosearch import Budget, Study, at_most, maximize, minimize
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NothingTrainedError
-from autosearch.search.engine import MAX_ATTEMPTS
+from autosearch.search.engine import MAX_ATTEMPTS, Engine, best_trials
+from autosearch.store.database import Database
+from autosearch.store.judging import restated
+from autosearch.store.recorder import Recorder
 from autosearch.store.view import records
 from autosearch.study import load_study_file
-from autosearch.values import TrialState
+from autosearch.values import CandidateResult, TrialState
 
+COMPLETE = optuna.trial.TrialState.COMPLETE
 THREE = (maximize("accuracy"), minimize("size_bytes"), minimize("latency_ms"))
 
 
@@ -74,10 +79,10 @@ def configs_sha256(view):
 
 @pytest.mark.parametrize("objectives", [THREE[:2], THREE], ids=["two", "three"])
 def test_the_front_of_many_look_ups_is_the_one_by_brute_force(storage, objectives):
-    study = make_study(objectives=objectives, constraints=[at_most("size_bytes", 5000)], trials=150)
+    study = make_study(objectives=objectives, constraints=[at_most("size_bytes", 5000)], trials=100)
     view = autosearch.run(study, storage=storage, seed=1)
     frame = view.candidates_frame()
-    assert len(frame) == 150
+    assert len(frame) == 100
     assert not frame["feasible"].all()
     expected = brute_force_front(frame, objectives)
     assert set(view.front_frame()["candidate"]) == expected
@@ -501,3 +506,85 @@ def test_what_the_worker_raises_is_raised_here(tmp_path, storage):
     body = "return 'nonsense'"
     with pytest.raises(DefinitionError, match="expected a mapping of metrics"):
         autosearch.run(write_study(tmp_path, body), storage=storage)
+
+
+def test_what_json_cannot_hold_fails_its_trial_and_not_the_study(storage):
+    def describes(trial):
+        answer = look_up(trial)
+        trial.describe(rates=np.array([0.5, np.nan]), parameters=np.int64(7))
+        if trial.number == 1:
+            trial.describe(model=object())
+        conditions = {"seen": {1}} if trial.number == 2 else {"runs": np.float32(0.5)}
+        metrics = {name: np.float32(value) for name, value in answer.items()}
+        return CandidateResult(metrics=metrics, accuracy_low=np.float32(0), conditions=conditions)
+
+    study = make_study(describes, trials=3, constraints=[at_most("size_bytes", 3000)])
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 3, TrialState.FAILED: 2}
+    trials = view.trials_frame()
+    assert trials["facts"][0] == {"rates": [0.5, None], "parameters": 7}
+    assert trials["error"][1].startswith("model is of type object, which JSON cannot hold")
+    assert trials["error"][2].startswith("conditions.seen is of type set")
+    assert view.candidates_frame()["conditions"][0] == {"runs": 0.5}
+
+
+def test_other_bounds_hold_for_the_trials_so_far(storage):
+    def costs_first(trial):
+        answer = look_up(trial)
+        trial.describe(size_bytes=answer["size_bytes"])
+        trial.check_cost(size_bytes=answer["size_bytes"])
+        return answer
+
+    def bounded(bound):
+        return make_study(costs_first, constraints=[at_most("size_bytes", bound)], trials=16)
+
+    first = autosearch.run(bounded(4000), storage=storage).trials_frame()
+    sizes = [facts["size_bytes"] for facts in first["facts"]]
+    for bound in (6000, 2000):
+        autosearch.run(bounded(bound), storage=storage, accept_changes=True, trials=1)
+        told = optuna.load_study(study_name="table", storage=storage).trials[:16]
+        # None becomes complete that was never trained, though it would be allowed now.
+        assert [t.state is COMPLETE for t in told] == [
+            state == "complete" for state in first["state"]
+        ]
+        for trial, size in zip(told, sizes, strict=True):
+            violations = {f"size_bytes ≤ {bound}": pytest.approx((size - bound) / bound)}
+            assert trial.constraints == violations
+        kinds = {(t.state is COMPLETE, max(t.constraints.values()) <= 0) for t in told}
+        assert {(True, True), (bound == 2000, bound == 6000), (False, False)} <= kinds
+    starts = {trial.number for trial in best_trials(Database.open_to_write(storage), "table")}
+    assert starts & set(range(16))
+    assert all(sizes[number] <= 2000 for number in starts & set(range(16)))
+
+
+def test_a_bound_is_restated_from_what_an_earlier_one_told():
+    now = [at_most("size_bytes", 4000), at_most("latency_ms", 2), at_most("macs", 1)]
+    recorded = {"size_bytes ≤ 3000": 1 / 3, "latency_ms ≤ 0.5": 1.0, "memory_bytes ≤ 9": 0.5}
+    # A latency that was not to be had breaks any bound; of what was not looked at nothing is said.
+    assert restated(recorded, now) == {"size_bytes ≤ 4000": 0.0, "latency_ms ≤ 2": 1.0}
+
+
+def test_a_trial_that_was_finished_meanwhile_stays_as_it_is(storage):
+    view = autosearch.run(make_study(trials=1), storage=storage)
+    database = Database.open_to_write(storage)
+    engine = Engine(make_study(), database, seed=0)
+    recorder = Recorder(database, view.id)
+    trial = engine.start_trial(recorder, recorder.start_worker(60.0))
+    optuna.load_study(study_name="table", storage=storage).tell(
+        trial.number, state=optuna.trial.TrialState.FAIL
+    )
+    engine.tell(trial, TrialState.INFEASIBLE, violations={"size_bytes ≤ 1": 2.0}, seconds=1.0)
+    told = optuna.load_study(study_name="table", storage=storage).trials[trial.number]
+    assert (told.state, told.constraints) == (optuna.trial.TrialState.FAIL, {})
+
+
+def test_reading_all_trials_anew_keeps_no_file_open(storage):
+    autosearch.run(make_study(trials=1), storage=storage)
+    engine = Engine(make_study(), Database.open_to_write(storage), seed=0)
+    numbers = []
+    for _ in range(4):
+        engine.reopen()
+        engine.known_trials()
+        numbers.append(psutil.Process().num_fds())
+    # SQLite itself keeps what it closed at first for as long as others have the file open.
+    assert numbers[-1] <= numbers[0]

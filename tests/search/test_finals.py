@@ -27,7 +27,7 @@ from autosearch.values import Estimate
 RULES = CrossValidation(finalists=1, folds=2)
 
 
-def make_study(dataset=None, **words):
+def make_study(dataset=None, schemes=("float32", "int8"), **words):
     return Study(
         name="few",
         dataset=dataset or Digits(),
@@ -40,7 +40,7 @@ def make_study(dataset=None, **words):
             training=Training(
                 epochs=8, optimizer="adam", learning_rate=0.02, schedule="constant", batch_size=64
             ),
-            quantization=Quantization("float32", "int8"),
+            quantization=Quantization(*schemes),
         ),
         objectives=[maximize("accuracy"), minimize("size_bytes")],
         **{"budget": Budget(trials=6), "cross_validation": RULES, **words},
@@ -226,8 +226,9 @@ def test_a_deleted_study_takes_its_files_of_folds_along(tmp_path):
 
 def test_what_was_trained_on_is_judged_once_and_at_its_whole_length(tmp_path, monkeypatch):
     study = make_study(
+        schemes=("float32",),
         train_on=TrainOn(first_epochs=1, share=0.9),
-        cross_validation=CrossValidation(finalists=2, folds=2),
+        cross_validation=RULES,
     )
     storage = f"sqlite:///{tmp_path / 'few.db'}"
     view = autosearch.run(

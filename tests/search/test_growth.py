@@ -238,18 +238,39 @@ def test_a_declared_space_that_has_grown_needs_no_word_of_consent(storage):
             dataset=Digits(),
             space=SearchSpace(
                 preprocessing=Preprocessing(size=8, color="greyscale"),
-                architecture=CNN(stages=1, width=width, blocks_per_stage=1, block="plain"),
-                training=Training(epochs=1),
+                architecture=CNN(
+                    stages=1, width=width, blocks_per_stage=1, block="plain", kernel_size=3,
+                    attention="none", head="max", dropout=0.0,
+                ),
+                training=Training(epochs=1, batch_size=256),
                 quantization=Quantization("int8"),
             ),
             objectives=[maximize("accuracy")],
             cross_validation=None,
-        )
+            baselines=False,
+        )  # fmt: skip
 
-    autosearch.run(study([4, 8]), storage=storage, trials=2)
+    autosearch.run(study([4, 8]), storage=storage, trials=1)
     said = []
-    view = autosearch.run(study([2, 4, 8]), storage=storage, trials=2, on_message=said.append)
+    view = autosearch.run(study([2, 4, 8]), storage=storage, trials=1, on_message=said.append)
     assert "go on teaching" in said[0]
     assert set(view.trials_frame()["state"]) == {"complete"}
     with pytest.raises(ChangedDefinitionError, match="--accept-changes"):
         autosearch.run(study([2, 4]), storage=storage, trials=1)
+
+
+def test_a_run_that_is_cut_off_while_the_definition_changes_can_be_gone_on_with(
+    storage, monkeypatch
+):
+    autosearch.run(make_study(small), storage=storage, trials=8)
+
+    def interrupt(*_words, **_named):
+        raise KeyboardInterrupt
+
+    for owner, name in ((Engine, "redefine"), (Recorder, "save_study")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                autosearch.run(make_study(large), storage=storage, accept_changes=True)
+    view = autosearch.run(make_study(large), storage=storage, trials=2, accept_changes=True)
+    assert len(view.trials_frame()) == 10

@@ -7,6 +7,8 @@ import pytest
 
 import autosearch
 from autosearch import Budget, Study, at_most, maximize, minimize
+from autosearch.store.database import Database
+from autosearch.store.steering import discard_trial
 from autosearch.values import TrialState
 
 SCHEMES = ("float32", "int8")
@@ -105,3 +107,30 @@ def test_a_repeated_result_that_breaks_a_bound_is_told_with_how_far(storage):
     assert {size > 150 for size in sizes.values()} == {True, False}
     for number, size in sizes.items():
         assert told[number].constraints["size_bytes ≤ 150"] == pytest.approx((size - 150) / 150)
+
+
+def states_of(storage, numbers):
+    told = optuna.load_study(study_name="narrow", storage=storage).trials
+    return {told[number].state for number in numbers}
+
+
+def test_trials_with_the_figures_of_a_discarded_one_go_with_it(storage, tmp_path):
+    view = autosearch.run(make_study([]), storage=storage)
+    frame = view.trials_frame()
+    repeats = [t.number for t in frame.itertuples() if "repeats" in t.facts]
+    original = frame["facts"][repeats[0]]["repeats"]["trial"]
+    mine = [n for n in repeats if frame["facts"][n]["repeats"]["trial"] == original]
+    discard_trial(Database.open_to_write(storage), "narrow", original, reason="a bad lens")
+    after = view.trials_frame()
+    gone = set(after["number"][after["state"] == TrialState.DISCARDED])
+    assert gone == {original, *mine}
+    assert f"trial {original}, which was discarded: a bad lens" in after["error"][mine[0]]
+    assert states_of(storage, gone) == {optuna.trial.TrialState.FAIL}
+    # As a trial that took them over at that very moment, and was cut off before it was told.
+    with sqlite3.connect(tmp_path / "search.db") as connection:
+        connection.execute(
+            "UPDATE autosearch_trials SET state = 'complete' WHERE number = ?", (mine[0],)
+        )
+        connection.execute("UPDATE trials SET state = 'RUNNING' WHERE number = ?", (mine[0],))
+    autosearch.run(make_study([]), storage=storage, trials=1)
+    assert states_of(storage, mine[:1]) == {optuna.trial.TrialState.FAIL}

@@ -10,8 +10,12 @@ import autosearch
 from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError, StorageError
 from autosearch.search.enqueueing import check_config, enqueue_config
+from autosearch.search.finals import Finals
+from autosearch.search.history import teaching_trials
 from autosearch.search.joining import join
+from autosearch.search.worker import Limits, Outcome, Worker
 from autosearch.space import CNN, HyperParameters, Range, Training
+from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.placement import why_unsafe
 from autosearch.store.steering import discard_trial, request_stop
@@ -229,6 +233,65 @@ def test_a_discarded_trial_is_kept_but_neither_shown_nor_learned_from(storage):
         discard_trial(database, "table", 1, reason="again")
     with pytest.raises(NotFoundError, match="has no trial 70"):
         discard_trial(database, "table", 70, reason="none")
+
+
+def test_a_failed_trial_that_was_discarded_teaches_no_more(storage):
+    def fails(trial):
+        answer = look_up(trial)
+        if trial.number in (1, 2):
+            raise MemoryError("another program took it")
+        return answer
+
+    autosearch.run(make_study(fails, trials=3), storage=storage)
+    discard_trial(Database.open_to_write(storage), "table", 1, reason="no fault of its own")
+    known = optuna.load_study(study_name="table", storage=storage)
+    assert [t.number for t in teaching_trials(known, with_failed=True)] == [0, 2, 3, 4]
+
+
+def make_worker(storage, finals=None):
+    database = Database.open_to_write(storage)
+    store = ArtifactStore.beside(database)
+    return Worker(
+        make_study(trials=1), database, store, study_id=1, seed=0, evaluator=look_up,
+        limits=Limits(counted_trials=1), finals=finals,
+    )  # fmt: skip
+
+
+def test_finals_stop_after_the_fold_that_is_judged_and_go_on_later(storage, monkeypatch):
+    autosearch.run(make_study(trials=1), storage=storage)
+    judged, fitted = [], []
+
+    def judge_fold(*_words, fold, **_named):
+        judged.append(fold)
+        if fold == 0:
+            request_stop(Database.open_to_write(storage), 1)
+        return {}
+
+    monkeypatch.setattr("autosearch.evaluation.cross_validation.judge_fold", judge_fold)
+    monkeypatch.setattr(
+        "autosearch.evaluation.cross_validation.refit", lambda *_, **__: fitted.append(1) or []
+    )
+    monkeypatch.setattr(Finals, "finalists", lambda finals, view: [0])
+    finals = Finals(
+        num_folds=2, max_finalists=1, data_fingerprint="0" * 64, metric="accuracy",
+        is_maximized=True,
+    )  # fmt: skip
+    assert make_worker(storage, finals).run() == Outcome.STOPPED
+    assert (judged, fitted) == ([0], [])
+    assert make_worker(storage, finals).run() == Outcome.DONE
+    assert (judged, fitted) == ([0, 1], [1])
+
+
+def test_baselines_stop_when_the_study_does(storage, monkeypatch):
+    autosearch.run(make_study(trials=1), storage=storage)
+
+    def run_baselines(*_words, should_end, **_named):
+        request_stop(Database.open_to_write(storage), 1)
+        return not should_end()
+
+    monkeypatch.setattr("autosearch.search.worker.are_wanted", lambda study: True)
+    monkeypatch.setattr("autosearch.search.worker.run_baselines", run_baselines)
+    assert make_worker(storage).run() == Outcome.STOPPED
 
 
 MOUNTS = """\

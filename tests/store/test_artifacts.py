@@ -40,6 +40,14 @@ def test_a_damaged_file_is_not_handed_out(tmp_path):
         store.get(sha256)
 
 
+def test_a_file_that_cannot_be_read_is_no_traceback(tmp_path):
+    store = ArtifactStore(str(tmp_path))
+    path = Path(store.url("0" * 64))
+    path.mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot be read"):
+        store.get("0" * 64)
+
+
 def test_an_unknown_kind_of_store_is_refused():
     with pytest.raises(StorageError, match="nonsense://x"):
         ArtifactStore("nonsense://x")
@@ -99,3 +107,21 @@ def test_deleting_a_study_keeps_what_others_and_promotions_refer_to(tmp_path):
         current_promotion(database, "other", "champion")
     with pytest.raises(NotFoundError, match='no alias "old"; expected one of: champion'):
         current_promotion(database, "line", "old")
+
+
+def test_a_store_that_other_databases_may_use_keeps_its_files(tmp_path):
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
+    shared = ArtifactStore(str(tmp_path / "shared"))
+
+    def evaluate(trial):
+        file = trial.store_artifact(b"the same network")
+        return CandidateResult(metrics={"accuracy": 0.5}, artifact=file)
+
+    study = Study(
+        name="one", evaluator=evaluate, objectives=[maximize("accuracy")], budget=Budget(trials=1)
+    )
+    view = run(study, storage=database.url, artifacts=shared.root)
+    assert delete_study_rows(database, shared, view.id) == 0
+    assert shared.get(hashlib.sha256(b"the same network").hexdigest()) == b"the same network"
+    # The folder by the database is its own, though it was named.
+    assert ArtifactStore(str(tmp_path / "x-artifacts")).is_beside(database)

@@ -2,9 +2,12 @@
 
 import json
 import tempfile
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import optuna
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,10 +15,11 @@ from sqlalchemy import create_engine, update
 from streamlit.testing.v1 import AppTest
 
 import autosearch
-from autosearch import Budget, Study, maximize, minimize
+from autosearch import Budget, Study, at_most, maximize, minimize
+from autosearch.store.baselines import Baselines
 from autosearch.store.database import VERSION_TABLE, Database
 from autosearch.store.frames import studies_frame, workers_frame
-from autosearch.store.recorder import Recorder, utc_now
+from autosearch.store.recorder import Recorder, find_target, utc_now
 from autosearch.store.tables import TABLE_PREFIX, Base, WorkerRow
 
 PAGES = ("studies", "trade-off", "compare", "candidate", "search", "data", "registry")
@@ -106,6 +110,41 @@ def test_two_workers_share_a_study_and_evaluate_nothing_twice(storage, tmp_path,
         json.loads(autosearch_here("studies", "--format", "json", "--storage", storage).stdout)
         == []
     )
+
+
+def test_what_two_workers_make_at_once_is_made_once(storage):
+    study_id = autosearch.run(make_study(trials=1), storage=storage).id
+    database = Database.open_to_write(storage)
+    recorder, baselines = Recorder(database, study_id), Baselines(database, study_id, None)
+    workers = [recorder.start_worker(60.0) for _ in range(4)]
+    target = {"key": "0" * 64, "name": "board"}
+
+    def find():
+        with database.session() as session:
+            return find_target(session, target)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for name in ("majority class", "logistic regression", "plain CNN"):
+            assert sum(pool.map(lambda worker, n=name: baselines.claim(n, worker), workers)) == 1
+        with database.session() as session:
+            made, other = find_target(session, target), pool.submit(find)
+            # So that the other looks before this one is there for all.
+            time.sleep(0.3)
+        assert other.result() == made
+
+
+def test_other_bounds_hold_for_the_trials_so_far(storage):
+    autosearch.run(make_study(), storage=storage)
+    bound = at_most("size_bytes", 1)
+    bounded = make_study().model_copy(update={"constraints": (bound,)})
+    autosearch.run(bounded, storage=storage, accept_changes=True)
+    told = optuna.load_study(study_name="free", storage=storage).trials
+    assert all(trial.constraints[str(bound)] > 0 for trial in told)
+    loose = make_study().model_copy(update={"constraints": (at_most("size_bytes", 1e9),)})
+    view = autosearch.run(loose, storage=storage, accept_changes=True)
+    told = optuna.load_study(study_name="free", storage=storage).trials
+    assert all(max(trial.constraints.values()) < 0 for trial in told)
+    assert view.candidates_frame()["feasible"].all()
 
 
 def test_leases_go_by_the_clock_of_the_server(storage, monkeypatch):

@@ -127,6 +127,19 @@ def test_parallel_coordinates_draw_a_line_a_trial_with_units() -> None:
     assert {len(d["values"]) for d in drawn.dimensions} == {4}
 
 
+@pytest.mark.parametrize("values", [[1e-4, 1e-2, 1e-1], [0.1, 0.3, 0.5], list(range(8, 20))])
+def test_what_a_trial_did_not_sample_stands_below_the_axis_and_is_called_so(values) -> None:
+    parameters = pd.DataFrame({"rate": [*values, None], "width": range(len(values) + 1)})
+    metrics = pd.DataFrame({"accuracy": np.linspace(0.1, 0.2, len(values) + 1)})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    axis = next(d for d in drawn.dimensions if d["label"] == "rate")
+    *known, absent = axis["values"]
+    low, high = min(known), max(known)
+    assert 0 < low - absent <= 0.15 * (high - low)
+    assert axis["ticktext"][list(axis["tickvals"]).index(absent)] == "–"
+    assert len(axis["ticktext"]) > 2
+
+
 def test_parallel_coordinates_wait_for_two_trials() -> None:
     none = pd.DataFrame({"accuracy": []}, dtype=float)
     figure = search.plot_parallel_coordinates(parameters_frame(trials(1)), none)

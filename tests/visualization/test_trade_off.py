@@ -57,6 +57,19 @@ def test_the_axes_hold_whatever_is_drawn_before_a_browser_has_seen_it(frame) -> 
     assert layout.xaxis.range[0] < 3
 
 
+def test_finalists_of_another_machine_stand_beside_the_others_by_size_alone(frame) -> None:
+    objectives = (*OBJECTIVES, minimize("latency_ms"))
+    frame = frame.assign(latency_ms=1.0, target_id=1)
+    judged = frame[:1].assign(candidate="0-int8-refit", target_id=2)
+    for x, is_drawn in (("size_bytes", True), ("latency_ms", False)):
+        figure = plot_trade_off(frame, objectives, x=x, judged=judged)
+        drawn = [p[0] for t in figure.data if t.customdata is not None for p in t.customdata]
+        assert ("0-int8-refit" in drawn) == is_drawn
+    figure = plot_trade_off(frame, objectives, x="latency_ms", judged=judged.assign(target_id=1))
+    drawn = [p[0] for t in figure.data if t.customdata is not None for p in t.customdata]
+    assert "0-int8-refit" in drawn
+
+
 def test_bounds_are_drawn_with_their_unit_and_grey_what_is_out(frame) -> None:
     figure = plot_trade_off(
         frame,
