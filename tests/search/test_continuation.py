@@ -150,7 +150,7 @@ def test_how_much_is_spent_is_told_by_the_limit_that_comes_first(view):
     [
         (Budget(trials=4, total_epochs=100, minutes=10), 4),
         (Budget(trials=50, total_epochs=10, minutes=10), 4),
-        (Budget(trials=5000, total_epochs=50000, minutes=0.02), None),
+        (Budget(trials=5000, total_epochs=50000, minutes=0.1), None),
     ],
 )
 def test_a_budget_ends_with_whichever_limit_comes_first(tmp_path, budget, num_trials):
