@@ -173,12 +173,13 @@ def suggest(
     if view.definition["evaluator"] is not None:
         return None
     objectives = view.objectives
-    if estimate is None:
-        ranked = view.ranked_frame(target, estimate=Estimate.CROSS_VALIDATION)
-        estimate = Estimate.VALIDATION if ranked.empty else Estimate.CROSS_VALIDATION
-    ranked = view.ranked_frame(target, estimate=estimate)
-    front = ranked[pareto.non_dominated(minimized(ranked, with_cost(objectives)))]
-    return smallest_alike(front, objectives, tests=PairedTests(view.artifact))
+    better_first = (Estimate.CROSS_VALIDATION, Estimate.VALIDATION)
+    for kind in better_first if estimate is None else (estimate,):
+        ranked = view.ranked_frame(target, estimate=kind)
+        front = ranked[pareto.non_dominated(minimized(ranked, with_cost(objectives)))]
+        if len(front):
+            return smallest_alike(front, objectives, tests=PairedTests(view.artifact))
+    return None
 
 
 def smallest_alike(
