@@ -88,7 +88,9 @@ def training_batches(
 ) -> Any:
     """One epoch of shuffled batches; every iteration is another epoch, in another order.
 
-    The orders and variations follow from the seed alone.
+    The orders and variations follow from the seed and from what was taken so far. Nothing is
+    prepared ahead: whoever takes only the first of an epoch would leave it to chance how far
+    the random state of the next one has come.
 
     Args:
         images: (n, h, w, c) uint8.
@@ -127,7 +129,7 @@ def training_batches(
     if vary is not None:
         # One call at a time: the layers' random state advances in the order of the batches.
         batches = batches.map(lambda batch, coded, *rest: (*vary(batch, coded), *rest))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches
 
 
 def evaluation_batches(

@@ -34,6 +34,9 @@ __all__ = [
 
 _NUM_THREADS = 1
 _MIN_RUNS_PER_BLOCK = 3
+_MIN_BLOCKS = 3
+_TIMES_LONGER = 10
+"""A slow file is timed for up to so many times as long as it should be: all others wait."""
 _WARM_UP_SHARE = 0.1
 _CPUINFO = Path("/proc/cpuinfo")
 _ARM_CORE = ("CPU implementer", "CPU variant", "CPU part", "CPU revision")
@@ -83,8 +86,9 @@ def measure_latency(
     Args:
         files: Contents of ``.tflite`` files by any name.
         seconds_per_file: Seconds spent timing each file; slow ones take longer, since a block
-            holds at least 3 runs. Warming up takes a tenth more. All other workers wait for that
-            long, and three times as long repeats little better.
+            holds at least 3 runs, of which there is then one, in as many rounds as ten times the
+            seconds allow, and at least three. Warming up takes a tenth more. All other workers
+            wait for that long, and three times as long repeats little better.
         num_blocks: Rounds.
 
     Returns:
@@ -108,12 +112,23 @@ def measure_latency(
     reference_medians: list[float] = []
     blocks: dict[str, list[list[int]]] = {name: [] for name in models}
     with machine_gate().quiet() as is_quiet:
-        for model in (reference, *models.values()):
-            _time_block(model, int(seconds_per_file * 1e9 * _WARM_UP_SHARE))
-        for _ in range(num_blocks):
+        warm_up_ns, longest_ns = (
+            int(seconds_per_file * 1e9 * times) for times in (_WARM_UP_SHARE, _TIMES_LONGER)
+        )
+        _time_block(reference, warm_up_ns)
+        is_slow = {
+            name: _time_block(model, warm_up_ns, 1)[-1] > longest_ns / num_blocks
+            for name, model in models.items()
+        }
+        left_ns = dict.fromkeys(models, longest_ns)
+        for number in range(num_blocks):
             reference_medians.append(float(np.median(_time_block(reference, block_ns))))
             for name, model in models.items():
-                blocks[name].append(_time_block(model, block_ns))
+                if number >= _MIN_BLOCKS and left_ns[name] <= 0:
+                    continue
+                least_runs = 1 if is_slow[name] else _MIN_RUNS_PER_BLOCK
+                blocks[name].append(_time_block(model, block_ns, least_runs))
+                left_ns[name] -= sum(blocks[name][-1])
         if not pace.is_known:
             # What is timed first may be timed beside other programs, and is what all is held to.
             pace.learn(_time_at_rest(reference))
@@ -202,13 +217,15 @@ def _time_at_rest(reference: TFLiteModel) -> float:
     return float(np.quantile(medians, 0.1)) / 1e6
 
 
-def _time_block(model: TFLiteModel, duration_ns: int) -> list[int]:
+def _time_block(
+    model: TFLiteModel, duration_ns: int, least_runs: int = _MIN_RUNS_PER_BLOCK
+) -> list[int]:
     """Nanoseconds of each inference, one after the other for at least that long."""
     invoke, clock = model.invoke, time.perf_counter_ns
     runs: list[int] = []
     start = clock()
     end = start + duration_ns
-    while start < end or len(runs) < _MIN_RUNS_PER_BLOCK:
+    while start < end or len(runs) < least_runs:
         invoke()
         now = clock()
         runs.append(now - start)

@@ -15,6 +15,7 @@ from autosearch.evaluation.litert import captured_stderr
 __all__ = ["Layer", "count_macs_tflite", "layer_times_ms", "layers_of"]
 
 _MAX_REPEATS = 200
+_MAX_LOADED_BYTES = 60_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,8 @@ def layer_times_ms(file: bytes, *, seconds: float = 1.0) -> tuple[float, ...]:
 
     LiteRT's Python package has no profiler, so the file is cut after each layer, and a layer's
     time is what it adds to the median time of the cut before, or 0 where that is lost in noise.
-    The cuts take turns, so that a busy moment of the machine falls on all of them. Kernels that
+    The cuts take turns, so that a busy moment of the machine falls on all of them; of a large file
+    some dozens of megabytes at a time. Kernels that
     LiteRT would fuse across a cut count where they are cut.
 
     Args:
@@ -152,43 +154,54 @@ def layer_times_ms(file: bytes, *, seconds: float = 1.0) -> tuple[float, ...]:
     Raises:
         ConversionError: LiteRT cannot run the file.
     """
-    from ai_edge_litert.interpreter import Interpreter
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    runs = []
+    ends = _ends(file)
+    # Each cut has all of the file's weights.
+    at_once = max(2, _MAX_LOADED_BYTES // len(file))
+    totals: list[float] = []
     try:
-        with captured_stderr():
-            for end in _ends(file):
-                model = _read(file)
-                graph = model.subgraphs[0]
-                graph.operators = graph.operators[: end + 1]
-                graph.outputs = graph.operators[-1].outputs
-                model.signatureDefs = None
-                cut = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-                interpreter = Interpreter(model_content=cut, num_threads=1)
-                interpreter.allocate_tensors()
-                interpreter.invoke()
-                runs.append(interpreter)
-            times: list[list[int]] = [[] for _ in runs]
-            until = time.perf_counter() + seconds
-            while len(times[0]) < _MAX_REPEATS and (
-                time.perf_counter() < until or len(times[0]) < 3
-            ):
-                for place, interpreter in enumerate(runs):
-                    begin = time.perf_counter_ns()
-                    interpreter.invoke()
-                    times[place].append(time.perf_counter_ns() - begin)
+        for first in range(0, len(ends), at_once):
+            cuts = [_up_to(end, file) for end in ends[first : first + at_once]]
+            totals += _medians_ms(cuts, seconds * len(cuts) / len(ends))
     except (ValueError, RuntimeError) as error:
         raise ConversionError(
             f"LiteRT cannot run this file layer by layer: {str(error).splitlines()[0].rstrip('.')}."
         ) from error
-    totals = [statistics.median(one) / 1e6 for one in times]
     # A cut is no quicker than the one before: what it was measured below it is noise.
     reached, result = 0.0, [0.0]
     for total in totals:
         result.append(max(0.0, total - reached))
         reached = max(reached, total)
     return tuple(result)
+
+
+def _up_to(end: int, file: bytes) -> Any:
+    """An interpreter of the file without what comes after one of its operators."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = _read(file)
+    graph = model.subgraphs[0]
+    graph.operators = graph.operators[: end + 1]
+    graph.outputs = graph.operators[-1].outputs
+    model.signatureDefs = None
+    cut = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    with captured_stderr():
+        interpreter = Interpreter(model_content=cut, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    return interpreter
+
+
+def _medians_ms(cuts: Sequence[Any], seconds: float) -> list[float]:
+    """The median time of each, in turns."""
+    times: list[list[int]] = [[] for _ in cuts]
+    until = time.perf_counter() + seconds
+    while len(times[0]) < _MAX_REPEATS and (time.perf_counter() < until or len(times[0]) < 3):
+        for place, interpreter in enumerate(cuts):
+            begin = time.perf_counter_ns()
+            interpreter.invoke()
+            times[place].append(time.perf_counter_ns() - begin)
+    return [statistics.median(one) / 1e6 for one in times]
 
 
 def _ends(file: bytes) -> list[int]:

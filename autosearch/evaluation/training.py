@@ -145,11 +145,12 @@ def train(
     watcher = _Watcher(
         model, train_batches, validation, steps_per_epoch, on_epoch, best_by, further
     )
+    ahead = train_batches.prefetch(tf.data.AUTOTUNE)
     arguments: dict[str, Any] = {
         "epochs": config.epochs,
         "callbacks": [
             watcher,
-            _BetweenSteps(config.epochs * steps_per_epoch, on_steps if fit is None else None),
+            _BetweenSteps(config.epochs, steps_per_epoch, on_steps if fit is None else None),
         ],
         "verbose": 0,
     }
@@ -158,9 +159,9 @@ def train(
     try:
         with fused_batch_normalization(model):
             if fit is None:
-                model.fit(train_batches, shuffle=False, **arguments)  # they are shuffled already
+                model.fit(ahead, shuffle=False, **arguments)  # they are shuffled already
             else:
-                arguments |= _user_data(model, train_batches, train_arrays, validation, one_hot)
+                arguments |= _user_data(model, ahead, train_arrays, validation, one_hot)
                 _call_fit(fit, model, arguments, watcher)
         if watcher.ended_by is None and not watcher.epochs:
             watcher.on_epoch_end(0)
@@ -292,10 +293,13 @@ def _learning_rate(config: TrainingConfig, steps: int) -> Any:
 class _BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Lets another worker of this machine take a latency, and says how long the rest takes."""
 
-    def __init__(self, num_steps: int, on_steps: Callable[[float], None] | None) -> None:
+    def __init__(
+        self, num_epochs: int, steps_per_epoch: int, on_steps: Callable[[float], None] | None
+    ) -> None:
         super().__init__()
-        self._num_steps, self._on_steps = num_steps, on_steps
-        self._steps_before, self._batch = 0, -1
+        self._num_steps, self._steps_per_epoch = num_epochs * steps_per_epoch, steps_per_epoch
+        self._on_steps = on_steps
+        self._steps_before, self._reached = 0, 0
         self._first: tuple[float, int] | None = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -304,10 +308,12 @@ class _BetweenSteps(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ha
         give_way()
         if self._on_steps is None:
             return
-        if batch <= self._batch:  # The count starts over with every epoch.
-            self._steps_before += self._batch + 1
-        self._batch = batch
-        steps, now = self._steps_before + batch + 1, time.perf_counter()
+        # Of several steps at once Keras names the last one, though an epoch may end before it.
+        reached = min(batch + 1, self._steps_per_epoch)
+        if reached <= self._reached:  # The count starts over with every epoch.
+            self._steps_before += self._reached
+        self._reached = reached
+        steps, now = self._steps_before + reached, time.perf_counter()
         if self._first is None:
             # The first steps are slow: the network is traced.
             self._first = now, steps

@@ -1,3 +1,4 @@
+import time
 from types import SimpleNamespace
 
 import keras
@@ -242,3 +243,17 @@ def test_a_mapped_file_gives_the_batches_of_an_array_and_is_not_copied(tmp_path)
     mapped[:] = 0  # Seen only if TensorFlow has these very pages.
     assert not any(batch.numpy().any() for batch, _ in kept)
     assert np.array_equal(np.load(tmp_path / "images.npy"), images)
+
+
+def test_what_is_taken_of_an_epoch_alone_decides_what_the_next_one_draws():
+    """However long somebody waits in between: nothing is drawn ahead."""
+
+    def next_epoch(wait_s):
+        taken = batches(augmentation=[step("shift")])
+        for _ in taken:
+            time.sleep(wait_s)
+            break
+        return [images.numpy() for images, *_ in taken]
+
+    for one, other in zip(next_epoch(0.0), next_epoch(0.3), strict=True):
+        np.testing.assert_array_equal(one, other)

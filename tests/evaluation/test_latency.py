@@ -1,7 +1,10 @@
+import time
+
 import numpy as np
 import pytest
 
 from autosearch.errors import ConversionError
+from autosearch.evaluation import latency as timing
 from autosearch.evaluation.latency import host_target, measure_latency, reference_file
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.quantization import quantize
@@ -27,6 +30,26 @@ def test_reference_measured_as_a_file_takes_as_long_as_the_reference(files):
     # A factor of 2 only: this holds on a busy machine, too, since their blocks alternate.
     latency = measure_latency({"same": files["same"]}, seconds_per_file=0.1)["same"]
     assert 0.5 < latency.p50_ms / latency.reference_ms < 2
+
+
+class Slow:
+    """A file of which one inference takes a fifth of a second."""
+
+    num_runs = 0
+
+    def invoke(self):
+        Slow.num_runs += 1
+        time.sleep(0.2)
+
+
+def test_a_slow_file_does_not_keep_all_others_waiting(monkeypatch):
+    loaded = timing._loaded
+    monkeypatch.setattr(timing, "_loaded", lambda f: Slow() if f == b"slow" else loaded(f))
+    found = measure_latency({"slow": b"slow", "same": reference_file()})
+    assert found["slow"].num_runs == 3
+    assert Slow.num_runs == 4
+    assert 200 <= found["slow"].p50_ms <= found["slow"].p90_ms
+    assert found["same"].num_runs >= 30
 
 
 def test_nothing_to_measure_gives_nothing():

@@ -18,6 +18,7 @@ from autosearch.evaluation.layers import layers_of
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.mixed_precision import (
     MAX_DIVERGENCE,
+    _Spread,
     divergence,
     narrowest_file,
     weights_by_layer,
@@ -215,6 +216,17 @@ def test_an_activation_that_int8_spoils_is_kept_in_float():
         for scheme, file in files.items()
     }
     assert right["mixed"] > right["int8"] + 0.05
+
+
+def test_the_spread_of_an_activation_is_that_of_all_images_together():
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(5, 1 + i, (16, 3)).astype(np.float32) for i in range(5)]
+    spread = _Spread()
+    for part in parts:
+        spread.add(part)
+    together = np.concatenate(parts).astype(np.float64)
+    assert spread.variances == pytest.approx(together.var(axis=0))
+    assert spread.range == pytest.approx(np.ptp(together))
 
 
 def test_a_reason_against_int8_is_one_against_mixed(trained):

@@ -90,6 +90,18 @@ def test_it_learns_and_reports_every_epoch_as_it_ends():
         assert epoch.learning_rate == pytest.approx(0.01)
 
 
+def test_an_epoch_that_ends_within_an_execution_of_several_steps_has_no_more_of_them(monkeypatch):
+    now, left = [0.0], []
+    monkeypatch.setattr(training, "_KNOWN_AFTER_S", 0.0)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    between = training._BetweenSteps(2, 34, left.append)
+    # A second a step, 32 at once: Keras names steps 31 and 63 of 34.
+    for batch, second in ((31, 32.0), (63, 34.0), (31, 66.0), (63, 68.0)):
+        now[0] = second
+        between.on_train_batch_end(batch)
+    assert left == [34.0, 2.0, 0.0]
+
+
 def test_it_says_how_long_it_still_takes_and_can_be_ended_by_that(monkeypatch):
     monkeypatch.setattr(training, "_KNOWN_AFTER_S", 0.0)
     left = []
