@@ -43,7 +43,7 @@ _MAX_ROWS = 2000
 _NUM_COMPARED = 150
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 _JUDGED = "cross-validated"
-_AS_GOOD = "as good as the best, at least cost"
+_AS_GOOD = "as good, at least cost"
 
 
 def show() -> None:
