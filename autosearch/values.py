@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MEASURED_METRICS",
     "QUALITY_METRICS",
+    "TARGET_METRICS",
     "Budget",
     "CandidateResult",
     "Constraint",
@@ -39,6 +40,9 @@ __all__ = [
     "maximize",
     "minimize",
 ]
+
+TARGET_METRICS: tuple[str, ...] = ("latency_ms", "latency_p90_ms", "memory_bytes")
+"""What a machine measures of a file: figures of two machines never meet."""
 
 QUALITY_METRICS: tuple[str, ...] = (
     "accuracy",

@@ -26,7 +26,7 @@ import ablation
 import numpy as np
 import optuna
 
-from autosearch import pareto
+from autosearch import SearchSpace, pareto
 from autosearch.search.capacities import Capacities
 from autosearch.search.history import SECONDS
 from autosearch.search.samplers import make_sampler
@@ -85,7 +85,7 @@ def search(seed: int, describe: Describe | None) -> list[float]:
 
 
 def _network(
-    space: ablation.SearchSpace, trial: optuna.Trial, rng: np.random.Generator
+    space: SearchSpace, trial: optuna.Trial, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """What is made up of one: error, bytes, milliseconds, seconds of training."""
     hp = HyperParameters(trial)

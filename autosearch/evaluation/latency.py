@@ -112,9 +112,8 @@ def measure_latency(
     reference_medians: list[float] = []
     blocks: dict[str, list[list[int]]] = {name: [] for name in models}
     with machine_gate().quiet() as is_quiet:
-        warm_up_ns, longest_ns = (
-            int(seconds_per_file * 1e9 * times) for times in (_WARM_UP_SHARE, _TIMES_LONGER)
-        )
+        warm_up_ns = int(seconds_per_file * 1e9 * _WARM_UP_SHARE)
+        longest_ns = int(seconds_per_file * 1e9 * _TIMES_LONGER)
         _time_block(reference, warm_up_ns)
         is_slow = {
             name: _time_block(model, warm_up_ns, 1)[-1] > longest_ns / num_blocks

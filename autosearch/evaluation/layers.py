@@ -141,8 +141,8 @@ def layer_times_ms(file: bytes, *, seconds: float = 1.0) -> tuple[float, ...]:
     LiteRT's Python package has no profiler, so the file is cut after each layer, and a layer's
     time is what it adds to the median time of the cut before, or 0 where that is lost in noise.
     The cuts take turns, so that a busy moment of the machine falls on all of them; of a large file
-    some dozens of megabytes at a time. Kernels that
-    LiteRT would fuse across a cut count where they are cut.
+    some dozens of megabytes at a time. Kernels that LiteRT would fuse across a cut count where
+    they are cut.
 
     Args:
         file: The content of a ``.tflite`` file.

@@ -25,7 +25,7 @@ from autosearch.store.tables import (
     TrialRow,
     WorkerRow,
 )
-from autosearch.values import CandidateResult, Estimate, TrialState
+from autosearch.values import TARGET_METRICS, CandidateResult, Estimate, TrialState
 
 __all__ = [
     "Recorder",
@@ -38,7 +38,6 @@ __all__ = [
     "utc_now",
 ]
 
-_MEASURED = ("latency_ms", "latency_p90_ms", "memory_bytes")
 _NOT_DESCRIBED = ("key", "name", "is_measured")
 _CLOCK_S = 2.0
 """How exactly a system says when a process began."""
@@ -77,7 +76,7 @@ def metrics_when_found(row: CandidateRow, first: MeasurementRow | None) -> dict[
         row: The candidate.
         first: What was measured of it first, on the machine that searched.
     """
-    metrics = {name: getattr(first, name, None) for name in _MEASURED}
+    metrics = {name: getattr(first, name, None) for name in TARGET_METRICS}
     # A search without a target kept them among the metrics: then what was measured is another
     # machine's, and does not take their place.
     return metrics | row.metrics | {name: getattr(row, name) for name in _CANDIDATE_COLUMNS}
@@ -453,16 +452,6 @@ class Recorder:
                     target=target,
                 )
 
-    def judge_candidates(self, is_feasible: Callable[[Mapping[str, float | None]], bool]) -> None:
-        """Decides anew which candidates are feasible; see ``store.judging`` for trials.
-
-        Args:
-            is_feasible: Told a candidate's metrics.
-        """
-        with self._database.session() as session:
-            for row, metrics in candidates_when_found(session, self._study_id):
-                row.is_feasible = is_feasible(metrics)
-
     def _living(self, session: Session) -> list[WorkerRow]:
         workers = session.scalars(
             select(WorkerRow).where(
@@ -482,7 +471,7 @@ class Recorder:
         target: Mapping[str, Any] | None,
     ) -> None:
         metrics = {name: finite(value) for name, value in candidate.metrics.items()}
-        elsewhere = _CANDIDATE_COLUMNS + (_MEASURED if target is not None else ())
+        elsewhere = _CANDIDATE_COLUMNS + (TARGET_METRICS if target is not None else ())
         row = CandidateRow(
             study_id=self._study_id,
             trial_id=trial.id,
@@ -511,7 +500,7 @@ class Recorder:
                 is_measured=target.get("is_measured", True),
                 reference_latency_ms=candidate.conditions.get("reference_latency_ms"),
                 measured_at=utc_now(),
-                **{name: metrics.get(name) for name in _MEASURED},
+                **{name: metrics.get(name) for name in TARGET_METRICS},
             )
         )
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from autosearch import pareto
 from autosearch.store.study_frames import minimized
-from autosearch.values import Constraint, Direction, Objective
+from autosearch.values import TARGET_METRICS, Constraint, Direction, Objective
 from autosearch.visualization.choice import (
     Bound,
     Role,
@@ -52,8 +52,6 @@ then remain, which it draws sooner than it makes ready to draw with the graphics
 _GRID = (54, 31)  # cells of about nine pixels over what the axes show: a marker
 _GRID_OUT = (32, 18)  # and of sixteen for what is out, of which the cloud is looked at
 _NAMED_A_ROW = 4  # of a legend, in a chart that has half of a small screen
-# What one machine measures says nothing of another.
-_ON_A_TARGET = {"latency_ms", "latency_p90_ms", "memory_bytes"}
 _OUT = (Role.OUT_OF_BOUNDS.value, Role.INFEASIBLE.value)
 
 
@@ -191,7 +189,7 @@ def _drawable(judged: pd.DataFrame | None, frame: pd.DataFrame, x: str, y: str) 
         and "target_id" in judged
         and not judged["target_id"].isin(frame["target_id"].unique()).any()
     )
-    if judged is None or (is_elsewhere and not _ON_A_TARGET.isdisjoint((x, y))):
+    if judged is None or (is_elsewhere and not {x, y}.isdisjoint(TARGET_METRICS)):
         return pd.DataFrame({"candidate": [], x: [], y: []})
     return judged[_is_usable(judged, x) & _is_usable(judged, y)]
 

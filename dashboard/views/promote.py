@@ -9,6 +9,7 @@ import streamlit as st
 
 from autosearch.store.promotions import Promotion
 from autosearch.store.view import StudyView
+from autosearch.values import TARGET_METRICS
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
 from dashboard.links import link, markdown_text
@@ -18,7 +19,6 @@ __all__ = ["promote_button", "run_promotion"]
 
 _COMPARED = ("accuracy", "size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes")
 _LESS_IS_BETTER = frozenset(_COMPARED[1:])
-_ON_A_TARGET = ("latency_ms", "latency_p90_ms", "memory_bytes")
 
 
 def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> None:
@@ -116,6 +116,7 @@ def _comparison(row: pd.Series[Any], present: Promotion | None) -> pd.DataFrame:
     before = dict(present.record.get("validation", {})) if present else {}
     if present:
         before["size_bytes"] = present.record.get("size_bytes")
+    reasons = _not_comparable(row, present) if present else {}
     lines = []
     for metric in _COMPARED:
         new = float(row[metric]) if metric in row and pd.notna(row[metric]) else None
@@ -125,21 +126,21 @@ def _comparison(row: pd.Series[Any], present: Promotion | None) -> pd.DataFrame:
         line = {"figure": metric_label(metric), "this one": figure_text(metric, new)}
         if present:
             line["present"] = figure_text(metric, old)
-            line["change"] = _why_not_comparable(metric, row, present) or _change(metric, old, new)
+            line["change"] = reasons.get(metric) or _change(metric, old, new)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _why_not_comparable(metric: str, row: pd.Series[Any], present: Promotion) -> str:
-    """Why the two figures of a metric do not meet; empty where they do."""
-    record = present.record
+def _not_comparable(row: pd.Series[Any], present: Promotion) -> dict[str, str]:
+    """The metrics of which the two figures do not meet, and why."""
+    record, kind = present.record, row["estimate"]
     target = {"name": row["target"], **(source.details(row)["target"] or {})}
-    if metric in _ON_A_TARGET and record.get("target", target) != target:
-        return "measured elsewhere"
-    kind = row["estimate"]
-    if metric == "accuracy" and record.get("validation", {}).get("estimate", kind) != kind:
-        return "judged otherwise"
-    return ""
+    reasons: dict[str, str] = {}
+    if record.get("target", target) != target:
+        reasons |= dict.fromkeys(TARGET_METRICS, "measured elsewhere")
+    if record.get("validation", {}).get("estimate", kind) != kind:
+        reasons["accuracy"] = "judged otherwise"
+    return reasons
 
 
 def _change(metric: str, old: float | None, new: float | None) -> str:

@@ -12,8 +12,9 @@ from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.evaluation.latency import host_target, reference_file
 from autosearch.search.measuring import measure_front, remeasure
 from autosearch.store.database import Database
+from autosearch.store.judging import judge_anew
 from autosearch.store.latencies import Reading, add_measurements
-from autosearch.store.recorder import Recorder
+from autosearch.store.tables import StudyRow
 from autosearch.values import Estimate
 
 NUM_TRIALS = 3
@@ -147,7 +148,13 @@ def test_a_changed_bound_is_held_against_the_latencies_of_the_search(tmp_path):
             is_quiet=True,
         )
         add_measurements(database, view.id, {"0-float32": slow}, target=host_target("pi"))
-        Recorder(database, view.id).judge_candidates(lambda metrics: metrics["latency_ms"] <= 10)
+        with database.session() as session:
+            judge_anew(
+                session,
+                session.get(StudyRow, view.id),
+                is_feasible=lambda metrics: metrics["latency_ms"] <= 10,
+                constraints=(),
+            )
         frame = view.candidates_frame()
         assert "pi" in set(frame["target"])
         assert frame["feasible"].all(), name
