@@ -14,17 +14,16 @@ from types import CodeType
 from typing import Any
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from autosearch.changes import WITHOUT_IDENTITY
 from autosearch.data import Dataset, dataset_from_definition
+from autosearch.declared import Declared
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
 from autosearch.space.sources import given_arguments, syntax_hash
@@ -51,7 +50,7 @@ _PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
 _TIMES = ("latency_ms", "latency_p90_ms")
 
 
-class Study(BaseModel):
+class Study(Declared):
     """A named search: declare it in a Python file, and start it with ``autosearch run FILE``.
 
     Either ``dataset`` and ``space`` are given, and Keras trains what is sampled, or ``evaluator``
@@ -78,13 +77,12 @@ class Study(BaseModel):
             trial for the space's ``epochs``.
         cross_validation: How the best trials are judged again where few images judge; None to
             leave it at the search's own figures.
-
         baselines: Whether to judge the majority class, a logistic regression and a plain small
             network before the search, at a tenth of its trainings or 3 % of its minutes at most.
             With a budget below 10 trials or 2 minutes there are none.
 
     Raises:
-        DefinitionError: With every fault of the definition, a line each.
+        DefinitionError: With every fault of the definition.
 
     Example:
         >>> from autosearch import Budget, Study, maximize, minimize
@@ -101,7 +99,7 @@ class Study(BaseModel):
         False
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str = Field(min_length=1, max_length=200)
     dataset: Any = None
@@ -119,12 +117,9 @@ class Study(BaseModel):
 
     _source_file: Path | None = PrivateAttr(default=None)
 
-    def __init__(self, **words: Any) -> None:
-        try:
-            super().__init__(**words)
-        except ValidationError as error:
-            name = words.get("name")
-            raise DefinitionError(_faults(f'study "{name}"', error)) from None
+    @classmethod
+    def _called(cls, words: dict[str, Any]) -> str:
+        return f'study "{words["name"]}"' if words.get("name") else "the study"
 
     @field_validator("pruner")
     @classmethod
@@ -434,10 +429,10 @@ def load_study_file(path: str | Path) -> Study:
         sys.path.insert(0, folder)
     try:
         loader.exec_module(module)
+    except DefinitionError as error:
+        raise DefinitionError(f"{path}{_line_in(path, error)} {error}") from error
     except AutosearchError:
         raise
-    except ValidationError as error:
-        raise DefinitionError(_faults(str(path), error)) from error
     except (Exception, SystemExit) as error:
         where = _line_in(path, error)
         raise DefinitionError(
@@ -455,15 +450,6 @@ def load_study_file(path: str | Path) -> Study:
         study = found[0]
     study._source_file = path.resolve()
     return study
-
-
-def _faults(what: str, error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"{place}: {message}" if place else message)
-    return f"{what} is not well defined: {'; '.join(lines)}"
 
 
 def _line_in(path: Path, error: BaseException) -> str:

@@ -20,8 +20,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from autosearch.declared import Declared
 from autosearch.values import Constraint, at_most
 
 __all__ = ["BOARDS", "MICRO_SCHEMES", "Board", "Target"]
@@ -130,7 +131,7 @@ BOARDS: dict[str, Board] = {
 """The boards that ``Target`` knows by name."""
 
 
-class Target(BaseModel):
+class Target(Declared):
     """Where the model will run.
 
     ``Target("host")`` is the machine that searches. ``Target("microcontroller", flash_bytes=…,
@@ -143,12 +144,13 @@ class Target(BaseModel):
         flash_bytes: Room for the file.
         ram_bytes: Room for the tensor arena.
 
+    Raises:
+        DefinitionError: The name is not known, or does not go with the room that is given.
+
     Example:
         >>> Target("Raspberry Pi Pico", ram_bytes=100_000).constraints[1].bound
         100000.0
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "host"
     flash_bytes: int | None = Field(default=None, ge=1)

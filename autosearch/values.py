@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from autosearch.declared import Declared
 
 if TYPE_CHECKING:
     from autosearch.space.hyperparameters import HyperParameters
@@ -110,13 +112,7 @@ class TrialState(StrEnum):
         return self.counts or self in (TrialState.FAILED, TrialState.DISCARDED)
 
 
-class _Words(BaseModel):
-    """A user's words: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Objective(_Words):
+class Objective(Declared):
     """A metric and the direction in which it is better. Use ``maximize`` and ``minimize``."""
 
     metric: str = Field(min_length=1)
@@ -130,7 +126,7 @@ class Objective(_Words):
         return f"{self.direction} {self.metric}"
 
 
-class Constraint(_Words):
+class Constraint(Declared):
     """An upper bound on a metric. A candidate is feasible when value ≤ bound."""
 
     metric: str = Field(min_length=1)
@@ -164,7 +160,7 @@ def at_most(metric: str, bound: float) -> Constraint:
     return Constraint(metric=metric, bound=float(bound))
 
 
-class Budget(_Words):
+class Budget(Declared):
     """What a study may spend; it ends at whichever limit comes first.
 
     Attributes:
@@ -186,7 +182,7 @@ class Budget(_Words):
         return self
 
 
-class CrossValidation(_Words):
+class CrossValidation(Declared):
     """How the best trials of a study are judged again where its validation split is small.
 
     Each finalist is trained ``folds`` times on the training and validation split together without
@@ -206,11 +202,11 @@ class CrossValidation(_Words):
     below: int = Field(default=1000, ge=1)
 
 
-class NoPruner(_Words):
+class NoPruner(Declared):
     """Every trial is trained to its end."""
 
 
-class ParetoPruner(_Words):
+class ParetoPruner(Declared):
     """Multi-objective asynchronous successive halving (MO-ASHA).
 
     At a rung, after ``min_epochs``, ``min_epochs`` × ``eta``, ``min_epochs`` × ``eta``² and so on
@@ -241,7 +237,7 @@ class ParetoPruner(_Words):
         return rung == epoch
 
 
-class TrainOn(_Words):
+class TrainOn(Declared):
     """The search trains briefly, and what promises most is trained on from its checkpoint.
 
     A trial of the search is trained for ``first_epochs``, with its learning rate's schedule over

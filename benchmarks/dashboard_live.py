@@ -67,10 +67,11 @@ def watch(minutes: int, pages: list[str], folder: Path) -> list[dict[str, float]
     path, database = folder / "live.py", folder / "live.db"
     path.write_text(_STUDY.format(minutes=minutes + 2))
     words = ["run", str(path), "--storage", f"sqlite:///{database}"]
-    code = "from autosearch.cli.main import main; main()"
     found: list[dict[str, float]] = []
     with subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "autosearch", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as writer:
         try:
             while not database.exists():

@@ -35,7 +35,6 @@ from typing import Any
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-_CODE = "from autosearch.cli.main import main; main()"
 _DRAWN = ".linked-charts[data-ready=true]"
 _TIME_DRAWN = """() => {
   window.pressed = window.drawn = null;
@@ -61,7 +60,7 @@ def served(database: Path) -> Iterator[tuple[str, psutil.Process]]:
     """The dashboard on a database: its address and its process."""
     words = ["dashboard", "--storage", f"sqlite:///{database}", "--no-browser"]
     with subprocess.Popen(
-        [sys.executable, "-c", _CODE, *words], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "autosearch", *words], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         address = process.stderr.readline().partition(" at ")[2].split(" ")[0]

@@ -13,8 +13,6 @@ from pathlib import Path
 
 __all__ = ["CommandError", "exported", "promoted"]
 
-_MAIN = "from autosearch.cli.main import main; main()"
-
 
 class CommandError(Exception):
     """A command failed; the message is what it said."""
@@ -54,7 +52,7 @@ def exported(*, model: str, alias: str) -> Iterator[str | bytes]:
 
 def _said(words: Sequence[str]) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _MAIN, *words],
+        [sys.executable, "-P", "-m", "autosearch", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

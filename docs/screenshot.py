@@ -12,12 +12,11 @@ from urllib.parse import quote
 from playwright.sync_api import sync_playwright
 
 WIDTH, HEIGHT = 1280, 975
-CODE = "from autosearch.cli.main import main; main()"
 
 database, study, path = sys.argv[1:]
 with (
     subprocess.Popen(
-        [sys.executable, "-c", CODE, "dashboard", "--storage", database, "--no-browser"],
+        [sys.executable, "-m", "autosearch", "dashboard", "--storage", database, "--no-browser"],
         stderr=subprocess.PIPE,
         text=True,
     ) as server,

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,11 @@ def test_ci_runs_what_a_person_runs() -> None:
     commands = script.read_text(encoding="utf-8").splitlines()
     assert commands[-2:] == ["make check", "make test"]
     assert "set -euo pipefail" in commands
+
+
+def test_the_command_line_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "autosearch", "--version"], capture_output=True, text=True
+    )
+    version = project()["project"]["version"]
+    assert (done.returncode, done.stdout) == (0, f"autosearch {version}\n")

@@ -1,7 +1,6 @@
 """Where a model will run: boards, the bounds that they bring, and what makes no sense there."""
 
 import pytest
-from pydantic import ValidationError
 
 from autosearch import Budget, SearchSpace, Study, Target, at_most, maximize, minimize
 from autosearch.changes import changes
@@ -56,7 +55,7 @@ def test_room_that_is_given_takes_the_place_of_a_boards():
     ],
 )
 def test_a_target_that_makes_no_sense_is_refused(words, sentence):
-    with pytest.raises(ValidationError, match=sentence):
+    with pytest.raises(DefinitionError, match=sentence):
         Target(**words)
 
 

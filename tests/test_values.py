@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from autosearch.errors import DefinitionError
 from autosearch.values import (
     Budget,
     CandidateResult,
@@ -51,19 +52,23 @@ def test_what_is_not_to_be_had_breaks_a_bound(value):
 
 
 @pytest.mark.parametrize(
-    "refused",
+    ("refused", "sentence"),
     [
-        lambda: maximize(""),
-        lambda: at_most("m", math.nan),
-        lambda: at_most("m", math.inf),
-        lambda: Budget(),
-        lambda: Budget(trials=0),
-        lambda: Budget(minutes=math.inf),
-        lambda: Budget(trials=3, hours=2),
+        (lambda: maximize(""), "Objective: metric: .* at least 1 character, not ''"),
+        (lambda: at_most("m", math.nan), "Constraint: bound: .* finite number, not nan"),
+        (lambda: at_most("m", math.inf), "Constraint: bound: .* finite number, not inf"),
+        (lambda: Budget(), r"Budget: a budget needs a limit; write Budget\(trials=30\)"),
+        (lambda: Budget(trials=0), "Budget: trials: .* greater than or equal to 1, not 0"),
+        (lambda: Budget(minutes=math.inf), "Budget: minutes: .* finite number, not inf"),
+        (
+            lambda: Budget(trials=3, hours=2),
+            "Budget: hours: no such parameter; Budget has trials, minutes, total_epochs",
+        ),
+        (lambda: Objective(metric="m"), "Objective: direction: is missing"),
     ],
 )
-def test_what_makes_no_sense_is_refused(refused):
-    with pytest.raises(ValidationError):
+def test_what_makes_no_sense_is_refused(refused, sentence):
+    with pytest.raises(DefinitionError, match=f"^{sentence}"):
         refused()
 
 

@@ -191,31 +191,28 @@ def _about_splits(dataset: FileDataset, report: dict[str, Any]) -> _Advice:
     if report["splits"] is None:
         return
     side = {path: split for split in SPLITS for path in dataset.paths(split)}
-    torn = [
-        paths
+    sources = dataset.survey.sources
+    torn_pictures = [
+        paths[0]
         for paths in (*report["duplicates"], *report["near_duplicates"])
         if len({side[path] for path in paths}) > 1
     ]
-    if torn:
-        yield (
-            "split",
-            "Take the copies out of one side of the given split.",
-            f"{_number(torn, 'picture')} on several sides of it, such as {torn[0][0]}, so the "
-            "figures on validation and test are too good.",
-        )
-    sources = dataset.survey.sources
     torn_groups = [
         value
         for (_, value), members in dataset.kept_groups().items()
         if len({side[sources[index].shown] for index in members}) > 1
     ]
-    if torn_groups:
-        yield (
-            "split",
-            "Move each group of the given split to one side.",
-            f"{_number(torn_groups, 'group')} on several sides of it, such as {torn_groups[0]}, "
-            "so the figures on validation and test are too good.",
-        )
+    for noun, torn, remedy in (
+        ("picture", torn_pictures, "Take the copies out of one side of the given split."),
+        ("group", torn_groups, "Move each group of the given split to one side."),
+    ):
+        if torn:
+            yield (
+                "split",
+                remedy,
+                f"{_number(torn, noun)} on several sides of it, such as {torn[0]}, so the figures "
+                "on validation and test are too good.",
+            )
     num_validation = report["splits"]["validation"]
     if num_validation < _FEW_IN_VALIDATION:
         half_width = 1.96 * (0.25 / max(1, num_validation)) ** 0.5

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from autosearch.declared import Declared
 from autosearch.errors import DefinitionError
 from autosearch.space.hyperparameters import HyperParameters
 
@@ -245,20 +246,10 @@ class Flags(_Rule):
         return value
 
 
-class Space(BaseModel):
-    """The base of every space: frozen, no unknown keys, all faults in one sentence each.
+class Space(Declared):
+    """The base of every space."""
 
-    Raises:
-        DefinitionError: on construction, with everything that is wrong.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            raise DefinitionError(_describe(type(self), error)) from None
+    model_config = ConfigDict(validate_default=True)
 
 
 def sample(hp: HyperParameters, name: str, domain: Any) -> Any:
@@ -286,23 +277,6 @@ def sample(hp: HyperParameters, name: str, domain: Any) -> Any:
         # Keras Tuner's count of steps loses the last one to rounding: 1.0 // 0.2 is 4.0.
         high += step * 1e-6
     return hp.Float(name, low, high, step, sampling)
-
-
-def _describe(model: type[BaseModel], error: ValidationError) -> str:
-    """Say in one line what is wrong with the values given to ``model``."""
-    faults = []
-    for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = f"no such parameter; {model.__name__} has {', '.join(model.model_fields)}"
-        elif fault["type"] != "value_error":
-            # pydantic's own words: "Input should be …".
-            message = f"{message[:1].lower()}{message[1:]}, not {fault['input']!r}"
-        faults.append(f"{place}: {message}" if place else message)
-    if len(faults) == 1:
-        return f"{model.__name__}: {faults[0]}"
-    return f"{model.__name__} has {len(faults)} faults: " + " | ".join(faults)
 
 
 def _is_number(value: Any) -> bool:

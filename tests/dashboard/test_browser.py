@@ -40,10 +40,9 @@ RANGE = '() => document.querySelector(".linked-chart")._fullLayout.yaxis.range'
 @contextmanager
 def served(database, *words):
     """A dashboard on a database: its address."""
-    code = "import sys; from autosearch.cli.main import main; main()"
     words = ["dashboard", "--storage", f"sqlite:///{database}", "--no-browser", *words]
     with subprocess.Popen(
-        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "autosearch", *words], stderr=subprocess.PIPE, text=True
     ) as process:
         told = process.stderr.readline()
         found = told.partition(" at ")[2].split(" ")[0]

@@ -1,0 +1,50 @@
+"""What a user declares: frozen, without unknown words, and every fault of it in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autosearch.errors import DefinitionError
+
+__all__ = ["Declared"]
+
+
+class Declared(BaseModel):
+    """The base of everything that is declared: studies, spaces, budgets, targets.
+
+    Raises:
+        DefinitionError: With every fault of what was given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **words: Any) -> None:
+        try:
+            super().__init__(**words)
+        except ValidationError as error:
+            raise DefinitionError(_sentence(self._called(words), type(self), error)) from None
+
+    @classmethod
+    def _called(cls, words: dict[str, Any]) -> str:
+        """What a message calls the thing that was to be made of these words."""
+        return cls.__name__
+
+
+def _sentence(called: str, model: type[BaseModel], error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = f"no such parameter; {model.__name__} has {', '.join(model.model_fields)}"
+        elif fault["type"] == "missing":
+            message = "is missing"
+        elif fault["type"] != "value_error":
+            # pydantic's own words: "Input should be …".
+            message = f"{message[:1].lower()}{message[1:]}, not {fault['input']!r}"
+        faults.append(f"{place}: {message}" if place else message)
+    if len(faults) == 1:
+        return f"{called}: {faults[0]}"
+    return f"{called} has {len(faults)} faults: " + " | ".join(faults)
