@@ -15,7 +15,6 @@ __all__ = [
     "hypervolume",
     "non_dominated",
     "non_domination_rank",
-    "quantize_relative",
 ]
 
 # Rows compared with the whole front at a time: large enough to hide NumPy's overhead per call,
@@ -156,51 +155,6 @@ def hypervolume(values: ArrayLike, reference_point: ArrayLike) -> float:
         return float("inf")
     distinct, _ = _distinct_sorted(inside)
     return _volume(distinct[non_dominated(distinct)], reference)
-
-
-def quantize_relative(values: ArrayLike, relative_tolerance: float) -> NDArray[np.float64]:
-    """Snap positive measurements onto a logarithmic grid, so that dominance ignores the noise.
-
-    "Closer than the tolerance is equal" is not transitive (10, 11 and 12 at 15 %), and dominance
-    under such a rule can run in circles, with a front that depends on the order of the points.
-    A fixed grid keeps dominance a partial order: values in one cell are equal, and differ by at
-    most ``relative_tolerance``. The price is that two close values on either side of a cell's
-    edge still count as different. The grid is anchored at 1, not at the data, so a value's cell
-    never changes when further points arrive.
-
-    Args:
-        values: Measurements of one objective, any shape, above 0 (a latency in ms, say). NaN
-            stays NaN.
-        relative_tolerance: Width of a cell: 0.1 makes values up to 10 % apart share one. 0 leaves
-            the values as they are.
-
-    Returns:
-        The centre of each value's cell, same shape and unit. Order is kept: a smaller value never
-        gets a larger centre.
-
-    Raises:
-        ValueError: A value is not above 0, or the tolerance is negative or not finite.
-
-    Example:
-        >>> quantize_relative([1.0, 1.04, 1.2], relative_tolerance=0.1).round(3).tolist()
-        [1.0, 1.0, 1.21]
-    """
-    measured = np.asarray(values, dtype=np.float64)
-    if not (np.isfinite(relative_tolerance) and relative_tolerance >= 0.0):
-        raise ValueError(
-            f"the relative tolerance is a finite number of at least 0, got {relative_tolerance!r}"
-        )
-    if np.any(measured <= 0.0):
-        raise ValueError(
-            "a relative tolerance needs values above 0, got "
-            f"{float(np.nanmin(measured))!r}; compare such an objective without it"
-        )
-    if relative_tolerance == 0.0:
-        return measured.copy()
-    width = np.log1p(relative_tolerance)
-    # Rounding, not flooring: a centre then lies half a cell away from the nearest edge, so that
-    # quantizing twice changes nothing.
-    return np.asarray(np.exp(np.rint(np.log(measured) / width) * width), dtype=np.float64)
 
 
 class _Staircase:

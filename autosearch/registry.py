@@ -90,8 +90,8 @@ def promote(
         )
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise StudyError(
-            f'candidate "{candidate}" of "{study_name}" is the file {sha256[:12]}… by now, and '
-            f"{expected_sha256[:12]}… was expected; look at its figures anew with: "
+            f'candidate "{candidate}" of "{study_name}" has the file {sha256[:12]}… now, and '
+            f"{expected_sha256[:12]}… was expected; check its figures again with: "
             f"autosearch show {study_name} {candidate}"
         )
     _check_name("alias", alias, "champion")

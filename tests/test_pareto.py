@@ -17,7 +17,6 @@ from autosearch.pareto import (
     hypervolume,
     non_dominated,
     non_domination_rank,
-    quantize_relative,
 )
 
 Matrix = NDArray[np.float64]
@@ -251,52 +250,6 @@ def test_dominance_is_a_strict_partial_order(points: Matrix) -> None:
     assert dominates(a, c) or not (dominates(a, b) and dominates(b, c))
 
 
-positive = st.floats(1e-6, 1e6)
-tolerances = st.floats(1e-3, 1.0)
-
-
-@given(st.lists(positive, min_size=1, max_size=20), tolerances)
-@properties
-def test_quantizing_keeps_the_order_and_stays_within_half_a_cell(
-    measured: list[float], tolerance: float
-) -> None:
-    values = np.sort(measured)
-    centres = quantize_relative(values, tolerance)
-    assert (np.diff(centres) >= 0).all()
-    half_cell = np.sqrt(1.0 + tolerance) * (1.0 + 1e-9)
-    assert ((centres <= values * half_cell) & (values <= centres * half_cell)).all()
-
-
-@given(st.lists(positive, max_size=20), tolerances)
-@properties
-def test_quantizing_twice_changes_nothing(measured: list[float], tolerance: float) -> None:
-    once = quantize_relative(measured, tolerance)
-    assert np.array_equal(quantize_relative(once, tolerance), once)
-
-
-@given(st.lists(positive, min_size=2, max_size=20), tolerances)
-@properties
-def test_values_of_one_cell_differ_by_at_most_the_tolerance(
-    measured: list[float], tolerance: float
-) -> None:
-    values, centres = np.array(measured), quantize_relative(measured, tolerance)
-    for centre in centres:
-        cell = values[centres == centre]
-        assert cell.max() <= cell.min() * (1.0 + tolerance) * (1.0 + 1e-9)
-
-
-def test_noise_in_latency_no_longer_keeps_a_worse_point_on_the_front() -> None:
-    latency_ms, error = np.array([1.00, 1.02]), np.array([0.5, 0.1])
-    assert non_dominated(np.column_stack([latency_ms, error])).all()
-    quantized = np.column_stack([quantize_relative(latency_ms, 0.1), error])
-    assert non_dominated(quantized).tolist() == [False, True]
-
-
-def test_quantizing_keeps_nan_and_without_tolerance_everything() -> None:
-    assert np.array_equal(quantize_relative([1.0, np.nan], 0.1), [1.0, np.nan], equal_nan=True)
-    assert quantize_relative([1.23, 4.56], 0.0).tolist() == [1.23, 4.56]
-
-
 def test_wrong_input_says_what_came_and_what_was_expected() -> None:
     with pytest.raises(ValueError, match=r"got shape \(3,\)"):
         non_dominated([1.0, 2.0, 3.0])
@@ -308,10 +261,6 @@ def test_wrong_input_says_what_came_and_what_was_expected() -> None:
         hypervolume([[1.0, 2.0]], [1.0, np.inf])
     with pytest.raises(ValueError, match="equal length"):
         dominates([1.0], [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"above 0, got 0\.0"):
-        quantize_relative([0.0, 1.0], 0.1)
-    with pytest.raises(ValueError, match=r"at least 0, got -0\.1"):
-        quantize_relative([1.0], -0.1)
 
 
 def test_public_names_exist() -> None:

@@ -123,7 +123,7 @@ def test_another_file_than_the_one_that_was_chosen_is_not_promoted(
     home, database, artifacts, names, autosearch_here
 ):
     words = {"study_name": "tiny", "candidate": names[0]}
-    with pytest.raises(StudyError, match=r"by now, and 000000000000… was expected; look"):
+    with pytest.raises(StudyError, match=r"now, and 000000000000… was expected; check"):
         promote(database, artifacts, **words, expected_sha256="0" * 64)
     command = ("promote", "tiny", names[0], "--storage", f"sqlite:///{home / 'tiny.db'}")
     assert autosearch_here(*command, "--sha256", "0" * 64).returncode == 1

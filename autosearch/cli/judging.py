@@ -58,7 +58,7 @@ def evaluate(
         typer.Option(
             "--group",
             metavar="REGEX|COLUMN",
-            help="Figures by group too: found in a folder's paths. A table's are all its columns.",
+            help="Groups to judge apart: a pattern found in a folder's paths, or a table's column.",
         ),
     ] = None,
     labels: Annotated[
@@ -116,7 +116,7 @@ def reading_words(number: int) -> str:
     ending = "th" if number % 100 in (11, 12, 13) else last.get(number % 10, "th")
     return (
         f"This is the {number}{ending} reading of this test split. Each one that a choice rests "
-        "on makes the figures a little too good: take new test images before many more."
+        "on makes its figures a little too good: collect new test images soon."
     )
 
 

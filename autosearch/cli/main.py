@@ -20,7 +20,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="autosearch",
-    help="Search image classifiers that are measured as the file that ships.",
+    help="Search for image classifiers, each measured as the file that ships.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,7 +46,7 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Search image classifiers that are measured as the file that ships."""
+    """Search for image classifiers, each measured as the file that ships."""
 
 
 def main() -> None:

@@ -39,13 +39,13 @@ def run(
     artifacts: Artifacts = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", metavar="N", min=1, help="Run N trials more, whatever is left."),
+        typer.Option("--trials", metavar="N", min=1, help="Run N more trials, whatever is left of the budget."),
     ] = None,
     workers: Workers = 1,
     workers_per_gpu: WorkersPerGpu = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", min=0, help="Make a new study repeatable (default 0)."),
+        typer.Option("--seed", metavar="N", min=0, help="Seed of a new study (default 0)."),
     ] = None,
     accept_changes: Annotated[
         bool,

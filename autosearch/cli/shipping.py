@@ -28,21 +28,21 @@ def promote(
         str, typer.Argument(metavar="CANDIDATE", help="Its id, as front lists it.")
     ],
     alias: Annotated[
-        str, typer.Option("--alias", metavar="NAME", help="What to promote it to.")
+        str, typer.Option("--alias", metavar="NAME", help="The alias that will point to it.")
     ] = "champion",
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             metavar="NAME",
-            help="The line of models it joins.",
+            help="The model that it becomes a version of.",
             show_default="the study's name",
         ),
     ] = None,
     note: Annotated[str, typer.Option("--note", help="Kept with the promotion.")] = "",
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", metavar="SUM", help="Refuse if it is another file by now."),
+        typer.Option("--sha256", metavar="SUM", help="Promote only the file with this SHA-256."),
     ] = None,
     study_file: StudyFileOption = None,
     storage: Storage = None,
@@ -116,7 +116,7 @@ def export(
     ],
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The folder to make.")],
     alias: Annotated[
-        str, typer.Option("--alias", metavar="NAME", help="Which of its candidates.")
+        str, typer.Option("--alias", metavar="NAME", help="Which of its aliases to write out.")
     ] = "champion",
     samples: Annotated[
         int,
@@ -175,8 +175,8 @@ def verify(
         f"{verification.largest_difference:.3g}, on another kind of machine than wrote it"
     )
     say(
-        f"{folder} is whole: {verification.num_files} files have their sums, "
-        f"{verification.num_samples} samples give their outputs, {outputs}."
+        f"{folder} is intact: the checksums of {verification.num_files} files match, and "
+        f"{verification.num_samples} samples reproduce their outputs, {outputs}."
     )
 
 

@@ -17,7 +17,6 @@ __all__ = [
     "AugmentationStepLike",
     "augment",
     "download_keras_dataset",
-    "evaluation_batches",
     "training_batches",
 ]
 
@@ -130,21 +129,6 @@ def training_batches(
         # One call at a time: the layers' random state advances in the order of the batches.
         batches = batches.map(lambda batch, coded, *rest: (*vary(batch, coded), *rest))
     return batches
-
-
-def evaluation_batches(
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64],
-    *,
-    num_classes: int,
-    batch_size: int = 512,
-    one_hot: bool = False,
-) -> Any:
-    """All images once, in their order: (float32 images 0–255, labels) batches."""
-    columns = _columns(images, labels, None)
-    batches = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    batches = batches.map(lambda indices: _gather(columns, indices, num_classes, one_hot))
-    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def augment(steps: Sequence[AugmentationStepLike], *, seed: int, num_channels: int) -> Vary | None:

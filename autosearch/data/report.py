@@ -280,7 +280,7 @@ def _about_pixels(dataset: FileDataset, report: dict[str, Any]) -> _Advice:
         yield (
             "fit",
             'Try Preprocessing(fit=["crop", "pad", "stretch"]).',
-            f"Width to height runs from {low:.2f} to {high:.2f} (5th and 95th part in a hundred).",
+            f"Width to height runs from {low:.2f} to {high:.2f} (5th and 95th percentile).",
         )
 
 

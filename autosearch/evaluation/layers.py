@@ -12,7 +12,7 @@ from typing import Any
 from autosearch.errors import ConversionError
 from autosearch.evaluation.litert import captured_stderr
 
-__all__ = ["Layer", "count_macs_tflite", "layer_times_ms", "layers_of"]
+__all__ = ["Layer", "layer_times_ms", "layers_of"]
 
 _MAX_REPEATS = 200
 _MAX_LOADED_BYTES = 60_000_000
@@ -119,20 +119,6 @@ def layers_of(file: bytes) -> tuple[Layer, ...]:
         )
         maker.update(dict.fromkeys(outputs, len(layers) - 1))
     return tuple(layers)
-
-
-def count_macs_tflite(file: bytes) -> int:
-    """Multiply-accumulates of one inference, counted on the operators of a ``.tflite`` file.
-
-    For a file whose network is not at hand; the same rules and results as `count_macs`.
-
-    Args:
-        file: The content of a ``.tflite`` file with static shapes, quantized or not.
-
-    Raises:
-        ConversionError: The bytes are no ``.tflite`` file.
-    """
-    return sum(layer.macs for layer in layers_of(file))
 
 
 def layer_times_ms(file: bytes, *, seconds: float = 1.0) -> tuple[float, ...]:

@@ -1,11 +1,14 @@
 """A user's mistake gets one clear line and exit code 1 or 2, never a traceback."""
 
 import contextlib
+import re
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import autosearch
 from autosearch.cli.main import app
@@ -183,19 +186,32 @@ def test_help_answers_without_loading_what_it_does_not_need():
     assert "promote" in finished.stdout
 
 
+def all_commands():
+    """What is typed after autosearch, to the command that it runs."""
+    found = {}
+    for name, command in get_command(app).commands.items():
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {word}": of for word, of in inner.items()} or {name: command}
+    return found
+
+
 def test_every_command_has_an_example():
-    for command in app.registered_commands:
-        name = command.name or command.callback.__name__
+    commands = all_commands()
+    assert {"run", "data inspect"} <= set(commands)
+    for name, command in commands.items():
         assert f"Example: autosearch {name}" in command.callback.__doc__
 
 
-def test_importing_autosearch_loads_no_heavy_package():
-    code = (
-        "import sys, autosearch\n"
-        "heavy = {'tensorflow', 'keras', 'optuna', 'keras_tuner', 'streamlit', 'ray'}\n"
-        "assert not heavy & set(sys.modules)\n"
-        "assert autosearch.__all__ == sorted(autosearch.__all__)\n"
-        "assert all(getattr(autosearch, name) is not None for name in autosearch.__all__)\n"
+def test_what_the_readme_types_exists():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    commands = all_commands()
+    code = "\n".join(
+        a or b for a, b in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL)
     )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    typed = re.findall(r"^(?:\w+=\w+ |\S+/)?autosearch (.+)", code, re.MULTILINE)
+    assert len(typed) > 15
+    for line in typed:
+        name = next((n for n in commands if line == n or line.startswith(f"{n} ")), None)
+        assert name is not None, line
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", line)) <= options, line

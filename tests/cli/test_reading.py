@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -137,12 +138,13 @@ def test_an_independent_run_of_every_file_gives_the_stored_figures(searched, tri
     assert seen == SCHEMES
 
 
+@pytest.mark.skipif(find_spec("tflite_micro") is None, reason="needs tflite-micro")
 def test_the_arena_is_measured_where_the_microcontroller_runtime_runs_the_file(searched):
     frame = autosearch.open_study("tiny", storage=searched.storage).candidates_frame()
     for row in frame.itertuples():
         runs = row.quantization in ("float32", "int8", "int16x8")
-        assert (row.memory_bytes > 0) == runs or "memory_bytes" in row.reasons
-        assert ("memory_bytes" in row.reasons) != (row.memory_bytes > 0)
+        assert (row.memory_bytes > 0) == runs
+        assert ("memory_bytes" in row.reasons) != runs
 
 
 def test_show_tells_everything_about_a_candidate(listing, front):

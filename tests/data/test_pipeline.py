@@ -9,7 +9,6 @@ import tensorflow as tf
 from autosearch.data.pipeline import (
     AUGMENTATIONS,
     augment,
-    evaluation_batches,
     training_batches,
 )
 from autosearch.errors import DefinitionError
@@ -107,8 +106,7 @@ def test_labels_of_all_images_are_never_one_hot_at_once(monkeypatch):
 
     monkeypatch.setattr(tf, "one_hot", noted)
     seen = [*batches(one_hot=True)]
-    seen += [*evaluation_batches(IMAGES, LABELS, num_classes=10, batch_size=16, one_hot=True)]
-    assert lengths == [None, None]
+    assert lengths == [None]
     assert {labels.shape[1] for _, labels in seen} == {10}
 
 
@@ -221,12 +219,6 @@ def test_a_step_draws_the_same_whatever_else_is_done():
     assert np.array_equal(both, alone[:, :, ::-1])
 
 
-def test_evaluation_keeps_the_order_and_the_last_images():
-    dataset = evaluation_batches(IMAGES, LABELS, num_classes=10, batch_size=16)
-    assert order(dataset) == list(range(COUNT))
-    assert np.array_equal(np.concatenate([labels.numpy() for _, labels in dataset]), LABELS)
-
-
 def test_a_mapped_file_gives_the_batches_of_an_array_and_is_not_copied(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
@@ -239,9 +231,9 @@ def test_a_mapped_file_gives_the_batches_of_an_array_and_is_not_copied(tmp_path)
 
     for one, other in zip(epoch(images), epoch(np.asarray(mapped)), strict=True):
         assert np.array_equal(one, other)
-    kept = evaluation_batches(np.asarray(mapped), labels, num_classes=10)
+    kept = training_batches(np.asarray(mapped), labels, num_classes=10, batch_size=100, seed=4)
     mapped[:] = 0  # Seen only if TensorFlow has these very pages.
-    assert not any(batch.numpy().any() for batch, _ in kept)
+    assert not any(images.numpy().any() for images, *_ in kept)
     assert np.array_equal(np.load(tmp_path / "images.npy"), images)
 
 

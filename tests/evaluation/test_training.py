@@ -10,6 +10,7 @@ from autosearch.data.pipeline import training_batches
 from autosearch.errors import TrainingError
 from autosearch.evaluation import training
 from autosearch.evaluation.losses import LossTerms
+from autosearch.evaluation.metrics import classification_metrics
 from autosearch.evaluation.training import compile_model, train, wants_one_hot
 from autosearch.models.pretrained import FineTuning
 from autosearch.space.training import TrainingConfig
@@ -135,10 +136,9 @@ def test_a_large_network_is_left_for_a_checkpoint_after_fewer_steps():
         keras.Input((8, 8, 1)), layers.Conv2D(256, 3), layers.Conv2D(256, 3, padding="same"),
         layers.Flatten(), layers.Dense(10, activation="softmax"),
     ])  # fmt: skip
-    for model, expected in ((small_model(), 32), (wide, 2)):
-        compile_model(model, config(), 100)
+    for model, steps, expected in ((small_model(), 100, 32), (small_model(), 7, 7), (wide, 100, 2)):
+        compile_model(model, config(), steps)
         assert model.steps_per_execution == expected
-    compile_model(small_model(), config(), 7)
 
 
 def test_the_weights_of_the_best_epoch_are_left_in_the_model():
@@ -193,6 +193,28 @@ def test_by_its_loss_an_epoch_that_is_too_sure_is_not_the_best():
         run(fit=loop, validation=validation, best_by=by) for by in ("accuracy", "validation_loss")
     ]
     assert [result.best.epoch for result in results] == [1, 2]
+
+
+def test_outputs_that_do_not_sum_to_1_are_ranked_by_the_log_loss_of_the_file():
+    validation = (np.zeros((9, 8, 8, 1), np.uint8), np.array([0] * 6 + [1] * 3))
+    # Both are right of the first class alone; a softmax of these outputs would prefer the second.
+    outputs = [
+        np.array([first, second, *[0.01] * 8]) for first, second in ((0.66, 0.33), (0.99, 0.02))
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(),
+                              layers.Dense(10, activation="sigmoid")])  # fmt: skip
+    model.compile("adam", "binary_crossentropy")
+
+    def loop(model, callbacks, **_):
+        for output in outputs:
+            model.set_weights([np.zeros((64, 10)), np.log(output / (1 - output))])
+            callbacks[0].on_epoch_end(0)
+
+    result = run(model, fit=loop, validation=validation, user_compiled=True)
+    assert result.best.epoch == 1
+    for epoch, output in zip(result.epochs, outputs, strict=True):
+        metrics = classification_metrics(validation[1], np.tile(output, (9, 1)))
+        assert epoch.validation_loss == pytest.approx(metrics["log_loss"], rel=1e-5)
 
 
 def test_the_same_seed_trains_the_same_network():
