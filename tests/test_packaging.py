@@ -1,11 +1,13 @@
 """What is declared, what is locked and what installs both."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,30 @@ def test_every_dependency_says_why_it_is_there() -> None:
         assert len(lines) == count, f"one line for each entry of {name}"
         for line in lines:
             assert re.fullmatch(r'  "[^"]+", +# \S.{3,}', line), f"no reason: {line.strip()}"
+
+
+def imported(*folders: str) -> set[str]:
+    """The distributions that modules of these folders import by name."""
+    names: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(str(node.module).partition(".")[0])
+    homes = packages_distributions()
+    here = {"autosearch", "dashboard", *sys.stdlib_module_names}
+    return {canonicalize_name(homes[name][0]) for name in names - here if name in homes}
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    extras = project()["project"]["optional-dependencies"]
+    optional = {Requirement(line).name for name in extras if name != "dev" for line in extras[name]}
+    known = {canonicalize_name(wanted.name) for wanted in declared()} | optional
+    development = {canonicalize_name(Requirement(line).name) for line in extras["dev"]}
+    # pydantic pins the one version of it that it works with.
+    assert imported("autosearch", "dashboard") - {"pydantic-core"} <= known - development
+    assert imported("tests", "benchmarks", "studies", "docs") <= known
 
 
 def test_every_runtime_dependency_has_a_lower_bound() -> None:
