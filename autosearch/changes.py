@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +12,17 @@ __all__ = ["WITHOUT_IDENTITY", "changes", "is_growth"]
 WITHOUT_IDENTITY = ("baselines", "budget", "cross_validation", "pruner")
 """What may change between two runs of a study: no candidate's figures are otherwise for it."""
 
+_CODE = ("syntax_hash", "syntax_sha256")
 _RANGE = {"low", "high", "step", "log"}
+_STEP_TOLERANCE = 1e-8
+"""Of a step, as Optuna has it: (0.7 - 0.1) / 0.2 is not quite 3."""
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What differs between two definitions, a line each, but for what may change."""
     old, new = _flat(before), _flat(after)
     return [
-        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
+        _change(key, old, new)
         for key in dict.fromkeys([*old, *new])
         if key.partition(".")[0] not in WITHOUT_IDENTITY and old.get(key) != new.get(key)
     ]
@@ -55,9 +59,19 @@ def _grows(old: Any, new: Any) -> bool:
 def _reaches(old: Any, new: Mapping[str, Any]) -> bool:
     if isinstance(old, Mapping) and set(old) == _RANGE:
         is_same_kind = old["step"] == new["step"] and old["log"] == new["log"]
-        return bool(is_same_kind and new["low"] <= old["low"] and old["high"] <= new["high"])
+        is_wider = new["low"] <= old["low"] and old["high"] <= new["high"]
+        return bool(is_same_kind and is_wider) and _is_on_step(old["low"], new)
     is_number = isinstance(old, int | float) and not isinstance(old, bool)
-    return is_number and bool(new["low"] <= old <= new["high"])
+    return is_number and bool(new["low"] <= old <= new["high"]) and _is_on_step(old, new)
+
+
+def _is_on_step(value: float, of: Mapping[str, Any]) -> bool:
+    """Whether the steps of a range, from its low end on, come to a number within it."""
+    low, step = of["low"], of["step"]
+    if step is None:
+        return True
+    steps = math.log(value / low, step) if of["log"] else (value - low) / step
+    return bool(abs(steps - round(steps)) < _STEP_TOLERANCE)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -68,6 +82,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
             k: v for i, item in enumerate(value) for k, v in _flat(item, f"{prefix}{i}.").items()
         }
     return {prefix.removesuffix("."): value}
+
+
+def _change(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    place, _, name = key.rpartition(".")
+    if name in _CODE and key in old and key in new:
+        return f"{place}: its code has changed"
+    return f"{key}: {_shown(old, key)} → {_shown(new, key)}"
 
 
 def _shown(flat: Mapping[str, Any], key: str) -> str:

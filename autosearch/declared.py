@@ -10,6 +10,15 @@ from autosearch.errors import DefinitionError
 
 __all__ = ["Declared"]
 
+_EXAMPLES = {
+    "Budget": "Budget(trials=30)",
+    "Constraint": 'at_most("size_bytes", 64_000)',
+    "Objective": 'maximize("accuracy")',
+    "Quantization": 'Quantization("float32", "int8")',
+    "Target": 'Target("host")',
+    "TrainOn": "TrainOn(first_epochs=2)",
+}
+
 
 class Declared(BaseModel):
     """The base of everything that is declared: studies, spaces, budgets, targets.
@@ -20,7 +29,15 @@ class Declared(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **words: Any) -> None:
+    def __init__(self, *unnamed: Any, **words: Any) -> None:
+        if unnamed:
+            name = type(self).__name__
+            known = ", ".join(type(self).model_fields)
+            example = _EXAMPLES.get(name, f"{name}({known.partition(',')[0]}=…)")
+            raise DefinitionError(
+                f"{name}: {unnamed[0]!r} came without a name; write such as {example}, with one "
+                f"or more of {known}"
+            )
         try:
             super().__init__(**words)
         except ValidationError as error:
@@ -34,13 +51,19 @@ class Declared(BaseModel):
 
 def _sentence(called: str, model: type[BaseModel], error: ValidationError) -> str:
     faults = []
+    places = [fault["loc"] for fault in error.errors()]
     for fault in error.errors(include_url=False):
+        if fault["type"] == "too_short" and sum(loc[:1] == fault["loc"][:1] for loc in places) > 1:
+            continue  # Only because those that were given are none.
         place = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = f"no such parameter; {model.__name__} has {', '.join(model.model_fields)}"
         elif fault["type"] == "missing":
             message = "is missing"
+        elif fault["type"] == "model_type":
+            kind = str(fault["ctx"]["class_name"])
+            message = f"{fault['input']!r} is no {kind}; write {_EXAMPLES.get(kind, f'{kind}(…)')}"
         elif fault["type"] != "value_error":
             # pydantic's own words: "Input should be …".
             message = f"{message[:1].lower()}{message[1:]}, not {fault['input']!r}"

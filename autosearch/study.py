@@ -26,7 +26,7 @@ from autosearch.data import Dataset, dataset_from_definition
 from autosearch.declared import Declared
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
-from autosearch.space.sources import given_arguments, syntax_hash
+from autosearch.space.sources import STUDY_MODULE, code_name, given_arguments, syntax_hash
 from autosearch.targets import MICRO_SCHEMES, Target
 from autosearch.values import (
     MEASURED_METRICS,
@@ -48,6 +48,7 @@ _PRUNER_NAMES: dict[type[NoPruner | ParetoPruner], str] = {
 }
 
 _TIMES = ("latency_ms", "latency_p90_ms")
+_LISTED = (Objective, Constraint)
 
 
 class Study(Declared):
@@ -147,6 +148,13 @@ class Study(Declared):
         # A definition from the database has them already.
         added = [constraint for constraint in target.constraints if constraint not in given]
         return {**words, "target": target, "constraints": (*given, *added)}
+
+    # Of two such validators pydantic calls the lower one first.
+    @model_validator(mode="before")
+    @classmethod
+    def _lone_ones_as_lists(cls, words: Any) -> Any:
+        lone = {key: value for key, value in words.items() if isinstance(value, _LISTED)}
+        return {**words, **{key: (value,) for key, value in lone.items()}}
 
     @model_validator(mode="after")
     def _is_whole(self) -> Study:
@@ -386,7 +394,7 @@ def code_definition(code: Any) -> dict[str, Any]:
         # A lambda within a call, or code typed at a prompt, has no source of its own.
         code_bytes = getattr(getattr(named, "__code__", None), "co_code", b"")
         digest = hashlib.sha256(code_bytes).hexdigest()
-    return {"callable": f"{named.__module__}:{named.__qualname__}", "syntax_sha256": digest}
+    return {"callable": code_name(named), "syntax_sha256": digest}
 
 
 class _FromSource(machinery.SourceFileLoader):
@@ -416,7 +424,7 @@ def load_study_file(path: str | Path) -> Study:
         raise NotFoundError(f'there is no study file "{path}"; name a Python file with a Study')
     if path.suffix != ".py":
         raise DefinitionError(f'"{path}" is not a Python file; expected one that ends in .py')
-    module_name = f"autosearch_study_{path.stem}"
+    module_name = f"{STUDY_MODULE}{path.stem}"
     loader = _FromSource(module_name, str(path))
     spec = util.spec_from_file_location(module_name, path, loader=loader)
     assert spec is not None  # It is, with a loader.

@@ -157,7 +157,7 @@ class Target(Declared):
     ram_bytes: int | None = Field(default=None, ge=1)
 
     def __init__(self, name: str = "host", **words: Any) -> None:
-        super().__init__(**{"name": name, **words})
+        super().__init__(name=name, **words)
 
     @field_validator("name")
     @classmethod

@@ -157,7 +157,7 @@ def minimize(metric: str) -> Objective:
 
 def at_most(metric: str, bound: float) -> Constraint:
     """A bound that a candidate must keep, such as ``at_most("size_bytes", 64_000)``."""
-    return Constraint(metric=metric, bound=float(bound))
+    return Constraint(metric=metric, bound=bound)
 
 
 class Budget(Declared):
@@ -191,8 +191,9 @@ class CrossValidation(Declared):
 
     Attributes:
         finalists: How many trials, at most.
-        folds: Into how many parts the images are divided, by class and with groups kept whole.
-            With few of them each network misses much of the data that the final one has, and the
+        folds: Into how many parts the images are divided, by class and with groups kept whole;
+            into fewer where no class has as many images, or there are fewer groups. With few of
+            them each network misses much of the data that the final one has, and the
             figure comes out too low.
         below: Validation images from which on a figure is taken as it is.
     """

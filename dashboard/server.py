@@ -55,7 +55,9 @@ def free_port(host: str, port: int | None) -> socket.socket:
     reason = ""
     for number in tried:
         bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What elsewhere frees a port that was used a moment ago shares a taken one on Windows.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             bound.bind((host, number))
         except OSError as error:

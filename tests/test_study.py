@@ -71,7 +71,7 @@ def test_a_declarative_study_is_made_again_from_its_definition():
 
 
 def test_a_study_is_declarative_as_long_as_each_of_its_parts_is():
-    images = np.zeros((40, 8, 8, 1), np.uint8)
+    images = np.arange(40, dtype=np.uint8).repeat(64).reshape(40, 8, 8, 1)
     assert not digits(dataset=Arrays(images, np.arange(40) % 2)).is_declarative
     assert digits(space=SearchSpace(architecture=[CNN(stages=1), CNN(stages=2)])).is_declarative
     assert not digits(space=SearchSpace(architecture=[CNN(), lambda hp: None])).is_declarative
@@ -111,6 +111,15 @@ def test_layout_and_comments_of_a_function_are_no_change(tmp_path):
     assert sums["first"] == sums["formatted"] != sums["changed"]
 
 
+def test_another_name_of_the_file_is_no_change(tmp_path):
+    text = f"{HEAD}\ndef f(trial):\n    return 1.0\n{ONE.replace('print', 'f')}"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "renamed.py").write_text(text)
+    renamed = load_study_file(tmp_path / "elsewhere" / "renamed.py")
+    assert renamed.definition()["evaluator"]["callable"] == "study file:f"
+    assert renamed.definition_sha256() == load(tmp_path, text).definition_sha256()
+
+
 def test_a_change_of_a_partial_function_or_of_what_it_was_given_is_a_change(tmp_path):
     def definition(factor, given):
         code = f"import functools\ndef f(trial, x, y=None):\n    return {factor} * x\n"
@@ -119,8 +128,7 @@ def test_a_change_of_a_partial_function_or_of_what_it_was_given_is_a_change(tmp_
 
     before = definition(1, "x=1, y=[print]")
     assert before == definition(1, "x=1, y=[len]")  # what is no plain value is not looked at
-    (code,) = changes(before, definition(2, "x=1, y=[print]"))
-    assert code.startswith("evaluator.syntax_sha256: ")
+    assert changes(before, definition(2, "x=1, y=[print]")) == ["evaluator: its code has changed"]
     assert changes(before, definition(1, "x=2, y=[print]")) == ["evaluator.arguments.x: 1 → 2"]
 
 
@@ -140,11 +148,23 @@ def test_a_change_of_a_partial_function_or_of_what_it_was_given_is_a_change(tmp_
         ({"name": "--help"}, "the name must be printable"),
         ({"name": ""}, "name"),
         ({"objektives": []}, "objektives"),
+        (
+            {"objectives": ["accuracy"]},
+            r'^study "digits": objectives.0: \'accuracy\' is no Objective; write maximize\("accura',
+        ),
+        ({"target": "esp32_s3"}, r"target: 'esp32_s3' is no Target; write Target\("),
+        ({"budget": 10}, r"budget: 10 is no Budget; write Budget\(trials=30\)"),
     ],
 )
 def test_what_makes_no_study_is_refused_with_its_reason(words, sentence):
     with pytest.raises(DefinitionError, match=sentence):
         digits(**words)
+
+
+def test_a_lone_objective_or_constraint_is_a_list_of_one():
+    alone = digits(objectives=maximize("accuracy"), constraints=at_most("size_bytes", 64_000))
+    assert alone.objectives == (maximize("accuracy"),)
+    assert alone.constraints == (at_most("size_bytes", 64_000),)
 
 
 def test_all_faults_are_said_at_once():

@@ -65,6 +65,8 @@ def test_what_is_not_to_be_had_breaks_a_bound(value):
             "Budget: hours: no such parameter; Budget has trials, minutes, total_epochs",
         ),
         (lambda: Objective(metric="m"), "Objective: direction: is missing"),
+        (lambda: Budget(8), r"Budget: 8 came without a name; write such as Budget\(trials=30\)"),
+        (lambda: at_most("m", "5k"), "Constraint: bound: .* not '5k'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(refused, sentence):

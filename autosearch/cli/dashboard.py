@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,8 @@ def dashboard(
 
     Example: autosearch dashboard --storage sqlite:///autosearch.db --allow-promote
     """
+    # A dashboard.py of the user's own, in this folder, must not take the place of ours.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     from autosearch.cli.output import say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database, is_plain_optuna, storage_url

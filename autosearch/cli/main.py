@@ -92,4 +92,7 @@ def _explained(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         place = context.command_path if context is not None else "autosearch"
         return f"{text[:1].lower()}{text[1:]}; see: {place} --help", _USAGE
+    if isinstance(error, OSError) and error.filename is not None:
+        words = error.strerror or type(error).__name__
+        return f'"{error.filename}" cannot be used ({words}); see where with --debug', _FAILED
     return f"{type(error).__name__}: {error}; see where with --debug", _FAILED

@@ -41,7 +41,8 @@ def emit(
         output_format: How.
         columns: For the table: key to heading.
         title: Of the table.
-        fields: For JSON and CSV: the keys, in their order; every key by default.
+        fields: For JSON and CSV: the keys, in their order; every key by default, and those of the
+            table where there is no row.
     """
     if output_format is OutputFormat.TABLE:
         _print_table(rows, columns, title)
@@ -50,7 +51,7 @@ def emit(
     if output_format is OutputFormat.JSON:
         sys.stdout.write(json.dumps(chosen, indent=2, ensure_ascii=False) + "\n")
         return
-    keys = list(fields) if fields else list(dict.fromkeys(k for row in chosen for k in row))
+    keys = list(fields or dict.fromkeys(k for row in chosen for k in row) or columns)
     writer = csv.DictWriter(sys.stdout, keys, lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: _csv_value(v) for k, v in row.items()} for row in chosen)

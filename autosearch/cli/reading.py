@@ -49,6 +49,18 @@ _NOT_SHOWN = (
     "target_id",
 )
 
+_MODEL_COLUMNS = (
+    "model",
+    "alias",
+    "current",
+    "study",
+    "candidate",
+    "test_accuracy",
+    "size_bytes",
+    "promoted_at",
+    "note",
+)
+
 _FRONT_COLUMNS = {
     "candidate": "candidate",
     "accuracy": "accuracy",
@@ -341,12 +353,7 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
             }
         )
         pointed.add(key)
-    only_for_programs = ("test_metrics", "comparison", "test_reading")
-    columns = {
-        key: key.replace("_", " ")
-        for key in (rows[0] if rows else {})
-        if key not in only_for_programs
-    }
+    columns = {name: name.replace("_", " ") for name in _MODEL_COLUMNS}
     emit(rows, output_format, columns=columns)
     if not rows:
         say(

@@ -177,7 +177,9 @@ def enqueue(
 
 def discard(
     study: StudyName,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number.")],
+    trial: Annotated[
+        int, typer.Argument(metavar="TRIAL", min=0, max=2**31 - 1, help="Its number.")
+    ],
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the trial.")
     ],
@@ -237,8 +239,7 @@ def _opened(
     from autosearch.store.database import Database
     from autosearch.store.view import StudyView
 
-    Database.open_to_read(storage).close()
-    database = Database.open_to_write(storage)
+    database = Database.open_existing(storage)
     return database, StudyView(database, ArtifactStore.beside(database, artifacts), study)
 
 
@@ -256,7 +257,10 @@ def _config(text: str) -> dict[str, Any]:
                 f'"{text}" is neither JSON nor a file; write names and values, such as '
                 "'{\"width\": 16}', or the path of a file with them"
             )
-        source = path.read_text()
+        try:
+            source = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DefinitionError(f'"{text}" is no UTF-8 text; save it as such') from error
     try:
         words = json.loads(source)
     except ValueError as error:

@@ -94,10 +94,10 @@ class KerasDataset(Dataset):
 class TensorFlowDataset(Dataset):
     """A dataset of TensorFlow Datasets by name, such as "oxford_iiit_pet" or "beans".
 
-    It needs ``pip install 'autosearch[tfds]'``. What is not prepared on this machine yet is
-    downloaded when the dataset is made. Its own splits are respected, by their usual names; of
-    validation and test, one that it lacks is drawn from its training images, by class. All images
-    are held in memory as they are; one whose class is not told is left out.
+    It needs ``pip install tensorflow-datasets importlib-resources``. What is not prepared on this
+    machine yet is downloaded when the dataset is made. Its own splits are respected, by their usual
+    names; of validation and test, one that it lacks is drawn from its training images, by class.
+    All images are held in memory as they are; one whose class is not told is left out.
 
     Args:
         name: The name, with a version if one is meant: "beans" or "beans:0.1.0".
@@ -181,7 +181,8 @@ def _read_tensorflow_dataset(
         classes, parts = read_tensorflow_dataset(name, data_dir)
     except ImportError as error:
         raise DefinitionError(
-            "TensorFlow Datasets is not installed; install it with: pip install 'autosearch[tfds]'"
+            "TensorFlow Datasets is not installed; install it with: "
+            "pip install tensorflow-datasets importlib-resources"
         ) from error
     except (AttributeError, KeyError) as error:
         raise DefinitionError(

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 from autosearch.declared import Declared
 from autosearch.errors import DefinitionError
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import unwrapped
 
 __all__ = [
     "BoolDomain",
@@ -60,7 +61,8 @@ class Range:
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "step"):
-            value = getattr(self, name)
+            value = unwrapped(getattr(self, name))
+            object.__setattr__(self, name, value)
             if not (_is_number(value) or (name == "step" and value is None)):
                 raise DefinitionError(f"Range: {name} must be a number, not {value!r}")
         if not isinstance(self.log, bool):
@@ -129,10 +131,10 @@ class _Rule:
         if isinstance(value, Range):
             return self.of_range(value)
         if isinstance(value, list | Options):
-            return self._options(value)
+            return self._options([unwrapped(one) for one in value])
         if isinstance(value, tuple):
-            return self.of_range(self._pair(value))
-        return self.scalar(value)
+            return self.of_range(self._pair(tuple(map(unwrapped, value))))
+        return self.scalar(unwrapped(value))
 
     def _pair(self, written: tuple[Any, ...]) -> Range:
         if len(written) != 2 or not all(_is_number(end) for end in written):

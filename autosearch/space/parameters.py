@@ -40,6 +40,7 @@ __all__ = [
     "TrialLike",
     "as_scalar",
     "to_distribution",
+    "unwrapped",
 ]
 
 Scalar: TypeAlias = "int | float | str | bool | None"
@@ -75,8 +76,7 @@ def as_scalar(value: Any, name: str) -> Scalar:
     Raises:
         DefinitionError: ``value`` is a list, an object or a number that JSON cannot hold.
     """
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        value = value.item()
+    value = unwrapped(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise DefinitionError(f"parameter '{name}': {value} is not finite; write a finite number")
     if value is None or isinstance(value, bool | int | float | str):
@@ -88,6 +88,12 @@ def as_scalar(value: Any, name: str) -> Scalar:
     raise DefinitionError(
         f"parameter '{name}': a value may be int, float, str, bool or None, not {value!r}"
     )
+
+
+def unwrapped(value: Any) -> Any:
+    """Return a scalar of NumPy's as Python's, and anything else as it is."""
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
 
 
 @dataclass(frozen=True, slots=True)

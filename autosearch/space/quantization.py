@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import field_validator
@@ -28,8 +29,9 @@ class Quantization(Space):
     some networks nothing comes.
 
     Args:
-        *schemes: names from :data:`SCHEMES`, all by default, and ``mixed`` beside ``int8``: a
-            smaller file that has nearly its accuracy, and is slower on the host.
+        *schemes: names from :data:`SCHEMES`, or one list of them; all by default. ``mixed`` may
+            stand beside ``int8``: a smaller file that has nearly its accuracy, and is slower on
+            the host.
 
     Raises:
         DefinitionError: a name is unknown or there twice, there is none, or ``mixed`` stands
@@ -42,9 +44,9 @@ class Quantization(Space):
 
     schemes: tuple[str, ...] = SCHEMES
 
-    def __init__(self, *schemes: str, **data: Any) -> None:
+    def __init__(self, *schemes: str | Sequence[str], **data: Any) -> None:
         if schemes:
-            data["schemes"] = schemes
+            data["schemes"] = schemes[0] if len(schemes) == 1 else schemes
         super().__init__(**data)
 
     @field_validator("schemes", mode="before")

@@ -15,7 +15,10 @@ from pydantic_core import CoreSchema, core_schema
 from autosearch.space.architecture import CNN, ArchitectureLike, check_architecture
 from autosearch.space.pretrained import Pretrained
 
-__all__ = ["Architectures", "given_arguments", "syntax_hash"]
+__all__ = ["STUDY_MODULE", "Architectures", "code_name", "given_arguments", "syntax_hash"]
+
+STUDY_MODULE = "autosearch_study_"
+"""What the name of a module begins with that is a study's file."""
 
 
 class Architectures:
@@ -89,11 +92,20 @@ def _write_architectures(value: Any) -> Any:
         return value.model_dump(mode="json")
     plain = _plain_callable(value)
     written: dict[str, Any] = {
-        "callable": f"{plain.__module__}:{plain.__qualname__}",
+        "callable": code_name(plain),
         "syntax_hash": syntax_hash(value),
     }
     arguments = given_arguments(value)
     return {**written, "arguments": arguments} if arguments else written
+
+
+def code_name(code: Any) -> str:
+    """Names a function or class by module and name; a study's file by neither name nor place.
+
+    Whoever renames the file has changed nothing.
+    """
+    module = code.__module__
+    return f"{'study file' if module.startswith(STUDY_MODULE) else module}:{code.__qualname__}"
 
 
 def given_arguments(value: Any) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autosearch.space.domain import (
     FloatDomain,
@@ -20,6 +20,7 @@ from autosearch.space.domain import (
     sample,
 )
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import unwrapped
 
 __all__ = ["Training", "TrainingConfig"]
 
@@ -77,6 +78,16 @@ class Training(Space):
     weight_decay: Annotated[FloatDomain, Reals(0.0, 1.0)] = Range(1e-6, 1e-3, log=True)
     batch_size: Annotated[IntDomain, Integers(1, 4096)] = Options((32, 64))
     label_smoothing: Annotated[FloatDomain, Reals(0.0, 0.9)] = 0.0
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _one_length(cls, epochs: Any) -> Any:
+        if isinstance(epochs, tuple | list | Range):
+            raise ValueError(
+                f"{epochs!r} is not one number, and every trial is trained as long; write a number "
+                "such as 20, and train_on=TrainOn(first_epochs=2) in the study to begin briefly"
+            )
+        return unwrapped(epochs)
 
     def sample(self, hp: HyperParameters, *, compiled: bool = False) -> TrainingConfig:
         """Return one configuration of the space; parameters are named ``training/…``.

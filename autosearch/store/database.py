@@ -128,6 +128,17 @@ class Database:
         return database
 
     @classmethod
+    def open_existing(cls, storage: str | None = None) -> Database:
+        """Opens a database to write that exists: none is made of a mistyped name.
+
+        Raises:
+            NotFoundError: There is no such file, or no study of autosearch in it.
+            StorageError: It cannot be reached or written, or is of another version.
+        """
+        cls.open_to_read(storage).close()
+        return cls.open_to_write(storage)
+
+    @classmethod
     def open_foreign(cls, storage: str | None = None) -> Database:
         """Opens a database of whose tables nothing is known, such as one of Optuna's alone.
 
@@ -262,6 +273,18 @@ def _sqlite_path(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
+def _read_only_words(path: Path | None) -> dict[str, str]:
+    """How SQLite is told to only read.
+
+    It needs a file of its own beside the database for that, unless nobody can write any more.
+    """
+    words = {"mode": "ro", "uri": "true"}
+    if path is None or os.access(path.parent, os.W_OK):
+        return words
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return words if has_log else {**words, "immutable": "1"}
+
+
 def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Engine:
     if url.get_backend_name() != "sqlite":
         try:
@@ -269,7 +292,7 @@ def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Eng
         except ImportError as error:
             raise StorageError(
                 "PostgreSQL needs a driver that is not installed; "
-                "install it with: pip install 'autosearch[postgresql]'"
+                "install it with: pip install 'psycopg[binary]'"
             ) from error
     path = _sqlite_path(url)
     if path is not None and not path.parent.is_dir():
@@ -278,9 +301,7 @@ def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Eng
             "or name another with --storage"
         )
     if read_only:
-        url = url.set(
-            database=f"file:{quote(str(url.database))}", query={"mode": "ro", "uri": "true"}
-        )
+        url = url.set(database=f"file:{quote(str(url.database))}", query=_read_only_words(path))
     timeout_s = _READ_TIMEOUT_S if read_only else _BUSY_TIMEOUT_S
     engine = create_engine(url, connect_args={"timeout": timeout_s})
 
@@ -303,7 +324,8 @@ def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Eng
 
 def _alembic_config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    place = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", place.replace("%", "%%"))
     return config
 
 

@@ -1,6 +1,9 @@
 """A user's mistake gets one clear line and exit code 1 or 2, never a traceback."""
 
 import contextlib
+import csv
+import io
+import json
 import re
 import sqlite3
 import subprocess
@@ -91,6 +94,39 @@ def test_a_database_that_cannot_be_used(autosearch_here, url, sentence, tmp_path
     finished = autosearch_here("front", "tiny", "--storage", url)
     assert sentence in one_line(finished, 2 if "there is no" in finished.stderr else 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_system_refuses_is_said_with_the_name_of_the_file(autosearch_here, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "a/locked.db")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    said = one_line(autosearch_here("front", "tiny", "--storage", "sqlite:///a/locked.db"), 1)
+    assert '"a/locked.db" cannot be used (Permission denied)' in said
+
+
+def test_a_dashboard_of_the_users_own_is_not_taken_for_ours(tmp_path):
+    (tmp_path / "dashboard.py").write_text("raise SystemExit('not this one')")
+    finished = subprocess.run(
+        [sys.executable, "-m", "autosearch", "dashboard", "--storage", "sqlite:///none.db"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "there is no database" in one_line(finished, 2)
+
+
+@pytest.mark.parametrize("output_format", ["csv", "json"])
+def test_a_listing_of_nothing_can_be_read_by_programs(autosearch_here, tmp_path, output_format):
+    url = f"sqlite:///{tmp_path / 'empty.db'}"
+    Database.open_to_write(url).close()
+    for words in (("models",), ("studies",)):
+        printed = autosearch_here(*words, "--storage", url, "--format", output_format).stdout
+        if output_format == "csv":
+            assert csv.DictReader(io.StringIO(printed)).fieldnames
+        else:
+            assert json.loads(printed) == []
 
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql://x"])

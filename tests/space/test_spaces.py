@@ -212,7 +212,9 @@ def test_the_step_of_a_logarithmic_range_is_a_factor() -> None:
         (lambda: ClassWeighting(beta=1.0), "beta: 1.0 is out of bounds; write a number above 0.0"),
         (lambda: Training(learning_rate=(0.0, 0.1)), "learning_rate: 0.0 is out of bounds"),
         (lambda: Training(epochs=0), "epochs: input should be greater than or equal to 1, not 0"),
-        (lambda: Training(epochs=(1, 5)), r"epochs: input should be a valid integer, not \(1, 5\)"),
+        (lambda: Training(epochs=(1, 5)), r"epochs: \(1, 5\) is not one number, .* write a number"),
+        (lambda: Training(epochs="5"), "epochs: input should be a valid integer, not '5'"),
+        (lambda: ClassWeighting("balanced"), r"'balanced' came without a name; .*\(method=…\)"),
         (lambda: Quantization("int4"), "'int4' is unknown; write one or more of float32, "),
         (lambda: Quantization("int8", "int8"), "'int8' is there twice; keep one of them"),
         (lambda: Quantization("float32", "mixed"), "'mixed' narrows the file of int8; write "),
@@ -230,6 +232,20 @@ def test_a_fault_is_one_clear_line(make: Any, message: str) -> None:
     with pytest.raises(DefinitionError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    widths = list(np.array([8, 16]))
+    assert CNN(width=np.int64(8)) == CNN(width=8)
+    assert CNN(width=widths, dropout=(np.float32(0), np.float32(0.5))) == CNN(
+        width=[8, 16], dropout=(0.0, 0.5)
+    )
+    assert Training(epochs=np.int64(3)) == Training(epochs=3)
+    assert json.dumps(Range(np.float32(0.5), np.int64(2)).high) == "2"
+
+
+def test_schemes_may_come_as_a_list() -> None:
+    assert Quantization(["float32", "int8"]) == Quantization("float32", "int8")
 
 
 def test_all_faults_of_a_space_are_reported_at_once() -> None:

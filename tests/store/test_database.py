@@ -3,7 +3,9 @@
 import contextlib
 import json
 import multiprocessing
+import os
 import sqlite3
+from pathlib import Path
 
 import optuna
 import pytest
@@ -14,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from autosearch.errors import NotFoundError, StorageError
+from autosearch.store import database as database_module
 from autosearch.store.database import VERSION_TABLE, Database, storage_url
 from autosearch.store.readings import readings
 from autosearch.store.tables import TABLE_PREFIX, Base
@@ -54,11 +57,33 @@ def test_reading_leaves_a_database_that_is_not_ours_as_it_was(tmp_path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_reading_makes_no_file(tmp_path):
+@pytest.mark.parametrize("opened", [Database.open_to_read, Database.open_existing])
+def test_no_file_is_made_of_a_mistyped_name(tmp_path, opened):
     path = tmp_path / "missing.db"
     with pytest.raises(NotFoundError, match="there is no database"):
-        Database.open_to_read(f"sqlite:///{path}")
+        opened(f"sqlite:///{path}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nobody_can_write_reading_makes_no_file(tmp_path, monkeypatch):
+    """As root, which may write anywhere, only the answer of the system can say so."""
+    path = tmp_path / "kept" / "a.db"
+    path.parent.mkdir()
+    Database.open_to_write(f"sqlite:///{path}").close()
+    kept = sorted(path.parent.iterdir())
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    database = Database.open_to_read(f"sqlite:///{path}")
+    with database.session() as session:
+        assert session.execute(text("select count(*) from autosearch_studies")).scalar() == 0
+        assert sorted(path.parent.iterdir()) == kept
+    database.close()
+
+
+def test_the_migrations_are_found_under_any_name_of_a_folder(monkeypatch):
+    monkeypatch.setattr(database_module, "__file__", "/50% off/store/database.py")
+    place = database_module._alembic_config().get_main_option("script_location")
+    assert place == str(Path("/50% off/store/migrations"))
 
 
 @pytest.mark.parametrize("opened", [Database.open_to_read, Database.open_to_write])
