@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import Dataset, Images, Labels, check_split
-from autosearch.data.duplicates import clusters
+from autosearch.data.dataset import Dataset, Images, Labels, check_split, checked_classes
+from autosearch.data.duplicates import clusters, identical_images
 from autosearch.data.grouping import grouped_split
+from autosearch.data.npz import read_npz
 from autosearch.data.splits import stratified_split
-from autosearch.errors import DefinitionError, NotFoundError
+from autosearch.errors import DefinitionError
 
-__all__ = ["Arrays", "check_npz"]
+__all__ = ["Arrays"]
 
 
 class Arrays(Dataset):
     """Your own NumPy images and labels, split 60:20:20 by class.
+
+    Images that are the same to the pixel stay on one side of the split. Those that only look alike
+    are not looked for: what belongs together is named as a ``group``.
 
     The database keeps a fingerprint of them, not the images: promotion and export need
     ``--study-file`` with the file that makes them.
@@ -33,8 +35,8 @@ class Arrays(Dataset):
         classes: The class names; by default "0", "1", … up to the largest label.
         name: What listings show.
         split_seed: Draws the split.
-        groups: Group column → a value for each image, such as its camera; "" is no group.
-            Figures are given for each of them.
+        groups: Group column → a value for each image, such as its camera; "", None and NaN are
+            no group. Figures are given for each of them.
         group: A column of them, or several: images with the same value stay on one side of the
             split.
 
@@ -44,7 +46,8 @@ class Arrays(Dataset):
 
     Example:
         >>> import numpy as np
-        >>> dataset = Arrays(np.zeros((20, 8, 8), np.uint8), [0, 1] * 10, classes=("no", "yes"))
+        >>> images = np.arange(20, dtype=np.uint8).repeat(64).reshape(20, 8, 8)
+        >>> dataset = Arrays(images, [0, 1] * 10, classes=("no", "yes"))
         >>> dataset.split_counts()
         {'train': 12, 'validation': 4, 'test': 4}
     """
@@ -56,7 +59,7 @@ class Arrays(Dataset):
         classes: Sequence[str] | None = None,
         name: str = "arrays",
         split_seed: int = 0,
-        groups: Mapping[str, Sequence[str]] | None = None,
+        groups: Mapping[str, Iterable[Any]] | None = None,
         group: str | Sequence[str] | None = None,
     ) -> None:
         self._images, self._labels, self.classes = self.checked(images, labels, classes)
@@ -74,7 +77,7 @@ class Arrays(Dataset):
         self._file: dict[str, Any] | None = None
 
     def _split(self) -> dict[str, npt.NDArray[np.int64]]:
-        if not self.group:
+        if not self.group and len(np.unique(self._clusters)) == len(self._labels):
             return stratified_split(self._labels, seed=self.split_seed, classes=self.classes)
         return grouped_split(
             self._labels,
@@ -85,7 +88,7 @@ class Arrays(Dataset):
         )
 
     def _together(self) -> Labels:
-        """For each row the number of its cluster: what shares a group, directly or not."""
+        """For each row the number of its cluster: copies, and what shares a group."""
         together: dict[tuple[str, str], list[int]] = {}
         for column in self.group:
             if column not in self._groups:
@@ -96,7 +99,7 @@ class Arrays(Dataset):
             for row, value in enumerate(self._groups[column]):
                 if value:
                     together.setdefault((column, value), []).append(row)
-        return clusters(len(self._labels), together.values())
+        return clusters(len(self._labels), [*identical_images(self._images), *together.values()])
 
     @staticmethod
     def checked(
@@ -107,15 +110,10 @@ class Arrays(Dataset):
         Raises:
             DefinitionError: They do not fit each other.
         """
-        classes = _listed(classes)
-        if classes is not None and len(set(classes)) < len(classes):
-            raise DefinitionError(
-                f"classes {tuple(classes)} name one twice; expected different names"
-            )
+        names = checked_classes(classes) if classes is not None else ()
         images = _checked_images(images)
-        indices = _checked_labels(labels, len(images), classes)
-        names = tuple(classes) if classes else tuple(str(i) for i in range(int(indices.max()) + 1))
-        return images, indices, names
+        indices = _checked_labels(labels, len(images), names)
+        return images, indices, names or tuple(map(str, range(int(indices.max()) + 1)))
 
     @classmethod
     def from_npz(
@@ -136,8 +134,9 @@ class Arrays(Dataset):
         Args:
             path: The ``.npz`` file.
             images: The name of the image array within it, uint8 (n, h, w) or (n, h, w, c).
-            labels: The name of the label array, (n,) whole numbers.
-            classes: As for ``Arrays``.
+            labels: The name of the label array, (n,) whole numbers or names of classes.
+            classes: As for ``Arrays``; by default the array "classes" of the file, otherwise the
+                labels themselves if they are names, in their order.
             split_seed: As for ``Arrays``.
             groups: The names of arrays with a group for each image, (n,) texts or numbers.
             group: As for ``Arrays``: one of these names, or several.
@@ -147,38 +146,17 @@ class Arrays(Dataset):
             DefinitionError: It is no such file, lacks an array, or the arrays do not fit.
         """
         file = Path(path).expanduser().absolute()
-        classes = _listed(classes)
-        check_npz(file)
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                names = list(arrays.files)
-                if not {images, labels, *groups} <= set(names):
-                    wanted = '" and "'.join((images, labels, *groups))
-                    raise DefinitionError(
-                        f'"{file}" holds the arrays {names}; expected "{wanted}", '
-                        'or say which: Arrays.from_npz(path, images="x", labels="y")'
-                    )
-                dataset = cls(
-                    arrays[images],
-                    arrays[labels],
-                    classes,
-                    file.stem,
-                    split_seed,
-                    {column: arrays[column].astype(str).tolist() for column in groups},
-                    group,
-                )
-        except (OSError, EOFError, BadZipFile, ValueError, zlib.error) as error:
-            if isinstance(error, DefinitionError):
-                raise
-            raise DefinitionError(
-                f'"{file}" is no .npz file of plain arrays ({error}); write it with numpy.savez'
-            ) from error
+        given = checked_classes(classes) if classes is not None else None
+        found = read_npz(file, images=images, labels=labels, classes=given, groups=groups)
+        dataset = cls(
+            found.images, found.labels, found.classes, file.stem, split_seed, found.groups, group
+        )
         dataset._file = {
             "kind": "npz",
             "path": str(file),
             "images": images,
             "labels": labels,
-            "classes": list(classes) if classes else None,
+            "classes": list(given) if given else None,
             "split_seed": split_seed,
             **({"groups": list(groups)} if groups else {}),
             **({"group": list(dataset.group)} if dataset.group else {}),
@@ -202,7 +180,7 @@ class Arrays(Dataset):
         return [int(row) for row in self._parts[split]]
 
     def clusters(self, splits: Sequence[str]) -> Labels:
-        """(n,) numbers: the same for images of one group that ``group`` keeps together."""
+        """(n,) numbers: the same for copies, and for images that ``group`` keeps together."""
         return np.concatenate([self._clusters[self.members(split)] for split in splits])
 
     def groups(self, split: str) -> dict[str, list[str]]:
@@ -231,27 +209,6 @@ class Arrays(Dataset):
         }
 
 
-def check_npz(path: Path) -> None:
-    """Refuses what is no file of NumPy arrays.
-
-    Raises:
-        NotFoundError: There is no such file.
-        DefinitionError: It is another kind of file.
-    """
-    if not path.is_file():
-        raise NotFoundError(f'there is no file "{path}"; name an .npz file')
-    if not is_zipfile(path):
-        raise DefinitionError(
-            f'"{path}" is no .npz file; write one with numpy.savez("photos.npz", images=images, '
-            "labels=labels)"
-        )
-
-
-def _listed(classes: Sequence[str] | None) -> Sequence[str] | None:
-    """As a list, if ``np.unique`` answered them: an array is neither true nor false."""
-    return classes.tolist() if isinstance(classes, np.ndarray) else classes
-
-
 def _checked_images(images: Images) -> Images:
     if not hasattr(images, "__len__") or len(images) == 0:
         raise DefinitionError("there are no images; expected a uint8 array (n, h, w, c)")
@@ -275,8 +232,8 @@ def _checked_images(images: Images) -> Images:
     return list(images)
 
 
-def _checked_groups(groups: Mapping[str, Sequence[str]], num_images: int) -> dict[str, list[str]]:
-    checked = {column: [str(value) for value in values] for column, values in groups.items()}
+def _checked_groups(groups: Mapping[str, Iterable[Any]], num_images: int) -> dict[str, list[str]]:
+    checked = {column: _texts(values) for column, values in groups.items()}
     for column, values in checked.items():
         if len(values) != num_images:
             raise DefinitionError(
@@ -286,9 +243,18 @@ def _checked_groups(groups: Mapping[str, Sequence[str]], num_images: int) -> dic
     return checked
 
 
-def _checked_labels(
-    labels: npt.ArrayLike, num_images: int, classes: Sequence[str] | None
-) -> Labels:
+def _texts(values: Iterable[Any]) -> list[str]:
+    """Each value as a text, "" where it is missing."""
+    import pandas as pd
+
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        values = values.astype(str)
+    listed = list(values)
+    missing = pd.Series(listed, dtype=object).isna()
+    return ["" if none else str(value) for value, none in zip(listed, missing, strict=True)]
+
+
+def _checked_labels(labels: npt.ArrayLike, num_images: int, classes: Sequence[str]) -> Labels:
     given = np.asarray(labels)
     if given.shape != (num_images,) or not np.issubdtype(given.dtype, np.integer):
         hint = ""

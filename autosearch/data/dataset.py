@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = [
     "Labels",
     "check_seed",
     "check_split",
+    "checked_classes",
     "dataset_from_definition",
 ]
 
@@ -175,6 +176,24 @@ class Dataset(ABC):
         """
         check_split(split)
         return {}
+
+
+def checked_classes(classes: Iterable[Any]) -> tuple[str, ...]:
+    """Names of classes as texts, also where they were numbers or NumPy answered them.
+
+    Raises:
+        DefinitionError: Two are the same.
+
+    Example:
+        >>> checked_classes(np.unique([7, 3, 7]))
+        ('3', '7')
+    """
+    if isinstance(classes, np.ndarray):
+        classes = classes.astype(str)  # bytes are decoded, which str would not do
+    names = tuple(str(name) for name in classes)
+    if len(set(names)) < len(names):
+        raise DefinitionError(f"classes {names} name one twice; expected different names")
+    return names
 
 
 def check_split(split: str) -> None:

@@ -166,9 +166,9 @@ class _Division:
                 elif strict or part == 0:
                     raise DefinitionError(
                         f'class "{self.names[label]}" has {self._num(label)} images that belong '
-                        f'together (a group, or pictures that look alike), so split "'
+                        f'together (a group, copies, or pictures that look alike), so split "'
                         f'{SPLITS[part]}" gets none; add other images of it, leave the class out, '
-                        "or see keep_alike_together"
+                        "or see keep_alike_together of folders and tables"
                     )
 
     def refuse_empty_parts(self) -> None:
@@ -177,8 +177,9 @@ class _Division:
             if len(self.labels) and not self.have[part].any():
                 groups = "one group" if len(self.members) == 1 else f"{len(self.members)} groups"
                 raise DefinitionError(
-                    f"the {len(self.labels):,} images belong to {groups}, so split "
-                    f'"{SPLITS[part]}" gets none; name smaller groups, or none'
+                    f"the {len(self.labels):,} images belong to {groups}, copies of an image being "
+                    f'one, so split "{SPLITS[part]}" gets none; add other images, or name smaller '
+                    "groups"
                 )
 
     def _spare_group(self, groups: list[_Ints], label: int, part: int) -> _Ints | None:

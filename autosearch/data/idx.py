@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import Dataset, Labels, check_split
+from autosearch.data.dataset import Dataset, Labels, check_split, checked_classes
 from autosearch.data.splits import stratified_split
 from autosearch.errors import DefinitionError, NotFoundError
 
@@ -46,14 +46,16 @@ class Idx(Dataset):
     Args:
         path: The folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
             of ``t10k``, each perhaps with ``.gz``; by default where Debian puts Fashion-MNIST.
-        classes: The class names; by default Fashion-MNIST's in a folder of that name, otherwise
-            "0", "1", … up to the largest label.
+        classes: The class names, one for each label that occurs among the training images, in the
+            order of the labels; by default Fashion-MNIST's in a folder of that name, otherwise
+            the labels themselves: "0", "1", …
         validation: The share of the training images that becomes validation.
         split_seed: Draws those.
 
     Raises:
         NotFoundError: A file is missing.
-        DefinitionError: An argument makes no sense, or a file is no IDX file.
+        DefinitionError: An argument makes no sense, a file is no IDX file, or there are more or
+            fewer names than labels.
 
     Example:
         >>> Idx().split_counts()  # doctest: +SKIP
@@ -86,10 +88,18 @@ class Idx(Dataset):
             for part, prefix in _NAMES.items()
             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
         }
-        labels = self._read("train", "labels-idx1-ubyte")
+        # EMNIST's letters begin at 1.
+        self._occurring = np.unique(self._read("train", "labels-idx1-ubyte"))
         if classes is None and self.name == "fashion-mnist":
             classes = FASHION_MNIST_CLASSES
-        self.classes = tuple(classes or map(str, range(int(labels.max(initial=0)) + 1)))
+        self.classes = checked_classes(self._occurring if classes is None else classes)
+        if len(self.classes) != len(self._occurring) or not len(self._occurring):
+            occurring = ", ".join(map(str, self._occurring.tolist())) or "none"
+            raise DefinitionError(
+                f"classes are {len(self.classes)} names ({', '.join(self.classes)}), and the "
+                f'labels of the training images in "{self.path}" are {occurring}; expected a name '
+                "for each of these labels, in their order"
+            )
 
     def __repr__(self) -> str:
         return f"Idx({str(self.path)!r}, split_seed={self.split_seed})"
@@ -99,12 +109,11 @@ class Idx(Dataset):
         check_split(split)
         part = "test" if split == "test" else "train"
         images = self._read(part, "images-idx3-ubyte")[..., np.newaxis]
-        labels = self._read(part, "labels-idx1-ubyte").astype(np.int64)
-        largest = int(labels.max(initial=0))
-        if len(images) != len(labels) or largest >= len(self.classes):
+        labels = self._indices(part)
+        if len(images) != len(labels):
             raise DefinitionError(
-                f'"{self.path}" has {len(images)} {part} images and {len(labels)} labels up to '
-                f"{largest}; expected as many of both, and {len(self.classes)} classes"
+                f'"{self.path}" has {len(images)} {part} images and {len(labels)} labels; '
+                "expected as many of both"
             )
         if part == "test":
             return images, labels
@@ -116,8 +125,18 @@ class Idx(Dataset):
         check_split(split)
         if split == "test":
             return list(range(len(self._read("test", "labels-idx1-ubyte"))))
-        labels = self._read("train", "labels-idx1-ubyte").astype(np.int64)
-        return [int(row) for row in self._drawn(labels)[split]]
+        return [int(row) for row in self._drawn(self._indices("train"))[split]]
+
+    def _indices(self, part: str) -> Labels:
+        """(n,) the class of each image of the test or the training files."""
+        labels = self._read(part, "labels-idx1-ubyte")
+        unknown = np.setdiff1d(labels, self._occurring)
+        if len(unknown):
+            raise DefinitionError(
+                f'"{self.path}" has {part} images with label {unknown[0]}, which no training image '
+                "has; expected only labels that are trained on"
+            )
+        return np.searchsorted(self._occurring, labels).astype(np.int64)
 
     def _drawn(self, labels: Labels) -> dict[str, Labels]:
         # Two stages of one split: its third part, which must not be empty, goes back to training.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from autosearch.data.arrays import Arrays, check_npz
+from autosearch.data.arrays import Arrays
 from autosearch.data.dataset import SPLITS, Dataset, Images, Labels, check_split
 from autosearch.data.files import FileDataset, printable
 from autosearch.data.folder import ImageFolder
 from autosearch.data.manifest import Manifest
+from autosearch.data.npz import read_npz
 from autosearch.errors import DefinitionError
 
 __all__ = ["EVERY_SPLIT", "LabelledImages", "labelled_images", "read_labelled"]
@@ -156,29 +155,10 @@ def _of_splits(dataset: Dataset, splits: tuple[str, ...]) -> LabelledImages:
 
 
 def _read_npz(path: Path, split: str) -> LabelledImages:
-    check_npz(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = list(arrays.files)
-            if "images" not in names or "labels" not in names:
-                raise DefinitionError(
-                    f'"{path}" holds the arrays {names}; expected "images" and "labels", and '
-                    '"classes" with their names if the labels are numbers of others than 0, 1, …'
-                )
-            images, labels = arrays["images"], arrays["labels"]
-            classes = arrays["classes"].astype(str).tolist() if "classes" in names else None
-    except (OSError, EOFError, BadZipFile, ValueError, zlib.error) as error:
-        if isinstance(error, DefinitionError):
-            raise
-        raise DefinitionError(
-            f'"{path}" is no .npz file of plain arrays ({error}); write it with numpy.savez'
-        ) from error
-    if labels.dtype.kind in "US":
-        classes, indices = np.unique(labels.astype(str), return_inverse=True)
-        classes, labels = classes.tolist(), indices
+    found = read_npz(path)
     if split != EVERY_SPLIT:
-        return labelled_images(Arrays(images, labels, classes), split)
-    pixels, indices, named = Arrays.checked(images, labels, classes)
+        return labelled_images(Arrays(found.images, found.labels, found.classes), split)
+    images, labels, classes = Arrays.checked(found.images, found.labels, found.classes)
     return LabelledImages(
-        images=pixels, labels=indices, classes=named, members=list(range(len(indices)))
+        images=images, labels=labels, classes=classes, members=list(range(len(labels)))
     )

@@ -274,6 +274,11 @@ class Photos(Sequence[npt.NDArray[np.uint8]]):
         """The files."""
         return self._paths
 
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Of each file's bytes when it was looked at; empty if that is not known."""
+        return self._sha256s
+
     @overload
     def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from autosearch.data.dataset import SPLITS, check_seed
 from autosearch.errors import DefinitionError
 
-__all__ = ["fold_numbers", "stratified_split"]
+__all__ = ["fold_numbers", "most_folds", "stratified_split"]
 
 
 def stratified_split(
@@ -92,18 +92,19 @@ def fold_numbers(
     Args:
         labels: (n,) class indices.
         clusters: (n,) numbers; images with the same one share a fold.
-        folds: How many folds, at least 2.
+        folds: How many folds, at least 2 and at most ``most_folds``.
         seed: Draws them.
 
     Returns:
         (n,) the number of each image's fold, from 0.
 
     Raises:
-        DefinitionError: There are fewer clusters than folds, or a fold is left without images.
+        DefinitionError: There are more folds than that, or one is left without images.
 
     Example:
-        >>> fold_numbers([0, 0, 1, 1], [0, 1, 2, 3], folds=2, seed=0).tolist()
-        [0, 1, 1, 0]
+        >>> folds = fold_numbers([0, 0, 1, 1], [0, 1, 2, 3], folds=2, seed=0).tolist()
+        >>> sorted(folds[:2]), sorted(folds[2:])
+        ([0, 1], [0, 1])
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -114,6 +115,10 @@ def fold_numbers(
             f"{num_clusters} groups of images cannot be divided into {folds} folds; lower "
             "CrossValidation(folds=...)"
         )
+    if _largest(labels) < folds:
+        raise DefinitionError(
+            f"no class has images for {folds} folds; lower CrossValidation(folds=...)"
+        )
     # Without groups the plain way is exact, and faster.
     kind = StratifiedKFold if num_clusters == len(labels) else StratifiedGroupKFold
     numbers = np.full(len(labels), -1, np.int64)
@@ -121,19 +126,33 @@ def fold_numbers(
         # It says when a class has fewer images than there are folds, as is documented above.
         warnings.simplefilter("ignore", category=UserWarning)
         splitter = kind(folds, shuffle=True, random_state=seed % 2**32)
-        try:
-            for number, (_, inside) in enumerate(splitter.split(labels, labels, clusters)):
-                numbers[inside] = number
-        except ValueError as error:
-            raise DefinitionError(
-                f"no class has images for {folds} folds; lower CrossValidation(folds=...)"
-            ) from error
+        for number, (_, inside) in enumerate(splitter.split(labels, labels, clusters)):
+            numbers[inside] = number
     if len(np.unique(numbers)) < folds:
         raise DefinitionError(
             f"the groups of images are too large for {folds} folds; lower "
             "CrossValidation(folds=...)"
         )
     return numbers
+
+
+def most_folds(labels: npt.ArrayLike, clusters: npt.ArrayLike) -> int:
+    """Into how many folds images can be divided: with a cluster in each, and one class in all.
+
+    Args:
+        labels: (n,) class indices.
+        clusters: (n,) numbers; images with the same one share a fold.
+
+    Example:
+        >>> most_folds([0, 0, 0, 1, 1], [0, 1, 2, 3, 4])
+        3
+    """
+    return min(len(np.unique(np.asarray(clusters))), _largest(np.asarray(labels)))
+
+
+def _largest(labels: npt.NDArray[np.int64]) -> int:
+    """How many images the largest class has."""
+    return int(np.bincount(labels).max(initial=0))
 
 
 def _too_small(name: str, count: int, where: str) -> DefinitionError:

@@ -240,6 +240,7 @@ def test_a_photo_that_changed_meanwhile_is_named_and_leaves_no_entry(cache, phot
 def test_part_of_a_split_is_drawn_from_all_of_it(cache):
     labels = np.repeat([0, 1, 2], 40)
     images = np.broadcast_to(labels[:, None, None, None], (120, 8, 8, 1)).astype(np.uint8)
+    images[:, 7, 7, 0] = np.arange(120)
     for given in (images, list(images)):
         dataset = Arrays(given, labels, classes=("a", "b", "c"))
         words = {**WORDS, "size": 8, "color": "greyscale"}
@@ -253,7 +254,8 @@ def test_part_of_a_split_and_what_is_in_memory_are_not_kept(cache, photos):
     pixels, labels = load_prepared(folder, "train", WORDS, cache=cache, max_images=4)
     assert pixels.shape == (4, 16, 16, 3)
     assert len(labels) == 4
-    arrays = Arrays(np.zeros((40, 9, 9, 3), np.uint8), np.arange(40) % 2, classes=("a", "b"))
+    distinct = np.arange(40, dtype=np.uint8).repeat(9 * 9 * 3).reshape(40, 9, 9, 3)
+    arrays = Arrays(distinct, np.arange(40) % 2, classes=("a", "b"))
     load_prepared(arrays, "train", WORDS, cache=cache)
     assert cache.entries() == []
 

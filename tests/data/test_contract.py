@@ -27,13 +27,15 @@ def write_idx(path, array):
     path.write_bytes(gzip.compress(contents) if path.suffix == ".gz" else contents)
 
 
-def write_mnist(folder, num_train=30, num_test=10):
+def write_mnist(folder, num_train=30, num_test=10, labels=(0, 1)):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for prefix, count, suffix in (("train", num_train, ".gz"), ("t10k", num_test, "")):
         images = rng.integers(0, 256, (count, 6, 5))
         write_idx(folder / f"{prefix}-images-idx3-ubyte{suffix}", images)
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte{suffix}", np.arange(count) % 2)
+        write_idx(
+            folder / f"{prefix}-labels-idx1-ubyte{suffix}", np.resize(np.array(labels), count)
+        )
     return folder
 
 
@@ -188,6 +190,32 @@ def test_idx_files_that_are_none_are_named(tmp_path):
         Idx(folder).load("test")
     labels.write_bytes(b"hello")
     with pytest.raises(DefinitionError, match="no IDX file"):
+        Idx(folder).load("test")
+
+
+def test_idx_labels_need_not_begin_at_nought(tmp_path):
+    folder = write_mnist(tmp_path / "letters", labels=(1, 2, 4))
+    dataset = Idx(folder)
+    assert dataset.classes == ("1", "2", "4")
+    assert set(dataset.load("train")[1].tolist()) == {0, 1, 2}
+    assert dataset.load("test")[1].tolist() == [0, 1, 2] * 3 + [0]
+    assert sorted(dataset.members("train") + dataset.members("validation")) == list(range(30))
+    named = Idx(folder, classes=["a", "b", "d"])
+    assert named.classes == ("a", "b", "d")
+    assert named.load("test")[1].tolist() == dataset.load("test")[1].tolist()
+
+
+@pytest.mark.parametrize("classes", [list("abcd"), list("ab"), []])
+def test_idx_classes_are_a_name_for_each_label_that_occurs(tmp_path, classes):
+    folder = write_mnist(tmp_path / "letters", labels=(1, 2, 4))
+    with pytest.raises(DefinitionError, match=r"are 1, 2, 4; expected a name for each of these"):
+        Idx(folder, classes=classes)
+
+
+def test_an_idx_label_that_is_not_trained_on_is_named(tmp_path):
+    folder = write_mnist(tmp_path / "letters", labels=(1, 2))
+    write_idx(folder / "t10k-labels-idx1-ubyte", np.resize([1, 3], 10))
+    with pytest.raises(DefinitionError, match="test images with label 3, which no training image"):
         Idx(folder).load("test")
 
 

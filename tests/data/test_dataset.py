@@ -3,9 +3,17 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from autosearch.data import SPLITS, Arrays, Dataset, Digits, dataset_from_definition
+from autosearch.data import (
+    SPLITS,
+    Arrays,
+    Dataset,
+    Digits,
+    dataset_from_definition,
+    stratified_split,
+)
 from autosearch.data.labelled import read_labelled
 from autosearch.data.splits import fold_numbers
 from autosearch.errors import DefinitionError
@@ -153,6 +161,63 @@ def test_class_names_may_be_what_numpy_answers(tmp_path):
     assert json.loads(json.dumps(dataset.definition()))["classes"] == ["no", "yes"]
 
 
+@pytest.mark.parametrize("given", [np.unique([3, 5]), list(np.unique([3, 5])), [3, 5], ["3", "5"]])
+def test_class_names_are_texts_also_where_they_were_numbers(given, tmp_path):
+    images, labels = random_images(20, 8, 8), [0, 1] * 10
+    expected = Arrays(images, labels, classes=("3", "5")).fingerprint()
+    dataset = Arrays(images, labels, classes=given)
+    assert dataset.classes == ("3", "5")
+    assert dataset.fingerprint() == expected
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    dataset = Arrays.from_npz(tmp_path / "x.npz", classes=given)
+    assert json.loads(json.dumps(dataset.definition()))["classes"] == ["3", "5"]
+    with pytest.raises(DefinitionError, match="name one twice"):
+        Arrays(images, labels, classes=[1, "1"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        (np.arange(30) % 2, None, ("0", "1")),
+        (np.arange(30) % 2, ["no", "yes"], ("no", "yes")),
+        (np.arange(30) % 2, [b"no", b"yes"], ("no", "yes")),
+        (np.array(["no", "yes"] * 15), None, ("no", "yes")),
+        (np.array(["no", "yes"] * 15), ["yes", "no"], ("yes", "no")),
+    ],
+)
+def test_an_npz_file_is_read_alike_to_search_and_to_judge(tmp_path, labels, classes, expected):
+    path = tmp_path / "x.npz"
+    arrays = {} if classes is None else {"classes": np.array(classes)}
+    images = random_images(30, 4, 4)
+    np.savez(path, images=images, labels=labels, **arrays)
+    dataset, judged = Arrays.from_npz(path), read_labelled(path)
+    assert dataset.classes == judged.classes == expected
+    numbers = [expected.index(x) if x in expected else x for x in labels.tolist()]
+    assert judged.labels.tolist() == numbers
+    for split in SPLITS:
+        rows = dataset.members(split)
+        assert dataset.load(split)[1].tolist() == [numbers[row] for row in rows]
+    again = dataset_from_definition(json.loads(json.dumps(dataset.definition())))
+    assert again.fingerprint() == dataset.fingerprint()
+    # What the caller says goes before what the file says.
+    names = {"no": "no!", "yes": "yes!"} if labels.dtype.kind != "U" else {}
+    named = [names.get(name, name) for name in ("yes", "no")]
+    assert Arrays.from_npz(path, classes=named).classes == tuple(named)
+
+
+def test_an_npz_file_whose_classes_do_not_fit_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    labels = np.array(["no", "yes", "eel"] * 10)
+    np.savez(path, images=random_images(30, 4, 4), labels=labels, classes=["no", "yes"])
+    for read in (Arrays.from_npz, read_labelled):
+        with pytest.raises(DefinitionError, match='labels "eel", which is none of the classes no'):
+            read(path)
+    np.savez(path, images=random_images(30, 4, 4), labels=labels, classes=np.eye(3))
+    with pytest.raises(DefinitionError, match=r"classes of shape \(3, 3\)"):
+        Arrays.from_npz(path)
+    assert Arrays.from_npz(path, classes=["eel", "no", "yes"]).classes == ("eel", "no", "yes")
+
+
 def test_an_npz_file_damaged_within_its_packed_bytes_is_named(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, images=random_images(200, 8, 8) // 9, labels=np.arange(200) % 2)
@@ -207,8 +272,67 @@ def test_groups_of_arrays_stay_together_in_folds_too():
     assert len(set(zip(of_image, folds.tolist(), strict=True))) == len(set(of_image))
 
 
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("group", [None, "patient"])
+def test_copies_of_an_image_stay_on_one_side_of_the_split_and_in_one_fold(as_list, group):
+    images = np.tile(random_images(100, 6, 6), (2, 1, 1))
+    labels = np.tile(np.arange(100) % 3, 2)
+    # The copies of each ten images are of two patients, which the copies join.
+    words = {} if group is None else {"groups": {"patient": np.arange(200) // 10}, "group": group}
+    dataset = Arrays(list(images[..., np.newaxis]) if as_list else images, labels, **words)
+    side = {row % 100: split for split in SPLITS for row in dataset.members(split)}
+    for split in SPLITS:
+        assert {side[row % 100] for row in dataset.members(split)} == {split}
+    assert all(count > 20 for count in dataset.split_counts().values())
+    rows = [row for split in SPLITS[:2] for row in dataset.members(split)]
+    loaded = np.concatenate([dataset.load(split)[1] for split in SPLITS[:2]])
+    folds = fold_numbers(loaded, dataset.clusters(SPLITS[:2]), folds=4, seed=0)
+    pairs = {(row % 100, fold) for row, fold in zip(rows, folds.tolist(), strict=True)}
+    assert len(pairs) == len(rows) / 2
+
+
+def test_arrays_without_copies_are_split_as_they_ever_were():
+    labels = np.arange(60) % 3
+    drawn = stratified_split(labels, seed=3)
+    # The same bytes in another shape are another image.
+    images = [*random_images(59, 4, 6, 1), random_images(59, 4, 6, 1)[0].reshape(6, 4, 1)]
+    dataset = Arrays(images, labels, split_seed=3)
+    assert all(dataset.members(split) == drawn[split].tolist() for split in SPLITS)
+
+
+def test_arrays_of_one_image_alone_cannot_be_split():
+    with pytest.raises(DefinitionError, match="one group, copies of an image being one"):
+        Arrays(np.zeros((20, 4, 4), np.uint8), [0, 1] * 10)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, pd.NaT, ""])
+def test_images_without_a_value_belong_to_no_group(missing):
+    values = [missing] * 60 + [f"p{number // 6}" for number in range(60)]
+    dataset = Arrays(
+        random_images(120, 4, 4), np.arange(120) % 2, groups={"patient": values}, group="patient"
+    )
+    assert len(np.unique(dataset.clusters(SPLITS))) == 70
+    assert {value for s in SPLITS for value in dataset.groups(s)["patient"]} == {
+        "", *(f"p{number}" for number in range(10))
+    }  # fmt: skip
+
+
+def test_numbers_of_groups_in_an_npz_file_may_be_missing(tmp_path):
+    values = np.where(np.arange(60) < 30, np.nan, np.arange(60) // 6)
+    cameras = np.array([b"left", b"right"] * 30)
+    np.savez(
+        tmp_path / "x.npz",
+        images=random_images(60, 4, 4), labels=np.arange(60) % 2, site=values, camera=cameras,
+    )  # fmt: skip
+    dataset = Arrays.from_npz(tmp_path / "x.npz", groups=["site", "camera"], group="site")
+    found = {column: {v for s in SPLITS for v in dataset.groups(s)[column]}
+             for column in dataset.group_columns}  # fmt: skip
+    assert found["site"] == {"", "5.0", "6.0", "7.0", "8.0", "9.0"}
+    assert found["camera"] == {"left", "right"}
+
+
 def test_groups_of_arrays_must_fit():
-    images = np.zeros((6, 4, 4), np.uint8)
+    images = random_images(6, 4, 4)
     with pytest.raises(DefinitionError, match='group column "a" has 1 values; expected 6'):
         Arrays(images, [0, 1] * 3, groups={"a": ["x"]})
     with pytest.raises(DefinitionError, match='group "b" is none of the columns'):
@@ -219,7 +343,7 @@ def test_groups_of_arrays_must_fit():
 
 def test_groups_in_an_npz_file_come_back_from_the_definition(tmp_path):
     path = tmp_path / "x.npz"
-    images = np.zeros((60, 4, 4), np.uint8)
+    images = random_images(60, 4, 4)
     np.savez(path, images=images, labels=np.arange(60) % 2, site=np.arange(60) // 4)
     dataset = Arrays.from_npz(path, groups=["site"], group="site")
     again = dataset_from_definition(json.loads(json.dumps(dataset.definition())))
