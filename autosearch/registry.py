@@ -16,12 +16,12 @@ from autosearch.data.labelled import LabelledImages, labelled_images
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError, StudyError
 from autosearch.evaluation.judging import Judgement, compare, judge
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.subjects import known_study, promotion_subject
+from autosearch.evaluation.subjects import promotion_subject
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, add_promotion, current_promotion
 from autosearch.store.readings import add_reading
-from autosearch.store.view import StudyView
+from autosearch.store.view import StudyView, known_study
 from autosearch.study import Study
 
 __all__ = ["promote", "promoted_images", "promotion_dataset"]

@@ -107,6 +107,11 @@ class TrialState(StrEnum):
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
 
     @property
+    def was_evaluated(self) -> bool:
+        """Whether evaluating it worked, at least for a while: what is infeasible says nothing."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED)
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing more will happen to the trial."""
         return self.counts or self in (TrialState.FAILED, TrialState.DISCARDED)

@@ -83,19 +83,20 @@ def evaluate(
     from autosearch.errors import DefinitionError
     from autosearch.evaluation import evaluate as judging
     from autosearch.evaluation.subjects import find_subject
-    from autosearch.study import load_study_file
+    from autosearch.study import Study, load_study_file
 
     subject = find_subject(what, study=study, labels=labels, storage=storage, artifacts=artifacts)
     if labels is not None and subject.study is not None:
         raise DefinitionError(f"--labels is for a bare .tflite file; {subject.name} has its own")
     images = load_study_file(data) if data.suffix == ".py" else data
-    is_of_study = judging.study_images(images, subject)[0] is not None
+    # Of a bare file on images that are not a study's, no database knows anything.
+    needs_database = subject.study is not None or isinstance(images, Study)
     evaluation = judging.evaluate(
         subject,
         images,
         split=str(split),
         group=group,
-        database=_database(storage) if is_of_study else None,
+        database=_database(storage) if needs_database else None,
     )
     report = evaluation.report()
     for note in report["notes"]:
@@ -121,15 +122,14 @@ def reading_words(number: int) -> str:
 
 
 def _database(storage: str | None) -> Database | None:
-    """Where readings are counted, and a study's images have their sides; none is made for it."""
+    """Where a study's images have their sides, and readings are counted; none is made for it."""
     from autosearch.errors import NotFoundError
     from autosearch.store.database import Database
 
     try:
-        Database.open_to_read(storage).close()
+        return Database.open_to_read(storage)
     except NotFoundError:
         return None
-    return Database.open_to_write(storage)
 
 
 def _print(report: dict[str, Any]) -> None:

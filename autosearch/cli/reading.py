@@ -506,9 +506,15 @@ def _why_no_front(view: StudyView, estimate: FigureKind) -> str:
     if kinds and estimate not in kinds:
         return f'No candidate of "{view.name}" has a figure of {estimate.replace("_", "-")} yet.'
     bounds = ", ".join(map(str, view.constraints))
-    if bounds and (counts.get(TrialState.INFEASIBLE) or counts.get(TrialState.COMPLETE)):
+    decided = counts.get(TrialState.INFEASIBLE, 0) + counts.get(TrialState.COMPLETE, 0)
+    if failed := counts.get(TrialState.FAILED, 0):
         return (
-            f"Nothing is feasible: none of {total} trials keeps {bounds}. "
+            f"No candidate yet: {failed} of {total} trials failed; "
+            f"see why with: autosearch trials {view.name}"
+        )
+    if bounds and decided and not counts.get(TrialState.PRUNED):
+        return (
+            f"Nothing is feasible: none of {decided} trials keeps {bounds}. "
             "Loosen the constraint, or make the space smaller."
         )
     return (

@@ -39,7 +39,12 @@ def run(
     artifacts: Artifacts = None,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", metavar="N", min=1, help="Run N more trials, whatever is left of the budget."),
+        typer.Option(
+            "--trials",
+            metavar="N",
+            min=1,
+            help="Run N more trials, whatever is left of the budget.",
+        ),
     ] = None,
     workers: Workers = 1,
     workers_per_gpu: WorkersPerGpu = None,

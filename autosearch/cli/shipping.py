@@ -65,9 +65,7 @@ def promote(
     from autosearch.study import load_study_file
     from autosearch.values import Estimate
 
-    # A database that is not there must not be made by a promotion.
-    Database.open_to_read(storage).close()
-    database = Database.open_to_write(storage)
+    database = Database.open_existing(storage)
     promotion = registry.promote(
         database,
         ArtifactStore.beside(database, artifacts),

@@ -56,8 +56,7 @@ def delete(
     from autosearch.store.deletion import delete_study_rows
     from autosearch.store.view import StudyView
 
-    Database.open_to_read(storage).close()
-    database = Database.open_to_write(storage)
+    database = Database.open_existing(storage)
     store = ArtifactStore.beside(database, artifacts)
     view = StudyView(database, store, study)
     num_trials = sum(view.progress().counts.values())

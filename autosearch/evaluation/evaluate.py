@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +13,18 @@ import numpy as np
 from autosearch.data import Dataset, ImageFolder, dataset_from_definition
 from autosearch.data.files import printable
 from autosearch.data.labelled import EVERY_SPLIT, LabelledImages, labelled_images, read_labelled
+from autosearch.data.photos import Photos
 from autosearch.errors import DefinitionError
 from autosearch.evaluation.judging import Judgement, judge
 from autosearch.evaluation.litert import TFLiteModel
-from autosearch.evaluation.subjects import Subject, known_study
+from autosearch.evaluation.subjects import Subject
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.readings import add_reading
+from autosearch.store.view import known_study
 from autosearch.study import Study
 
-__all__ = ["Evaluation", "evaluate", "study_images"]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,8 @@ class Evaluation:
         subject: The file.
         judgement: How it did.
         data: The images.
-        test_reading: If they hold the test split of a study, how often that was read by now;
-            None if they do not, or if there is no database to count it in.
+        test_reading: If images of a study's test split are among them, how often that was read by
+            now; None if none are, or if there is no database to count it in.
         notes: What a reader of the figures must know, a sentence each.
     """
 
@@ -90,30 +93,27 @@ def evaluate(
 
     A reading of a test split is counted when the images are those of a study: ``data`` is a
     study, or the very folder or file that the subject's study was searched on, whose own split is
-    then taken. Other images belong to no study, and are not counted.
+    then taken. Photos anywhere else are told by their contents: how many of them the file was
+    trained on is a note, and one of the study's test split makes it a reading.
 
     Args:
         subject: What is judged, from ``find_subject``.
         data: A folder, table or ``.npz`` file (``read_labelled`` says which), or a study.
         split: "train", "validation", "test", or "all".
         group: A regular expression for a folder, a column for a table.
-        database: Opened to write: where a reading of a test split is counted, and the sides of a
-            study's images are known.
+        database: Where the sides of a study's images are known, and a reading of its test split
+            is counted, for which it is opened to write.
 
     Raises:
         NotFoundError: There are no such images.
         DefinitionError: The images are of classes that the file does not know, or cannot be read.
     """
     notes = [subject.note] if subject.note else []
-    reading = None
-    dataset, study = study_images(data, subject, database)
+    # The study whose test split is among the images, and the fingerprint of its images.
+    tested: tuple[str | None, str | None] | None = None
+    dataset, study = _study_images(data, subject, database)
     if dataset is None:
         found = read_labelled(Path(str(data)), split=split, group=group)
-        if split != EVERY_SPLIT and subject.dataset is None:
-            notes.append(
-                "What the file was trained on is not known here: unless the split is that of the "
-                "folders or the table, it was drawn anew, and such images may be among these."
-            )
     else:
         found = labelled_images(dataset, split)
         if group is not None:
@@ -140,16 +140,19 @@ def evaluate(
                 "The file was fitted on these images, too, so the figures are too good for what "
                 "the study found; --split test gives honest ones."
             )
-        if split in ("test", EVERY_SPLIT) and database is None:
-            notes.append("There is no database to count this reading of the test split in.")
-        elif split in ("test", EVERY_SPLIT) and database is not None:
-            reading = add_reading(
-                database,
-                data_fingerprint=dataset.fingerprint(),
-                study=str(study),
-                what=subject.name,
-                why="to evaluate it",
-            )
+        if split in ("test", EVERY_SPLIT):
+            tested = study, dataset.fingerprint()
+    if dataset is None or not _is_own(dataset, study, subject):
+        seen = _seen(subject, found, database)
+        is_drawn = dataset is None and split != EVERY_SPLIT
+        notes += _about_seen(seen, subject, len(found), is_drawn=is_drawn)
+        if tested is None and seen is not None and seen["test"]:
+            tested = subject.study, subject.data_fingerprint
+    reading = None
+    if tested is not None and database is None:
+        notes.append("There is no database to count this reading of the test split in.")
+    elif tested is not None and database is not None:
+        reading = _count_reading(database, *map(str, tested), what=subject.name)
     classes = subject.classes
     if classes is None:
         classes = found.classes
@@ -158,14 +161,84 @@ def evaluate(
             "images, in order of name."
         )
     judgement = judge(
-        TFLiteModel(subject.file), found, classes=classes, preprocessing=subject.preprocessing
+        TFLiteModel(subject.file, pixels=subject.pixels),
+        found,
+        classes=classes,
+        preprocessing=subject.preprocessing,
     )
     return Evaluation(
         subject=subject, judgement=judgement, data=found, test_reading=reading, notes=tuple(notes)
     )
 
 
-def study_images(
+def _count_reading(database: Database, study: str, data_fingerprint: str, *, what: str) -> int:
+    """Counts a reading of a study's test split, and answers how many there are by now."""
+    writable = Database.open_existing(database.url)
+    try:
+        return add_reading(
+            writable,
+            data_fingerprint=data_fingerprint,
+            study=study,
+            what=what,
+            why="to evaluate it",
+        )
+    finally:
+        writable.close()
+
+
+def _is_own(dataset: Dataset, study: str | None, subject: Subject) -> bool:
+    """Whether the split of a study's images says which of them a file was trained on."""
+    return study == subject.study or subject.data_fingerprint == dataset.fingerprint()
+
+
+def _seen(
+    subject: Subject, found: LabelledImages, database: Database | None
+) -> Counter[str] | None:
+    """How many of some images are in each split of the study that found a file.
+
+    Returns:
+        None if the study's images are no photos or nobody knows them, or these are none.
+    """
+    sides = _known_sides(subject.study, subject, database)
+    if sides is None or not isinstance(found.images, Photos):
+        return None
+    return Counter(sides[sha256] for sha256 in found.images.sha256s if sha256 in sides)
+
+
+def _about_seen(
+    seen: Counter[str] | None, subject: Subject, num_images: int, *, is_drawn: bool
+) -> list[str]:
+    """What a reader must know of images that the study which found a file had, too."""
+    if seen is None:
+        return [
+            "Whether the file was trained on some of these images is not known here"
+            + (
+                ": unless the split is that of the folders or the table, it was drawn anew."
+                if is_drawn
+                else "."
+            )
+        ]
+    notes = []
+    num_learned = seen["train"] + (seen["validation"] if subject.is_refit else 0)
+    if num_learned:
+        notes.append(
+            f"{num_learned} of these {num_images} images {_were(num_learned)} trained on, so the "
+            "figures are too good."
+        )
+    num_chose = 0 if subject.is_refit else seen["validation"]
+    if num_chose:
+        notes.append(
+            f"{num_chose} of these {num_images} images {_were(num_chose)} in the validation split "
+            "by which the file was chosen among others, so the figures are a little too good."
+        )
+    return notes
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _study_images(
     data: Path | Study, subject: Subject, database: Database | None = None
 ) -> tuple[Dataset | None, str | None]:
     """The dataset of a study that the images are of, with the study's name; None if of none.

@@ -13,17 +13,19 @@ from autosearch.evaluation.metrics import classification_metrics, wilson_interva
 
 __all__ = [
     "MIN_GROUP_IMAGES",
+    "SMALL_GROUPS",
     "WORST_GROUP",
     "GroupFigures",
-    "counted_groups",
-    "group_figures",
-    "why_no_worst_group",
+    "Groups",
 ]
 
 WORST_GROUP = "worst_group_accuracy"
 
 MIN_GROUP_IMAGES = 20
 """A group of fewer images does not stand by itself: among many of them one is at 0 by chance."""
+
+SMALL_GROUPS = f"(groups of fewer than {MIN_GROUP_IMAGES} images)"
+"""What those of a column are called, taken together."""
 
 _MAX_GROUPS_SHOWN = 50
 _SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
@@ -36,7 +38,7 @@ class GroupFigures:
     Attributes:
         worst_accuracy: The lowest accuracy of a group that counts; None if there is none.
         reason: Why there is none.
-        figures: JSON-friendly, empty without groups. ``per_group``: column → value → its
+        figures: JSON-friendly, empty where no group counts. ``per_group``: column → value → its
             ``accuracy`` with ``accuracy_low`` and ``accuracy_high`` (90 %), ``balanced_accuracy``,
             ``macro_f1``, ``log_loss``, ``support`` (its images) and ``counts`` (whether it stands
             in the worst group's choice). ``worst_group``: ``column``, ``group``, and the same
@@ -48,93 +50,101 @@ class GroupFigures:
     figures: Mapping[str, Any]
 
 
-def group_figures(
-    labels: npt.NDArray[np.integer],
-    probabilities: npt.NDArray[np.floating],
-    groups: Mapping[str, Sequence[str]],
-) -> GroupFigures:
-    """Figures of each group, and which group is worst.
+class Groups:
+    """Images by group: worked out once, and asked for the figures of every file that saw them.
 
     A group counts if it has at least ``MIN_GROUP_IMAGES`` images. Smaller groups of a column are
     taken together as one, named "(groups of fewer than 20 images)", which counts if it has as
-    many and another group of that column does. An image whose value is "" is in no group. Of a
-    column with more than 50 groups the largest are shown, and the worst.
+    many and another group of that column does. An image whose value is "" is in no group. A column
+    in which no group counts is left out: it names single images, or says nothing of any group.
 
     Args:
-        labels: True class indices, shape (n,), n > 0.
-        probabilities: Shape (n, classes).
-        groups: Group column → the value of each image, n of them.
+        columns: Group column → the value of each image.
 
-    Raises:
-        ValueError: A column has not one value for each image.
+    Attributes:
+        reason: Why the images have no ``worst_group_accuracy``; None if they have one.
     """
-    for column, values in groups.items():
-        if len(values) != len(labels):
-            raise ValueError(
-                f'Got {len(values)} values of the group column "{column}"; expected '
-                f"{len(labels)}, one for each image."
-            )
-    reason = why_no_worst_group(groups)
-    is_right = probabilities.argmax(axis=1) == labels
-    per_group: dict[str, Any] = {}
-    not_shown: dict[str, int] = {}
-    worst: dict[str, Any] | None = None
-    for column, values in groups.items():
-        members = _members(values)
-        accuracies = {g: float(is_right[rows].mean()) for g, (rows, _) in members.items()}
-        counted = [g for g, (_, counts) in members.items() if counts]
-        shown = sorted(members, key=lambda g: -len(members[g][0]))[:_MAX_GROUPS_SHOWN]
-        worst_here = min(counted, key=accuracies.__getitem__, default=None)
-        if worst_here is not None and worst_here not in shown:
-            shown.append(worst_here)
-        if not members:
-            continue
-        per_group[column] = {
-            group: _figures(labels, probabilities, *members[group]) for group in sorted(shown)
+
+    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
+        self._lengths = {column: len(values) for column, values in columns.items()}
+        members = {column: _members(values) for column, values in columns.items()}
+        self._columns = {
+            column: groups
+            for column, groups in members.items()
+            if any(counts for _, counts in groups.values())
         }
-        if len(shown) < len(members):
-            not_shown[column] = len(members) - len(shown)
-        if worst_here is not None:
+        self.reason: str | None = None
+        if not any(members.values()):
+            self.reason = "the dataset has no groups"
+        elif not self._columns:
+            self.reason = (
+                f"no group has {MIN_GROUP_IMAGES} images, so the worst would be one by chance"
+            )
+
+    def counted(self) -> npt.NDArray[np.int32] | None:
+        """The group that each image counts in, (n, columns), -1 for none; None where none counts.
+
+        It has those columns alone in which a group counts.
+        """
+        columns = []
+        for column, groups in self._columns.items():
+            codes = np.full(self._lengths[column], -1, np.int32)
+            counted = [rows for rows, counts in groups.values() if counts]
+            for code, rows in enumerate(counted):
+                codes[rows] = code
+            columns.append(codes)
+        return np.stack(columns, axis=1) if columns else None
+
+    def figures(
+        self, labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
+    ) -> GroupFigures:
+        """Figures of each group, and which group is worst.
+
+        Of a column with more than 50 groups the largest are shown, and the worst.
+
+        Args:
+            labels: True class indices, shape (n,), n > 0.
+            probabilities: Shape (n, classes).
+
+        Raises:
+            ValueError: A column has not one value for each image.
+        """
+        for column, length in self._lengths.items():
+            if length != len(labels):
+                raise ValueError(
+                    f'Got {length} values of the group column "{column}"; expected '
+                    f"{len(labels)}, one for each image."
+                )
+        is_right = probabilities.argmax(axis=1) == labels
+        per_group: dict[str, Any] = {}
+        not_shown: dict[str, int] = {}
+        worst: dict[str, Any] | None = None
+        for column, members in self._columns.items():
+            counted = {
+                g: float(is_right[rows].mean()) for g, (rows, counts) in members.items() if counts
+            }
+            worst_here = min(counted, key=counted.__getitem__)
+            shown = sorted(members, key=lambda g: -len(members[g][0]))[:_MAX_GROUPS_SHOWN]
+            if worst_here not in shown:
+                shown.append(worst_here)
+            per_group[column] = {
+                group: _figures(labels, probabilities, *members[group]) for group in sorted(shown)
+            }
+            if len(shown) < len(members):
+                not_shown[column] = len(members) - len(shown)
             found = {"column": column, "group": worst_here, **per_group[column][worst_here]}
             if worst is None or found["accuracy"] < worst["accuracy"]:
                 worst = found
-    figures: dict[str, Any] = {"per_group": per_group} if per_group else {}
-    if worst is not None:
-        figures["worst_group"] = worst
-    if not_shown:
-        figures["num_groups_not_shown"] = not_shown
-    return GroupFigures(
-        worst_accuracy=worst["accuracy"] if worst is not None else None,
-        reason=reason,
-        figures=figures,
-    )
-
-
-def why_no_worst_group(groups: Mapping[str, Sequence[str]]) -> str | None:
-    """Why images of these groups have no ``worst_group_accuracy``; None if they have one."""
-    if not any(value for values in groups.values() for value in values):
-        return "the dataset has no groups"
-    if not any(counts for values in groups.values() for _, counts in _members(values).values()):
-        return f"no group has {MIN_GROUP_IMAGES} images, so the worst would be one by chance"
-    return None
-
-
-def counted_groups(groups: Mapping[str, Sequence[str]]) -> npt.NDArray[np.int32] | None:
-    """The group that each image counts in, shape (n, columns), -1 for none; None without groups.
-
-    Args:
-        groups: Group column → the value of each image.
-    """
-    if why_no_worst_group(groups) is not None:
-        return None
-    columns = []
-    for values in groups.values():
-        codes = np.full(len(values), -1, np.int32)
-        counted = [rows for rows, counts in _members(values).values() if counts]
-        for code, rows in enumerate(counted):
-            codes[rows] = code
-        columns.append(codes)
-    return np.stack(columns, axis=1)
+        figures: dict[str, Any] = {"per_group": per_group} if per_group else {}
+        if worst is not None:
+            figures["worst_group"] = worst
+        if not_shown:
+            figures["num_groups_not_shown"] = not_shown
+        return GroupFigures(
+            worst_accuracy=worst["accuracy"] if worst is not None else None,
+            reason=self.reason,
+            figures=figures,
+        )
 
 
 def _members(values: Sequence[str]) -> dict[str, tuple[npt.NDArray[np.intp], bool]]:
@@ -148,8 +158,7 @@ def _members(values: Sequence[str]) -> dict[str, tuple[npt.NDArray[np.intp], boo
     small = [rows for rows, counts in members.values() if not counts]
     if 0 < len(small) < len(members):
         together = np.concatenate(small)
-        name = f"(groups of fewer than {MIN_GROUP_IMAGES} images)"
-        members[name] = (together, len(together) >= MIN_GROUP_IMAGES)
+        members[SMALL_GROUPS] = (together, len(together) >= MIN_GROUP_IMAGES)
     return members
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["training_identity"]
 
 
-def training_identity(plan: Plan) -> dict[str, Any] | None:
+def training_identity(plan: Plan, *, epochs: int) -> dict[str, Any] | None:
     """What a plan trains, in JSON's terms: equal for two plans whose trainings are the same.
 
     The same is a network of the same layers and shapes, trained in the same way on images that are
@@ -30,6 +30,7 @@ def training_identity(plan: Plan) -> dict[str, Any] | None:
 
     Args:
         plan: What was sampled, with its network.
+        epochs: How long it is trained: a search may train for less than its space says.
 
     Returns:
         None if a layer of the user's own cannot be described.
@@ -43,7 +44,7 @@ def training_identity(plan: Plan) -> dict[str, Any] | None:
         "preprocessing": asdict(plan.preprocessing),
         "augmentation": asdict(plan.augmentation),
         "weighting": asdict(plan.weighting),
-        "training": asdict(plan.training),
+        "training": asdict(plan.training) | {"epochs": epochs},
     }
     architecture = plan.architecture
     if not isinstance(architecture, CNN):

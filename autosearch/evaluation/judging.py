@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autosearch.data.dataset import Images
 from autosearch.data.labelled import LabelledImages
-from autosearch.data.photos import prepare_images
+from autosearch.data.photos import Photos, prepare_images
 from autosearch.errors import DefinitionError
-from autosearch.evaluation.groups import WORST_GROUP, group_figures
+from autosearch.evaluation.groups import WORST_GROUP, Groups
 from autosearch.evaluation.intervals import bootstrap_intervals
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.metrics import (
@@ -26,6 +27,8 @@ from autosearch.evaluation.metrics import (
 )
 
 __all__ = ["Judgement", "compare", "judge"]
+
+_PREPARED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Judgement:
             share of images, the bootstrap's of others.
         reasons: Name → why it has no figure.
         details: JSON-friendly: ``per_class`` (with the interval of the recall) and ``confusion``
-            as ``class_figures`` gives them, and what ``group_figures`` does.
+            as ``class_figures`` gives them, and what ``Groups.figures`` does.
     """
 
     classes: tuple[str, ...]
@@ -106,14 +109,32 @@ def judge(
         twice = next(name for name in classes if list(classes).count(name) > 1)
         raise DefinitionError(f'class "{twice}" is named twice; expected different names')
     labels = _matched(data, classes)
-    images = prepare_images(data.images, preprocessing)
-    if images.shape[1:] != lite.input.shape[1:]:
-        raise DefinitionError(
-            f"the file takes images of shape {lite.input.shape[1:]}, and its preprocessing makes "
-            f"{images.shape[1:]}; expected the preprocessing that it was trained with"
-        )
-    probabilities = lite.predict(images)
+    probabilities = _answers(lite, data.images, preprocessing)
     return _judged(labels, probabilities, tuple(classes), data)
+
+
+def _answers(
+    lite: TFLiteModel, images: Images, preprocessing: Mapping[str, Any]
+) -> npt.NDArray[np.float32]:
+    """What a file says of images, of which a few hundred are prepared at a time."""
+    answers = []
+    for start in range(0, len(images), _PREPARED_AT_ONCE):
+        prepared = prepare_images(_following(images, start), preprocessing)
+        if prepared.shape[1:] != lite.input.shape[1:]:
+            raise DefinitionError(
+                f"the file takes images of shape {lite.input.shape[1:]}, and its preprocessing "
+                f"makes {prepared.shape[1:]}; expected the preprocessing that it was trained with"
+            )
+        answers.append(lite.predict(prepared))
+    return np.concatenate(answers)
+
+
+def _following(images: Images, start: int) -> Images:
+    stop = min(start + _PREPARED_AT_ONCE, len(images))
+    if isinstance(images, np.ndarray | Photos):
+        return images[start:stop]
+    # A user's own sequence need not take slices.
+    return [images[index] for index in range(start, stop)]
 
 
 def compare(old: Judgement, new: Judgement) -> dict[str, Any]:
@@ -196,7 +217,7 @@ def _judged(
         min(low, *(float(of["recall_low"]) for of in tested)),
         max(high, worst["recall_high"]),
     )
-    by_group = group_figures(labels, probabilities, data.groups)
+    by_group = Groups(data.groups).figures(labels, probabilities)
     metrics[WORST_GROUP] = by_group.worst_accuracy
     if "worst_group" in by_group.figures:
         of_group = by_group.figures["worst_group"]

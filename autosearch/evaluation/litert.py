@@ -18,7 +18,10 @@ import numpy.typing as npt
 from autosearch.errors import ConversionError
 from autosearch.evaluation.latency_gate import give_way
 
-__all__ = ["TFLiteModel", "TensorSpec", "captured_stderr"]
+__all__ = ["RAW_PIXELS", "TFLiteModel", "TensorSpec", "captured_stderr"]
+
+RAW_PIXELS = (0.0, 255.0)
+"""What a file of ours takes for the darkest and the brightest pixel."""
 
 _CHECKPOINT_RUNS = 16
 _STDERR = 2
@@ -41,6 +44,15 @@ class TensorSpec:
     scale: float
     zero_point: int
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest number that it can stand for; None for a float tensor."""
+        if self.scale == 0:
+            return None
+        integers = np.iinfo(self.dtype)
+        low, high = integers.min - self.zero_point, integers.max - self.zero_point
+        return low * self.scale, high * self.scale
+
 
 class TFLiteModel:
     """A classifier read from the bytes of a ``.tflite`` file, run one image at a time.
@@ -50,6 +62,7 @@ class TFLiteModel:
     Args:
         file: The bytes of the file: one image in, one row of class probabilities out.
         num_threads: Threads that one inference may use.
+        pixels: What the input is to be where an image has 0, and where it has 255.
 
     Raises:
         ConversionError: The bytes are no file that LiteRT can run, or the file is no image
@@ -65,7 +78,9 @@ class TFLiteModel:
     input: TensorSpec
     output: TensorSpec
 
-    def __init__(self, file: bytes, *, num_threads: int = 1) -> None:
+    def __init__(
+        self, file: bytes, *, num_threads: int = 1, pixels: tuple[float, float] = RAW_PIXELS
+    ) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
@@ -103,7 +118,7 @@ class TFLiteModel:
             outputs[0]["index"]
         )
         # The 256 pixel values as the input wants them; None where plain assignment does it.
-        self._pixel_table = _pixel_table(self.input)
+        self._pixel_table = _pixel_table(self.input, pixels)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Class probabilities of images, as the file gives them.
@@ -190,19 +205,20 @@ def _spec(details: dict[str, Any]) -> TensorSpec:
     )
 
 
-def _pixel_table(spec: TensorSpec) -> npt.NDArray[Any] | None:
+def _pixel_table(spec: TensorSpec, pixels: tuple[float, float]) -> npt.NDArray[Any] | None:
+    wanted = np.linspace(*pixels, 256)
     if spec.dtype.kind == "f":
-        return None
-    if spec.dtype == np.uint8 and spec.scale == 1 and spec.zero_point == 0:
-        return None
+        return None if pixels == RAW_PIXELS else wanted.astype(spec.dtype)
     if spec.scale == 0:
         raise ConversionError(
             f"The file takes {spec.dtype} without a quantization scale; expected float32, or "
             "integers with one."
         )
     limits = np.iinfo(spec.dtype)
-    values = np.round(np.arange(256) / spec.scale) + spec.zero_point
-    return np.clip(values, limits.min, limits.max).astype(spec.dtype)
+    values = np.round(wanted / spec.scale) + spec.zero_point
+    table = np.clip(values, limits.min, limits.max).astype(spec.dtype)
+    is_plain = spec.dtype == np.uint8 and np.array_equal(table, np.arange(256))
+    return None if is_plain else table
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.cost import count_macs, count_parameters
-from autosearch.evaluation.groups import WORST_GROUP, counted_groups, group_figures
+from autosearch.evaluation.groups import WORST_GROUP, Groups
 from autosearch.evaluation.latency import Latency, measure_latency, times_at_rest
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
@@ -61,7 +61,8 @@ def measure_candidates(
     """
     usable = {s: f for s, f in files.items() if not isinstance(f, ConversionError)}
     latencies = {} if target.is_microcontroller else measure_latency(usable)
-    of_groups = counted_groups(groups)
+    by_group = Groups(groups)
+    counted = by_group.counted()
     candidates = []
     for scheme, file in files.items():
         if isinstance(file, ConversionError):
@@ -69,10 +70,10 @@ def measure_candidates(
             continue
         seen = predictions[scheme]
         low, high = wilson_interval(int(seen.right.sum()), len(seen.labels))
-        by_group = group_figures(seen.labels, seen.probabilities, groups)
+        of_groups = by_group.figures(seen.labels, seen.probabilities)
         arena = measure_arena(file)
         latency = latencies.get(scheme)
-        reasons = {"memory_bytes": arena.reason, WORST_GROUP: by_group.reason}
+        reasons = {"memory_bytes": arena.reason, WORST_GROUP: of_groups.reason}
         if latency is None:
             reasons |= dict.fromkeys(
                 ("latency_ms", "latency_p90_ms"),
@@ -84,7 +85,7 @@ def measure_candidates(
                 estimate=estimate,
                 metrics={
                     **classification_metrics(seen.labels, seen.probabilities),
-                    WORST_GROUP: by_group.worst_accuracy,
+                    WORST_GROUP: of_groups.worst_accuracy,
                     "size_bytes": len(file),
                     **times_at_rest(latency),
                     "memory_bytes": arena.memory_bytes,
@@ -95,7 +96,7 @@ def measure_candidates(
                 accuracy_high=high,
                 artifact=trial.store_artifact(file),
                 keras=keras_sha256,
-                predictions=replace(seen, groups=of_groups).stored(trial.store_artifact),
+                predictions=replace(seen, groups=counted).stored(trial.store_artifact),
                 conditions={
                     "num_validation_images": len(seen.labels),
                     **(conditions or {"interval": "Wilson, 90 %"}),
@@ -103,7 +104,7 @@ def measure_candidates(
                     "fully_integer": is_fully_integer(file),
                     **_weights_of(scheme, file),
                     **_class_figures(seen, classes),
-                    **by_group.figures,
+                    **of_groups.figures,
                 },
                 reasons={name: why for name, why in reasons.items() if why is not None},
             )

@@ -25,7 +25,7 @@ from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena, why_no_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
 from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
-from autosearch.evaluation.groups import WORST_GROUP, why_no_worst_group
+from autosearch.evaluation.groups import WORST_GROUP, Groups
 from autosearch.evaluation.identity import training_identity
 from autosearch.evaluation.latency import host_target, measure_latency, times_at_rest
 from autosearch.evaluation.litert import TFLiteModel
@@ -35,7 +35,7 @@ from autosearch.evaluation.metrics import CLASSIFICATION_METRICS, classification
 from autosearch.evaluation.plan import Plan, make_plan
 from autosearch.evaluation.quantization import quantize_all
 from autosearch.evaluation.training import BestBy, EpochResult, train, wants_one_hot
-from autosearch.models.user import overrides_fit
+from autosearch.models.user import fit_takes, overrides_fit
 from autosearch.space.preprocessing import PreprocessingConfig
 from autosearch.space.quantization import MIXED
 from autosearch.space.weighting import oversampled
@@ -114,7 +114,7 @@ class KerasEvaluator:
                     'with Target("host")'
                 )
         if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
-            reason = why_no_worst_group(self._dataset.groups("validation"))
+            reason = Groups(self._dataset.groups("validation")).reason
             if reason is not None:
                 raise DefinitionError(
                     f'study "{study.name}" asks for {WORST_GROUP}, which its validation split '
@@ -134,7 +134,7 @@ class KerasEvaluator:
         try:
             with trial.stage("build"):
                 plan = self.plan(trial)
-                identity = training_identity(plan)
+                identity = training_identity(plan, epochs=self._num_epochs(plan, trial))
             if identity is not None and trial.continues is None:
                 # Ends here if an earlier trial has trained the same.
                 trial.identify(identity, quantization=plan.quantization)
@@ -279,9 +279,7 @@ class KerasEvaluator:
         images, labels = train_arrays
         config = plan.training
         going_on = trial.continues
-        length = self._first_epochs if trial.num_epochs is None else trial.num_epochs
-        limits = [n for n in (config.epochs, self._max_epochs, length) if n is not None]
-        config = replace(config, epochs=min(limits))
+        config = replace(config, epochs=self._num_epochs(plan, trial))
         epochs_before = 0 if going_on is None else going_on.epochs_before
         num_classes = len(self._dataset.classes)
         terms = loss_terms(plan.weighting, np.bincount(labels, minlength=num_classes))
@@ -290,6 +288,15 @@ class KerasEvaluator:
                 f'the model of "{plan.architecture_name}" is compiled with a loss of its own, '
                 f'which "{plan.weighting.method}" would replace; leave that out of '
                 "ClassWeighting(method=...) or compile no model in build(hp)"
+            )
+        fits_itself = overrides_fit(plan.architecture)
+        is_given_weights = fits_itself and plan.is_compiled and terms.class_weights is not None
+        if is_given_weights and not fit_takes(plan.architecture, "class_weight"):
+            raise DefinitionError(
+                f'fit of "{plan.architecture_name}" does not take class_weight, by which '
+                f'"{plan.weighting.method}" weighs the classes of a compiled model; add **kwargs '
+                "to its arguments and to those of its model.fit(...), or leave that out of "
+                "ClassWeighting(method=...)"
             )
         order = oversampled(plan.weighting, labels, seed=trial.seed)
         rows = order if len(order) > len(labels) else None
@@ -306,7 +313,6 @@ class KerasEvaluator:
             one_hot=one_hot,
             rows=rows,
         )
-        fits_itself = overrides_fit(plan.architecture)
         given = None
         if fits_itself and plan.augmentation.is_none:
             # A user's own fit is given arrays, and with them copies of what comes several times.
@@ -343,6 +349,11 @@ class KerasEvaluator:
             train_arrays=given,
             fine_tuning=plan.fine_tuning,
         )
+
+    def _num_epochs(self, plan: Plan, trial: EvaluatorTrial) -> int:
+        length = self._first_epochs if trial.num_epochs is None else trial.num_epochs
+        limits = [n for n in (plan.training.epochs, self._max_epochs, length) if n is not None]
+        return min(limits)
 
     def _further_figures(
         self, labels: Labels, probabilities: npt.NDArray[np.floating]

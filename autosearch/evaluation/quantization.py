@@ -41,6 +41,7 @@ SCHEMES: tuple[str, ...] = ("float32", "float16", "dynamic_int8", "int8", "int16
 """The schemes that every network has, whatever its weights: all but ``mixed``."""
 
 _SMALLEST_RANGE = 1e-6
+_CALIBRATED_AT_ONCE = 16
 _STATIC_SCHEMES = ("int8", "int16x8")
 _SIGNATURE = "serving_default"
 _INPUT_NAME = "image"
@@ -248,8 +249,12 @@ def _calibrate(named: bytes, calibration: npt.NDArray[np.uint8]) -> _Ranges:
                 mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
                 qsv_update_func=qsv_utils.min_max_update,
             )
-            images = [{_INPUT_NAME: image[np.newaxis].astype(np.float32)} for image in calibration]
-            worker.calibrate({_SIGNATURE: images}, recipes.RecipeManager())
+            # A list each time, since the library counts its images first, and a short one: as
+            # floats 200 images of 512 pixels are 629 MB. The extremes so far stay with the worker.
+            for start in range(0, len(calibration), _CALIBRATED_AT_ONCE):
+                some = calibration[start : start + _CALIBRATED_AT_ONCE]
+                images = [{_INPUT_NAME: image[np.newaxis].astype(np.float32)} for image in some]
+                worker.calibrate({_SIGNATURE: images}, recipes.RecipeManager())
             measured: _Ranges = dict(worker.get_model_qsvs())
         except Exception as error:
             raise ConversionError(

@@ -10,14 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autosearch.data import dataset_from_definition
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError, VerificationError
-from autosearch.evaluation.litert import TFLiteModel
+from autosearch.evaluation.litert import RAW_PIXELS, TensorSpec, TFLiteModel
 from autosearch.space.preprocessing import Preprocessing, PreprocessingConfig
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.promotions import Promotion, current_promotion
-from autosearch.store.view import StudyView
+from autosearch.store.view import StudyView, known_study
 from autosearch.values import Estimate
 
 __all__ = [
@@ -26,9 +28,10 @@ __all__ = [
     "candidate_subject",
     "file_subject",
     "find_subject",
-    "known_study",
     "promotion_subject",
 ]
+
+_RAW_RANGE = RAW_PIXELS[1] - RAW_PIXELS[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class Subject:
         is_refit: Whether it was fitted on the study's validation images, too.
         promoted_at: When it was promoted (UTC), if it was: a study that was begun later is not
             the one that found it, whatever its name.
+        pixels: What its input is to be where an image has 0, and where it has 255.
         note: What was assumed, in a sentence; "" if nothing.
     """
 
@@ -60,6 +64,7 @@ class Subject:
     sides: Mapping[str, str] | None = None
     is_refit: bool = False
     promoted_at: datetime | None = None
+    pixels: tuple[float, float] = RAW_PIXELS
     note: str = ""
 
 
@@ -88,7 +93,7 @@ def candidate_subject(view: StudyView, candidate: str) -> Subject:
     return Subject(
         name=f"candidate {candidate} of {view.name}",
         file=view.artifact(sha256),
-        classes=tuple(classes) if classes is not None else None,
+        classes=tuple(map(str, classes)) if classes is not None else None,
         preprocessing=facts["preprocessing"],
         study=view.name,
         dataset=view.definition["dataset"],
@@ -109,7 +114,7 @@ def promotion_subject(promotion: Promotion, artifacts: ArtifactStore) -> Subject
         name=f"{promotion.model}@{promotion.alias} (candidate {promotion.candidate} of "
         f"{record['study']})",
         file=artifacts.get(promotion.artifact_sha256),
-        classes=tuple(record["classes"]),
+        classes=tuple(map(str, record["classes"])),
         preprocessing=record["preprocessing"],
         study=record["study"],
         dataset=record["dataset"]["definition"],
@@ -161,6 +166,9 @@ def bundle_subject(folder: Path) -> Subject:
 def file_subject(path: Path, labels: Path | None = None) -> Subject:
     """A bare ``.tflite`` file, whose preprocessing is assumed from its input.
 
+    The quantization of an integer input says which pixels it was made for; of a float input raw
+    ones are assumed.
+
     Args:
         path: The file.
         labels: A text file with a class name on each line, in the order of the outputs.
@@ -181,13 +189,16 @@ def file_subject(path: Path, labels: Path | None = None) -> Subject:
         raise DefinitionError(
             f'"{labels}" is no text in UTF-8; expected a class name on each line'
         ) from error
-    _, height, width, channels = TFLiteModel(file).input.shape
+    spec = TFLiteModel(file).input
+    _, height, width, channels = spec.shape
     if height != width or channels not in (1, 3):
         raise DefinitionError(
             f'"{path}" takes images of {height} × {width} pixels in {channels} channels; expected '
             "a square of 1 or 3 channels"
         )
     color = "rgb" if channels == 3 else "greyscale"
+    pixels = _pixels(spec)
+    source = "" if pixels == RAW_PIXELS else ", as the quantization of its input says"
     preprocessing = asdict(
         PreprocessingConfig(size=width, color=color, resize="bilinear", fit="stretch")
     )
@@ -196,9 +207,24 @@ def file_subject(path: Path, labels: Path | None = None) -> Subject:
         file=file,
         classes=tuple(line.strip() for line in text.splitlines() if line.strip()) if text else None,
         preprocessing=preprocessing,
+        pixels=pixels,
         note=f"A bare file does not say how its images are prepared; they are made {color}, "
-        f"stretched to {width} × {width} bilinearly, with pixels from 0 to 255.",
+        f"stretched to {width} × {width} bilinearly, with pixels from "
+        f"{round(pixels[0], 2):g} to {round(pixels[1], 2):g}{source}.",
     )
+
+
+def _pixels(spec: TensorSpec) -> tuple[float, float]:
+    """What a file was made to see as the darkest and the brightest pixel, by its input's type."""
+    if spec.limits is None:
+        return RAW_PIXELS
+    low, high = spec.limits
+    if spec.dtype == np.int16:
+        # Its zero is in the middle whatever goes in, so the lower end says nothing.
+        low = 0.0
+    # A range found on a sample of images lies about that of all images.
+    is_raw = abs(low) < _RAW_RANGE / 10 and _RAW_RANGE / 2 <= high <= 2 * _RAW_RANGE
+    return RAW_PIXELS if is_raw else (low, high)
 
 
 def find_subject(
@@ -244,28 +270,6 @@ def find_subject(
         return subject if view is None else replace(subject, sides=view.sides())
     name, _, candidate = what.rpartition("/")
     return candidate_subject(StudyView(database, store, name), candidate)
-
-
-def known_study(
-    database: Database, artifacts: ArtifactStore, name: str, *, begun_by: datetime | None = None
-) -> StudyView | None:
-    """The study of a name, if it is there still.
-
-    A model outlives its study, whose name may be another's by now: one that was deleted and run
-    anew, on other images or with another split.
-
-    Args:
-        database: Where it may be.
-        artifacts: Where its files are.
-        name: Its name.
-        begun_by: When the study that is meant was there already (UTC), such as when a candidate
-            of it was promoted.
-    """
-    try:
-        view = StudyView(database, artifacts, name)
-    except NotFoundError:
-        return None
-    return view if begun_by is None or view.created_at <= begun_by else None
 
 
 def _checked(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from autosearch.errors import ConversionError, TrainingError
 from autosearch.evaluation.cost import count_macs
 from autosearch.evaluation.latency_gate import give_way
 from autosearch.evaluation.losses import LossTerms, make_loss
+from autosearch.evaluation.metrics import normalised
 from autosearch.models.fused import fused_batch_normalization
 from autosearch.models.pretrained import FineTuning
 from autosearch.models.statistics import BatchStatistics, images_at_once
@@ -49,7 +50,7 @@ class EpochResult:
         epoch: From 1.
         train_loss: The mean loss over the epoch's batches; None if a user's ``fit`` says none.
         train_accuracy: Likewise, in [0, 1].
-        validation_loss: Mean cross-entropy over the validation images.
+        validation_loss: Mean cross-entropy over the validation images: their ``log_loss``.
         accuracy: The share of validation images whose largest probability is at their class,
             ties to the lowest index.
         balanced_accuracy: The mean of that share over the classes that have images.
@@ -118,7 +119,8 @@ def train(
             says. A network of ours takes either.
         best_by: What the best epoch is best in.
         fit: A user's own, called as ``fit(model, x=…, validation_data=…, epochs=…,
-            callbacks=…, verbose=0)``. An argument of these that it fixes itself is left out.
+            callbacks=…, verbose=0)``, and with ``class_weight=…`` if the model is user-compiled and
+            there are class weights. An argument of the first that it fixes itself is left out.
             Validation takes place in the callbacks; it need not pass them on to get one at the
             end.
         user_compiled: Whether the user compiled the model, which is then left as it is.
@@ -423,8 +425,11 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
         right = probabilities.argmax(axis=-1) == self._labels
         counts = np.bincount(self._labels)
         recalls = np.bincount(self._labels, weights=right)[counts > 0] / counts[counts > 0]
-        loss = _cross_entropy(probabilities, self._labels)
+        # As the file's own log loss is taken, of a user's logits or single outputs, too: another
+        # one would keep another epoch.
+        chosen = normalised(probabilities)[np.arange(len(self._labels)), self._labels]
         further = self._further(self._labels, probabilities) if self._further is not None else {}
+        loss = float(-np.log(chosen).mean())
         return float(np.mean(right)), float(np.mean(recalls)), loss, further
 
 
@@ -435,15 +440,6 @@ def _number(logs: dict[str, Any], *names: str) -> float | None:
 def _current_rate(model: Any) -> float | None:
     optimizer = getattr(model, "optimizer", None)
     return None if optimizer is None else float(optimizer.learning_rate)
-
-
-def _cross_entropy(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
-    sums = probabilities.sum(axis=-1)
-    if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-3:  # a user's model gives logits
-        shifted = np.exp(probabilities - probabilities.max(axis=-1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=-1, keepdims=True)
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(chosen, 1e-7)).mean())
 
 
 def _user_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from autosearch.errors import AutosearchError, BuildError
 if TYPE_CHECKING:
     from autosearch.space.hyperparameters import HyperParameters
 
-__all__ = ["build_user_model", "ends_the_trial", "overrides_fit"]
+__all__ = ["build_user_model", "ends_the_trial", "fit_takes", "overrides_fit"]
 
 
 def build_user_model(architecture: Any, hp: HyperParameters, *, seed: int | None = None) -> Any:
@@ -68,6 +69,12 @@ def overrides_fit(architecture: Any) -> bool:
     if tuner is None or not isinstance(architecture, tuner.HyperModel):
         return False
     return type(architecture).fit is not tuner.HyperModel.fit
+
+
+def fit_takes(architecture: Any, word: str) -> bool:
+    """Whether the ``fit`` of a ``keras_tuner.HyperModel`` can be called with that keyword."""
+    parameters = inspect.signature(architecture.fit).parameters
+    return word in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def ends_the_trial(error: BaseException) -> bool:

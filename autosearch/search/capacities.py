@@ -10,6 +10,7 @@ from typing import Any
 from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
 from autosearch.space.capacity import capacity_of
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import Numbers, Parameter, Scalar
 from autosearch.space.search_space import SearchSpace
 
 __all__ = ["Capacities"]
@@ -44,7 +45,14 @@ class Capacities:
         return self._of_network(tuple(sorted(network.items())))
 
     def _work_out(self, network: tuple[tuple[str, Any], ...]) -> tuple[float, float] | None:
-        space, hp = self._space, HyperParameters(_Given(dict(network)))
+        params = dict(network)
+
+        def answer(parameter: Parameter) -> tuple[Scalar]:
+            known = params[parameter.trial_name]
+            asked = parameter.range
+            return (asked.value(known) if isinstance(asked, Numbers) else known,)
+
+        space, hp = self._space, HyperParameters(answer=answer)
         try:
             preprocessing = space.preprocessing.sample(hp)
             name, architecture = choose_architecture(hp, space.architectures)
@@ -56,19 +64,3 @@ class Capacities:
             return None
         capacity = capacity_of(config, preprocessing.input_shape)
         return math.log(max(capacity.parameters, 1)), math.log(max(capacity.macs, 1))
-
-
-class _Given:
-    """A trial that answers what is given."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-
-    def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
-        return int(self._params[name])
-
-    def suggest_float(self, name: str, low: float, high: float, **how: Any) -> float:
-        return float(self._params[name])
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self._params[name]

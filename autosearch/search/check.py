@@ -14,6 +14,7 @@ from autosearch.errors import TrialError
 from autosearch.search.answers import check_candidates, evaluate
 from autosearch.search.engine import quiet
 from autosearch.search.facts import as_json
+from autosearch.search.origins import check_origins
 from autosearch.search.samplers import check_sampler, trial_seed
 from autosearch.search.trial import InfeasibleTrial
 from autosearch.space.hyperparameters import HyperParameters
@@ -182,6 +183,7 @@ def check_study(study: Study) -> CheckReport:
     check_sampler(study.sampler, num_objectives=len(study.objectives))
     if study.space is not None:
         study.space.dry_run()
+    check_origins(study)
     attempt = _try_function if study.evaluator is not None else _keras_attempt(study)
     tried, feasible, errors = [], [], list[TrialError]()
     deadline = time.monotonic() + _SECONDS_FOR_SAMPLING

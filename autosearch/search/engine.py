@@ -21,12 +21,15 @@ from autosearch.search.growth import Growth
 from autosearch.search.history import CONTINUES, FAILED, RUNGS, SECONDS, num_sampled_before
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
-from autosearch.search.warm_start import ORIGIN, StartingPoint, StartingSampler, best_of
+from autosearch.search.warm_start import GIVEN, ORIGIN, StartingPoint, StartingSampler, best_of
 from autosearch.search.worth import are_shares
 from autosearch.space.first_guesses import first_guesses
+from autosearch.space.parameters import Scalar
+from autosearch.store.configs import read_configs
 from autosearch.store.database import Database
 from autosearch.store.judging import restated
 from autosearch.store.recorder import Recorder
+from autosearch.store.rungs import forget_reports
 from autosearch.store.view import StudyView
 from autosearch.study import Study
 from autosearch.values import CandidateResult, Continuation, TrialState
@@ -74,19 +77,20 @@ class Engine:
         self._database = database
         self._seed = seed
         self._impatience = 0.0
-        self._first_guesses: list[dict[str, Any]] = []
+        self._first_guesses: list[dict[str, Scalar]] = []
         self._capacities: Capacities | None = None
         if study.sampler == "pareto" and study.space is not None:
             self._first_guesses = first_guesses(study.space)
             self._capacities = Capacities(study.space)
         self.is_exhausted = False
-        self._storage, self._study = self._open()
+        with database.exclusive():
+            self._storage, self._study = self._open()
         num_earlier = int(self._study.user_attrs.get(_REDEFINED, 0))
         self.growth = Growth(database, study.name, num_earlier=num_earlier)
 
     def _open(self) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
         definition, database = self._definition, self._database
-        with database.exclusive(), quiet(), _explained(database):
+        with quiet(), _explained(database):
             storage = _optuna_storage(database)
             study = optuna.create_study(
                 study_name=definition.name,
@@ -101,6 +105,10 @@ class Engine:
 
     def reopen(self) -> None:
         """Reads all trials anew: Optuna reads a finished one only once."""
+        with self._database.exclusive():
+            self._reopen()
+
+    def _reopen(self) -> None:
         before = self._storage
         self._storage, self._study = self._open()
         # Its connections would stay open for as long as this process lives.
@@ -137,14 +145,16 @@ class Engine:
             shares=are_shares(self._definition.objectives),
             describe=self._capacities,
         )
-        start = trial.user_attrs.get(ORIGIN)
+        start, given = trial.user_attrs.get(ORIGIN), trial.user_attrs.get(GIVEN)
         if (continues := continuation_of(trial)) is not None:
-            # It was given what its parent had been asked for, and the space may have grown since:
-            # then the parent has by now what was fixed before.
-            parent = self._study.get_trials(deepcopy=False)[continues.trial]
-            sampler = StartingSampler(parent.params, sampler)
+            configs = read_configs(self._database, self._definition.name, [continues.trial])
+            parent = configs.get(continues.trial, {})
+            sampler = StartingSampler(parent, sampler, is_counted=False)
         elif start is not None:
-            sampler = StartingSampler(start["params"], sampler)
+            are_values = start.get("is_ours", False)
+            sampler = StartingSampler(start["params"], sampler, are_values=are_values)
+        elif given is not None:
+            sampler = StartingSampler(given, sampler)
         elif (guess := self._first_guess(trial.number)) is not None:
             sampler = StartingSampler(guess, sampler)
         self._study.sampler = sampler
@@ -163,6 +173,7 @@ class Engine:
         worker_id: int,
         *,
         may_start: Callable[[], bool] = lambda: True,
+        is_out_of_date: Callable[[], bool] = lambda: False,
         continue_from: ContinuationChoice | None = None,
         impatience: float = 0.0,
     ) -> optuna.Trial | None:
@@ -175,6 +186,7 @@ class Engine:
             recorder: Writes the study's rows.
             worker_id: The worker that will evaluate it.
             may_start: Whether there is room for one more trial; if not, there is none.
+            is_out_of_date: Whether a finished trial has changed since this process read it.
             continue_from: Told what was gone on from already, answers what to go on from; None to
                 sample something new.
             impatience: How much the trial's time is to count, from 0 to 1.
@@ -183,6 +195,8 @@ class Engine:
         with self._database.exclusive(), quiet(), _explained(self._database):
             if not may_start():
                 return None
+            if is_out_of_date():
+                self._reopen()
             if continue_from is not None:
                 self._enqueue_continuation(continue_from)
             trial = self._study.ask()
@@ -199,9 +213,7 @@ class Engine:
         started = [c for trial in trials if (c := continuation_of(trial)) is not None]
         chosen = choose(started)
         if chosen is not None:
-            self._study.enqueue_trial(
-                trials[chosen.trial].params, user_attrs={CONTINUES: asdict(chosen)}
-            )
+            self._study.enqueue_trial({}, user_attrs={CONTINUES: asdict(chosen)})
 
     def start_from(self, points: Sequence[StartingPoint]) -> int:
         """Puts another study's configurations first, but for those that were before.
@@ -217,11 +229,6 @@ class Engine:
             for point in new:
                 self._study.enqueue_trial({}, user_attrs={ORIGIN: asdict(point)})
             return len(new)
-
-    def params(self, number: int) -> dict[str, Any]:
-        """What a trial was sampled as, by the names that Optuna knows it by."""
-        with quiet(), _explained(self._database):
-            return dict(self._storage.get_trial(self._by_number(number)._trial_id).params)
 
     def tell(
         self,
@@ -345,6 +352,7 @@ class Engine:
         recorder.put_back_trial(number, counts=counts)
         for trial in self._running_trials():
             if trial.number == number:
+                forget_reports(self._database, self._definition.name, number)
                 self._storage.set_trial_state_values(
                     trial._trial_id, state=optuna.trial.TrialState.WAITING
                 )
@@ -405,8 +413,8 @@ def enqueue(
     Args:
         database: Opened to write.
         name: The study's name.
-        choose: Told the study's trials, answers the parameters as Optuna knows them; what they
-            leave out is sampled.
+        choose: Told the study's trials, answers values by parameter name; what they leave out
+            is sampled.
         record: Told the number of the trial before any worker can take it.
 
     Returns:
@@ -415,7 +423,7 @@ def enqueue(
     with database.exclusive(), quiet(), _explained(database):
         study = optuna.load_study(study_name=name, storage=_optuna_storage(database))
         trials = study.get_trials(deepcopy=False)
-        study.enqueue_trial(dict(choose(trials)))
+        study.enqueue_trial({}, user_attrs={GIVEN: dict(choose(trials))})
         record(len(trials))
         return len(trials)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -17,9 +16,10 @@ from optuna.trial import FrozenTrial
 
 from autosearch.errors import DefinitionError
 from autosearch.search.engine import enqueue
+from autosearch.search.held import distribution_of, held, held_by, is_same, is_stand_in
 from autosearch.space import SearchSpace
 from autosearch.space.hyperparameters import HyperParameters
-from autosearch.space.parameters import Numbers, Parameter, to_distribution
+from autosearch.space.parameters import Choices, Constant, Numbers, Parameter, Scalar
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.store.view import StudyView
@@ -65,18 +65,23 @@ def enqueue_config(database: Database, view: StudyView, config: Mapping[str, Any
 
 
 def check_config(config: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
-    """The parameters as Optuna knows them, of a configuration that fits a declared space.
+    """The values by parameter name, of a configuration that fits a declared space.
+
+    The choices that what was given hangs on are among them: sampled, they would mostly leave it
+    out.
 
     Raises:
         DefinitionError: With everything that does not fit.
     """
-    given = _Given(config)
-    hp = HyperParameters(given, before_asking=given.prepare)
-    space.sample_declared(hp)
-    # What the space fixes is no parameter, but stands in the configurations of its trials.
-    unknown = [n for n, value in config.items() if n not in given.used and not _holds(hp, n, value)]
-    _refuse(given.faults + [_unknown(name, list(hp.values)) for name in unknown])
-    return given.params
+    found = _Attempt(config, space, {})
+    while found.faults:
+        better = min(found.others(), key=lambda other: len(other.faults), default=found)
+        if len(better.faults) >= len(found.faults):
+            break
+        found = better
+    _refuse(found.faults)
+    hangs_on = [other.changed for other in found.others() if other.faults]
+    return {name: found.hp.values[name] for name in hangs_on} | found.values
 
 
 def check_config_by_trials(
@@ -102,67 +107,72 @@ def check_config_by_trials(
             "nothing is known of the study's parameters until a trial has run; "
             "run one, then add the configuration"
         )
+    plain = {name: _plain(name, trials, configs) for name in known}
     params, faults = dict[str, Any](), list[str]()
     for name, value in config.items():
         # Under several conditions a name has several parameters; whichever is active takes it.
-        matching = {n: d for n, d in known.items() if name in _names(n)}
-        stands_for = {n: _stands_for(n, trials, configs) for n in matching}
+        matching = {n: d for n, d in known.items() if name in _names(n, plain[n])}
+        shown = {n: _shown(n, plain[n], trials, configs) for n in matching}
         fitting = {
             n: found
             for n, d in matching.items()
-            if (found := _known_as(stands_for[n], value) if stands_for[n] else _as_held(d, value))
+            if (found := _first_same(shown[n], value) if shown[n] else held_by(d, value))
         }
-        params |= {n: found[0] for n, found in fitting.items()}
+        params |= {plain[n]: found[0] for n, found in fitting.items()}
         if not matching:
-            faults.append(_unknown(name, [n.partition("[")[0] for n in known]))
+            faults.append(_unknown(name, list(plain.values())))
         elif not fitting:
             first, distribution = next(iter(matching.items()))
-            tried = sorted({shown for shown, _ in stands_for[first]})
             faults.append(
-                f'"{name}" is {value!r}; expected one of {", ".join(map(repr, tried))}, which '
+                f'"{name}" is {value!r}; expected one of '
+                f"{', '.join(map(repr, sorted(set(shown[first]))))}, which "
                 "trials have had: what else its steps have, only the study's code knows"
-                if tried
+                if shown[first]
                 else _outside(name, value, _expected(distribution))
             )
     _refuse(faults)
     return params
 
 
-def _stands_for(
+def _plain(
     name: str, trials: Sequence[FrozenTrial], configs: Mapping[int, Mapping[str, Any]]
-) -> list[tuple[Any, Any]]:
-    """Value and what Optuna holds in its place, of each trial; none where the two are the same."""
-    plain = name.partition("[")[0]
+) -> str:
+    """A parameter's name without its conditions, which trials show it by."""
+    found = set[str]()
+    for trial in trials:
+        if name in trial.params:
+            shown = [n for n in configs.get(trial.number) or {} if f"{name}[".startswith(f"{n}[")]
+            found.add(max(shown, key=len, default=name))
+    return min(found, key=len, default=name)
+
+
+def _shown(
+    name: str,
+    plain: str,
+    trials: Sequence[FrozenTrial],
+    configs: Mapping[int, Mapping[str, Any]],
+) -> list[Any]:
+    """The values that trials had, if Optuna holds something else in their place; else none."""
     pairs = [
         (configs[trial.number][plain], trial.params[name])
         for trial in trials
         if name in trial.params and plain in (configs.get(trial.number) or {})
     ]
-    return pairs if any(shown != held for shown, held in pairs) else []
+    return [value for value, _ in pairs] if any(value != known for value, known in pairs) else []
 
 
-def _known_as(pairs: Sequence[tuple[Any, Any]], value: Any) -> tuple[Any] | None:
-    return next(((held,) for shown, held in pairs if _is_same(shown, value)), None)
+def _first_same(values: Sequence[Any], value: Any) -> tuple[Any] | None:
+    return next(((one,) for one in values if is_same(one, value)), None)
 
 
-def _names(name: str) -> tuple[str, str, str]:
+def _names(name: str, plain: str) -> tuple[str, str, str]:
     """What a parameter may be called: as Optuna knows it, without conditions, without its part.
 
     Example:
-        >>> _names("architecture/width[kind=cnn]")
+        >>> _names("architecture/width[kind=cnn]", "architecture/width")
         ('architecture/width[kind=cnn]', 'architecture/width', 'width')
     """
-    plain = name.partition("[")[0]
     return name, plain, plain.rpartition("/")[2]
-
-
-def _holds(hp: HyperParameters, name: str, value: Any) -> bool:
-    return any(name in _names(known) and _is_same(v, value) for known, v in hp.values.items())
-
-
-def _is_same(value: Any, other: Any) -> bool:
-    """Whether two values are one: 2 is 2.0, which JSON does not tell apart, but no True is 1."""
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _is_declared(definition: Mapping[str, Any] | None) -> bool:
@@ -174,100 +184,79 @@ def _is_declared(definition: Mapping[str, Any] | None) -> bool:
         return False
 
 
-class _Given:
-    """A trial that takes what a configuration says, and elsewhere whatever comes first.
+class _Attempt:
+    """A configuration put into a space, what it leaves out being whatever comes first.
+
+    Args:
+        config: Parameter name to value.
+        space: What may be sampled.
+        supposed: Values of choices that it leaves out, in place of the first ones.
+        changed: Which of these was supposed last.
 
     Attributes:
-        used: The names of the configuration that were asked for.
-        params: Optuna's name to value, of those.
+        changed: Likewise.
+        values: The values of what was given, by parameter name.
         faults: What does not fit.
+        hp: What it was put into.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
-        self.used: set[str] = set()
-        self.params: dict[str, Any] = {}
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        space: SearchSpace,
+        supposed: Mapping[str, Scalar],
+        changed: str = "",
+    ) -> None:
+        self._config, self._space, self._supposed = config, space, supposed
+        self._used, self._left_out = set[str](), dict[str, Choices]()
+        self.changed = changed
+        self.values: dict[str, Any] = {}
         self.faults: list[str] = []
-        self._asked: Parameter | None = None
+        self.hp = HyperParameters(answer=self._answer)
+        space.sample_declared(self.hp)
+        for name, value in config.items():
+            # What the space fixes is no parameter, but stands in the configurations of its trials.
+            if name not in self._used and not self._holds(name, value):
+                self.faults.append(_unknown(name, list(self.hp.values)))
 
-    def prepare(self, parameter: Parameter) -> None:
-        """Takes note of the parameter that is about to be asked for."""
-        self._asked = parameter
+    def others(self) -> Iterator[_Attempt]:
+        """The same with another value of a choice that is left out, one after the other."""
+        for name, choices in self._left_out.items():
+            for value in choices.values:
+                if value != self.hp.values[name]:
+                    supposed = {**self._supposed, name: value}
+                    yield _Attempt(self._config, self._space, supposed, changed=name)
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        value: int = self._suggest(name, IntDistribution(low, high, log=log, step=step), low)
-        return value
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        value: float = self._suggest(name, FloatDistribution(low, high, log=log, step=step), low)
-        return value
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, CategoricalDistribution(choices), choices[0])
-
-    def _suggest(self, name: str, distribution: BaseDistribution, otherwise: Any) -> Any:
-        for known in dict.fromkeys(_names(name)):
+    def _answer(self, parameter: Parameter) -> tuple[Scalar] | None:
+        asked = parameter.range
+        assert not isinstance(asked, Constant)
+        for known in dict.fromkeys(_names(parameter.trial_name, parameter.name)):
             if known not in self._config:
                 continue
-            self.used.add(known)
-            value, numbers = self._config[known], self._stood_for()
-            found = _as_held(distribution, value) if numbers is None else _drawn(numbers, value)
+            self._used.add(known)
+            found = held(asked, self._config[known])
             if found is None:
-                expected = _expected(distribution) if numbers is None else f"one of {numbers}"
-                self.faults.append(_outside(known, value, expected))
+                self.faults.append(_outside(known, self._config[known], _range(asked)))
                 continue
-            self.params[name] = found[0]
-            return found[0]
-        return otherwise
-
-    def _stood_for(self) -> Numbers | None:
-        """The range that is asked for, if Optuna holds something else in place of its values."""
-        asked = self._asked.range if self._asked is not None else None
-        if not isinstance(asked, Numbers) or to_distribution(asked).stands_for == "value":
+            value: Scalar = asked.value(found[0]) if isinstance(asked, Numbers) else found[0]
+            self.values[parameter.name] = value
+            return (value,)
+        if not isinstance(asked, Choices):
             return None
-        return asked
+        self._left_out[parameter.name] = asked
+        supposed = self._supposed.get(parameter.name)
+        return held(asked, supposed) if parameter.name in self._supposed else None
 
-
-def _as_held(distribution: BaseDistribution, value: Any) -> tuple[Any] | None:
-    """The value as the distribution holds it, which may be None; nothing if it does not fit."""
-    if isinstance(distribution, CategoricalDistribution):
-        return next(((c,) for c in distribution.choices if _is_same(c, value)), None)
-    if not _is_number(value):
-        return None
-    if isinstance(distribution, IntDistribution) and value != int(value):
-        return None
-    try:
-        internal = distribution.to_internal_repr(value)
-    except ValueError:  # It has no logarithm.
-        return None
-    if not distribution._contains(internal):
-        return None
-    return (distribution.to_external_repr(internal),)
-
-
-def _drawn(numbers: Numbers, value: Any) -> tuple[Any] | None:
-    """What Optuna holds in place of a value; nothing if it is not one of the range."""
-    if not _is_number(value) or not numbers.low <= value <= numbers.high:
-        return None
-    drawn = numbers.drawn(value)
-    return (drawn,) if math.isclose(numbers.value(drawn), value, rel_tol=1e-9) else None
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+    def _holds(self, name: str, value: Any) -> bool:
+        return any(name in _names(n, n) and is_same(v, value) for n, v in self.hp.values.items())
 
 
 def _outside(name: str, value: Any, expected: str) -> str:
     return f'"{name}" is {value!r}; expected {expected}'
+
+
+def _range(asked: Choices | Numbers) -> str:
+    return f"one of {asked}" if is_stand_in(asked) else _expected(distribution_of(asked))
 
 
 def _expected(distribution: BaseDistribution) -> str:
@@ -284,12 +273,12 @@ def _expected(distribution: BaseDistribution) -> str:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    by_last_part = {_names(k)[2]: k for k in known}
-    close = difflib.get_close_matches(_names(name)[2], by_last_part, n=3)
+    by_last_part = {k.rpartition("/")[2]: k for k in known}
+    close = difflib.get_close_matches(name.rpartition("/")[2], by_last_part, n=3)
     shown = [by_last_part[k] for k in close] or sorted(set(known))[:_NUM_NAMES_SHOWN]
     return (
-        f'"{name}" is no parameter of such a configuration, or its conditions do not hold; '
-        f"there are such as: {', '.join(shown)}"
+        f'"{name}" is no parameter of such a configuration, or hangs on another one that has to be '
+        f"named as well; there are such as: {', '.join(shown)}"
     )
 
 

@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import optuna
+import numpy as np
 
-from autosearch.errors import AutosearchError, StorageError, TrainingError
+from autosearch.data.splits import most_folds
+from autosearch.errors import AutosearchError, StorageError, TrainingError, TrialError
 from autosearch.search.answers import is_feasible, named
 from autosearch.search.continuation import epochs_trained, first_of
+from autosearch.search.origins import goes_on_from_its_own_images
 from autosearch.search.samplers import trial_seed
 from autosearch.search.trial import InterruptedTrial
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import Parameter, Scalar
+from autosearch.store.configs import whole_config
 from autosearch.store.predictions import Predictions
 from autosearch.values import CandidateResult, CrossValidation, Direction, Estimate, TrialState
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finals", "ReplayedTrial", "is_due", "plan_finals", "run_finals"]
 
+_JUDGED_ON = ("train", "validation")
 _MAX_ATTEMPTS = 3
 _MIN_TRIALS = 6
 """Of fewer trials the best is hardly too good, and whoever runs so few is only trying."""
@@ -45,7 +50,8 @@ class Finals:
     """What is to be judged again.
 
     Attributes:
-        num_folds: Into how many parts the images are divided.
+        num_folds: Into how many parts the images are divided: fewer than were asked for, if the
+            classes or groups are too small for so many.
         max_finalists: How many trials, at most.
         data_fingerprint: Of the images: what was judged on others does not count.
         metric: Which figure the finalists are chosen by.
@@ -81,16 +87,40 @@ class Finals:
         return list(networks.values())[:limit]
 
 
-def plan_finals(study: Study) -> Finals | None:
-    """What the study's definition asks for; None where there are images enough, or no images."""
+def plan_finals(study: Study, *, on_message: Callable[[str], None] | None = None) -> Finals | None:
+    """What the study's definition asks for, as far as its images can be divided.
+
+    Args:
+        study: Its definition.
+        on_message: Called with a sentence if they cannot be divided, or were learned from already.
+
+    Returns:
+        None where there are images enough, or none that can be divided and judge.
+    """
     rules: CrossValidation | None = study.cross_validation
     objective = study.quality_objective
     if rules is None or study.dataset is None or objective is None:
         return None
     if len(study.dataset.members("validation")) >= rules.below:
         return None
+    if goes_on_from_its_own_images(study):
+        if on_message is not None:
+            on_message(
+                "No trial is judged again by cross-validation: the network that the study begins "
+                "from has seen the images that each fold would judge on."
+            )
+        return None
+    labels = np.concatenate([study.dataset.load(split)[1] for split in _JUDGED_ON])
+    num_folds = min(rules.folds, most_folds(labels, study.dataset.clusters(_JUDGED_ON)))
+    if num_folds < 2:
+        if on_message is not None:
+            on_message(
+                "No trial is judged again by cross-validation: no class has two images to train "
+                "and validate on, or all of them belong together."
+            )
+        return None
     return Finals(
-        num_folds=rules.folds,
+        num_folds=num_folds,
         max_finalists=rules.finalists,
         data_fingerprint=study.dataset.fingerprint(),
         metric=objective.metric,
@@ -109,7 +139,6 @@ def run_finals(
     view: StudyView,
     *,
     evaluator: Any,
-    params: Callable[[int], Mapping[str, Any]],
     recorder: Recorder,
     artifacts: ArtifactStore,
     seed: int,
@@ -123,7 +152,6 @@ def run_finals(
         study: Its definition.
         view: Reads it.
         evaluator: The one that trains with Keras.
-        params: Answers what Optuna knows a trial's configuration by.
         recorder: Writes the study's rows.
         artifacts: Where files go.
         seed: The study's seed.
@@ -138,13 +166,16 @@ def run_finals(
     key: _Key = {"num_folds": finals.num_folds, "data_fingerprint": finals.data_fingerprint}
     left = _left(finals, view)
     # After they were chosen: a trial that others end meanwhile has not described itself before.
-    facts = _facts(view)
+    frame = view.trials_frame()
+    facts = dict(zip(frame["number"], frame["facts"], strict=True))
+    configs = dict(zip(frame["number"], frame["config"], strict=True))
     for number in left:
         attempt = recorder.start_finalist(number, **key)
         known = view.finalists(**key)[number].folds
         # What was trained on was trained for longer than a trial of the search is.
         num_epochs = epochs_trained(facts[number]) if study.train_on is not None else None
-        trial = ReplayedTrial(number, params(number), artifacts, should_stop, num_epochs=num_epochs)
+        config = whole_config(configs[number], facts[number])
+        trial = ReplayedTrial(number, config, artifacts, should_stop, num_epochs=num_epochs)
         candidates, error = list[CandidateResult](), None
         try:
             if attempt > _MAX_ATTEMPTS + len(known):
@@ -236,7 +267,7 @@ class ReplayedTrial:
 
     Args:
         number: The trial's.
-        params: What Optuna knows its configuration by.
+        config: What it was sampled as: values by parameter name.
         artifacts: Where files go.
         should_stop: Asked after every epoch.
         num_epochs: How long to train, if not for as long as the study says.
@@ -245,7 +276,7 @@ class ReplayedTrial:
     def __init__(
         self,
         number: int,
-        params: Mapping[str, Any],
+        config: Mapping[str, Any],
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
         *,
@@ -256,14 +287,22 @@ class ReplayedTrial:
         self.facts: dict[str, Any] = {}
         self.continues = None
         self.num_epochs = num_epochs
-        self._params = dict(params)
+        self._config = dict(config)
         self._artifacts = artifacts
         self._should_stop = should_stop
 
     @property
     def hp(self) -> HyperParameters:
         """Answers what the trial had sampled."""
-        return HyperParameters(optuna.trial.FixedTrial(self._params, self.number))
+        return HyperParameters(answer=self._answer)
+
+    def _answer(self, parameter: Parameter) -> tuple[Scalar]:
+        if parameter.name not in self._config:
+            raise TrialError(
+                f"trial {self.number} has no value of parameter '{parameter.name}', which the "
+                "study samples by now"
+            )
+        return (self._config[parameter.name],)
 
     def check_cost(self, **metrics: float | None) -> None:
         """A trial that was complete has kept its constraints."""

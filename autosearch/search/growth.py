@@ -22,7 +22,9 @@ from optuna.distributions import (
 )
 
 from autosearch.errors import DefinitionError
-from autosearch.space.parameters import Choices, Constant, Numbers, Parameter, to_distribution
+from autosearch.search.held import distribution_of, held, held_by, is_stand_in
+from autosearch.search.warm_start import StartingSampler
+from autosearch.space.parameters import Choices, Constant, Numbers, Parameter
 from autosearch.store.database import Database
 from autosearch.store.growth import EarlierTrial, earlier_trials, write_parameter
 
@@ -56,6 +58,9 @@ class Growth:
         distribution: BaseDistribution,
         convert: _Convert,
         known: Sequence[optuna.trial.FrozenTrial],
+        *,
+        plain: str,
+        stands_in: bool,
     ) -> bool:
         """Writes anew what earlier trials had of a parameter.
 
@@ -65,6 +70,8 @@ class Growth:
             convert: Answers an earlier trial's value as the distribution has it, or None where it
                 has none.
             known: The study's trials as this process knows them.
+            plain: The parameter's name without the conditions that it may have got.
+            stands_in: Whether what Optuna holds means something else in another range.
 
         Returns:
             Whether this process knows something else than the database by now.
@@ -75,24 +82,38 @@ class Growth:
         earlier = [trial for trial in known if trial.number < self._num_earlier]
         had = [t.distributions[name] for t in earlier if name in t.distributions]
         is_stale = any(one != distribution for one in had)
-        if is_stale or not had:
+        # The indices of two ranges may be the same numbers for other values.
+        if is_stale or stands_in or not had:
             with self._database.exclusive():
-                is_stale |= self._rewrite(name, distribution, convert)
+                is_stale |= self._rewrite(name, distribution, convert, plain, stands_in)
         self._seen.add(name)
         return is_stale
 
-    def _rewrite(self, name: str, distribution: BaseDistribution, convert: _Convert) -> bool:
+    def _rewrite(
+        self,
+        name: str,
+        distribution: BaseDistribution,
+        convert: _Convert,
+        plain: str,
+        stands_in: bool,
+    ) -> bool:
         as_json, values = distribution_to_json(distribution), dict[int, float]()
+        gone: list[tuple[int, str]] = []
         earlier = earlier_trials(self._database, self._study, name, before=self._num_earlier)
         for trial in earlier:
-            if trial.distribution == as_json:
+            if trial.distribution == as_json and not stands_in:
                 continue
             value = convert(trial)
             if value is not None:
-                values[trial.id] = value
+                if (value, as_json) != (trial.value, trial.distribution):
+                    values[trial.id] = value
+                if plain != name:
+                    gone.append((trial.id, plain))
             elif trial.distribution is not None:
                 _check_may_stay(name, trial, distribution)
-        write_parameter(self._database, name, values, as_json)
+                if stands_in:
+                    gone.append((trial.id, name))
+        write_parameter(self._database, name, values, as_json, gone=gone)
         # Another worker may have written it, which this one cannot know yet.
         return bool(values) or any(trial.distribution is not None for trial in earlier)
 
@@ -123,12 +144,19 @@ class GrownTrial:
         Raises:
             DefinitionError: An earlier trial has a choice that is no longer there.
         """
-        asked = parameter.range
-        if isinstance(asked, Constant) or self._engine.growth.is_settled(parameter.trial_name):
+        asked, name = parameter.range, parameter.trial_name
+        if isinstance(asked, Constant):
             return
-        distribution = _distribution(asked)
-        convert = partial(_value, parameter, asked, distribution)
-        self._settle(parameter.trial_name, distribution, convert)
+        if not self._engine.growth.is_settled(name):
+            distribution = distribution_of(asked)
+            convert = partial(_value, parameter, asked, distribution)
+            self._settle(
+                name, distribution, convert, plain=parameter.name, stands_in=is_stand_in(asked)
+            )
+        # At last, since it is another one once the trials were read anew.
+        sampler = self._trial.study.sampler
+        if isinstance(sampler, StartingSampler):
+            sampler.prepare(parameter)
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
@@ -163,22 +191,22 @@ class GrownTrial:
         if self._engine.growth.is_settled(name):
             return
         distribution = make()
-        self._settle(name, distribution, partial(_same_value, distribution))
+        convert = partial(_same_value, distribution)
+        self._settle(name, distribution, convert, plain=name, stands_in=False)
 
-    def _settle(self, name: str, distribution: BaseDistribution, convert: _Convert) -> None:
+    def _settle(
+        self,
+        name: str,
+        distribution: BaseDistribution,
+        convert: _Convert,
+        *,
+        plain: str,
+        stands_in: bool,
+    ) -> None:
         known = self._engine.known_trials()
-        if self._engine.growth.settle(name, distribution, convert, known):
+        settle = partial(self._engine.growth.settle, plain=plain, stands_in=stands_in)
+        if settle(name, distribution, convert, known):
             self._trial = self._engine.reopened(self._trial)
-
-
-def _distribution(asked: Choices | Numbers) -> BaseDistribution:
-    if isinstance(asked, Choices):
-        return CategoricalDistribution(asked.values)
-    like = to_distribution(asked)
-    if not like.integer:
-        return FloatDistribution(like.low, like.high, log=like.log, step=like.step)
-    step = 1 if like.step is None else int(like.step)
-    return IntDistribution(int(like.low), int(like.high), log=like.log, step=step)
 
 
 def _value(
@@ -191,40 +219,23 @@ def _value(
     config = trial.config
     if parameter.name not in config:
         # Not finished, so that only what Optuna stores is known.
-        stands_for = "value" if isinstance(asked, Choices) else to_distribution(asked).stands_for
-        return _same_value(distribution, trial) if stands_for == "value" else None
+        if not is_stand_in(asked):
+            return _same_value(distribution, trial)
+        return trial.value if trial.distribution == distribution_to_json(distribution) else None
     if not all(c.name in config and config[c.name] in c.values for c in parameter.conditions):
         return None
-    value = config[parameter.name]
-    if isinstance(asked, Choices):
-        return _index(value, asked.values)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not asked.low <= value <= asked.high:
-        return None
-    return _within(distribution, asked.drawn(value))
+    return _internal(distribution, held(asked, config[parameter.name]))
 
 
 def _same_value(distribution: BaseDistribution, trial: EarlierTrial) -> float | None:
     if trial.distribution is None or trial.value is None:
         return None
     value = json_to_distribution(trial.distribution).to_external_repr(trial.value)
-    if isinstance(distribution, CategoricalDistribution):
-        return _index(value, distribution.choices)
-    return _within(distribution, value)
+    return _internal(distribution, held_by(distribution, value))
 
 
-def _within(distribution: BaseDistribution, value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    internal = distribution.to_internal_repr(value)
-    return internal if distribution._contains(internal) else None
-
-
-def _index(value: Any, choices: Sequence[Any]) -> float | None:
-    # True == 1 in Python, and they are different choices.
-    found = (i for i, c in enumerate(choices) if c == value and type(c) is type(value))
-    return next((float(index) for index in found), None)
+def _internal(distribution: BaseDistribution, found: tuple[Any] | None) -> float | None:
+    return None if found is None else float(distribution.to_internal_repr(found[0]))
 
 
 def _check_may_stay(name: str, trial: EarlierTrial, distribution: BaseDistribution) -> None:

@@ -66,9 +66,7 @@ def join(
             f'study "{study.name}" holds functions that only this process knows; put it into a '
             "file, and load it with load_study_file"
         )
-    # Whoever joins makes no database of a mistyped name.
-    Database.open_to_read(storage).close()
-    database = Database.open_to_write(storage)
+    database = Database.open_existing(storage)
     refuse_shared_folder(database)
     store = ArtifactStore.beside(database, artifacts)
     view = StudyView(database, store, study.name)

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 from autosearch.evaluation.latency_gate import machine_gate
 
 __all__ = ["Order", "Report", "main", "read_report"]
@@ -85,11 +87,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, on_signal)
     # The terminal's Ctrl-C is the supervisor's business; it asks the worker to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    supervisor = os.getppid()
+    supervisor = psutil.Process(os.getppid())
 
     def should_stop() -> bool:
-        # A supervisor that was killed says nothing: its worker has another parent then.
-        return stop.is_set() or os.getppid() != supervisor
+        # A supervisor that was killed says nothing: its worker has another parent then, or on
+        # Windows none.
+        is_orphan = os.getppid() != supervisor.pid or (
+            os.name == "nt" and not supervisor.is_running()
+        )
+        return stop.is_set() or is_orphan
 
     try:
         # Loading TensorFlow is seconds of work too.

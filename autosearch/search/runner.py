@@ -27,6 +27,7 @@ from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import Finals, plan_finals
+from autosearch.search.origins import check_origins
 from autosearch.search.process import Order
 from autosearch.search.pruning import check_pruner
 from autosearch.search.samplers import check_sampler
@@ -34,7 +35,8 @@ from autosearch.search.supervisor import Supervisor
 from autosearch.search.warm_start import WarmStart, plan_warm_start
 from autosearch.search.worker import Limits, Worker
 from autosearch.store.artifacts import ArtifactStore
-from autosearch.store.database import Database
+from autosearch.store.configs import read_configs
+from autosearch.store.database import Database, is_plain_optuna
 from autosearch.store.judging import judge_anew
 from autosearch.store.placement import refuse_shared_folder
 from autosearch.store.recorder import Recorder
@@ -113,12 +115,17 @@ def run(
         StorageError: The database or the artifact store cannot be used.
         KeyboardInterrupt: After what ran was put back, to be gone on with.
     """
+    if not isinstance(study, Study):
+        raise DefinitionError(
+            f"the study is {study!r}; expected a Study, as "
+            "autosearch.study.load_study_file(FILE) makes one of a file"
+        )
     is_for_processes = study.is_declarative or study.source_file is not None
     _check_workers(study, workers, workers_per_gpu, is_for_processes=is_for_processes)
-    if trials is not None and trials < 1:
-        raise DefinitionError(f"trials is {trials}; expected at least 1")
-    if seed is not None and not 0 <= seed < 2**31:
-        raise DefinitionError(f"seed is {seed}; expected 0 to {2**31 - 1}")
+    if trials is not None and (not isinstance(trials, int) or trials < 1):
+        raise DefinitionError(f"trials is {trials!r}; expected a whole number from 1 on")
+    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**31):
+        raise DefinitionError(f"seed is {seed!r}; expected a whole number from 0 to {2**31 - 1}")
     check_sampler(study.sampler, num_objectives=len(study.objectives))
     check_pruner(study)
     if study.space is not None:
@@ -140,6 +147,7 @@ def run(
         if fingerprint != earlier.data_fingerprint:
             _check_data(study, before, accept_data=accept_data)
         seed = earlier.seed
+    check_origins(study)
     seed = 0 if seed is None else seed
     # Before the new definition is kept: a run that is cut off in between would not know of it.
     engine = Engine(study, database, seed=seed)
@@ -168,7 +176,7 @@ def run(
         if on_message is not None:
             on_message(start.line(num_taken))
     limits = plan_limits(study, view.progress(), trials=trials, workers=workers)
-    finals = plan_finals(study)
+    finals = plan_finals(study, on_message=on_message)
     clock = RunClock(recorder, is_over=lambda: limits.are_reached(view.progress()))
 
     def on_tick() -> None:
@@ -334,12 +342,17 @@ def _plan_warm_start(
         )
     other = database if storage is None else Database.open_foreign(storage)
     best = best_trials(other, name)
+
+    def configs_of(numbers: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+        return {} if is_plain_optuna(other.url) else read_configs(other, name, numbers)
+
     return plan_warm_start(
         name,
         best,
         space=study.space,
         trials_in_budget=study.budget.trials,
         is_front=len(best[0].values) > 1,
+        read_configs=configs_of,
     )
 
 
@@ -365,17 +378,17 @@ def _check_definition(
         )
     if study.definition_sha256() == earlier.definition_sha256:
         return False
+    if study.objectives != earlier.objectives:
+        raise ChangedDefinitionError(
+            f'study "{study.name}" has other objectives in the database, and trials of different '
+            "objectives cannot be ranked together; give the study another name"
+        )
     before, after = earlier.definition, study.definition()
     if not accept_changes and not is_growth(before, after):
         listed = "; ".join(changes(before, after)) or "its code"
         raise ChangedDefinitionError(
             f'study "{study.name}" differs from the one in the database ({listed}); '
             "go on with the new definition with --accept-changes, or give the study another name"
-        )
-    if study.objectives != earlier.objectives:
-        raise ChangedDefinitionError(
-            f'study "{study.name}" has other objectives in the database, and trials of different '
-            "objectives cannot be ranked together; give the study another name"
         )
     return True
 

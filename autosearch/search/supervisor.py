@@ -53,6 +53,7 @@ MAX_DEATHS_AT_START = 3
 _MAX_KILLED_AT_START = 30
 """Who is killed from outside says nothing about the next one; yet memory may be too small."""
 
+_KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else None  # Windows has none.
 _HARD_MEMORY_FACTOR = 1.5
 """Past its bound a worker ends by itself after the trial; past this multiple it is killed."""
 
@@ -121,7 +122,7 @@ class Supervisor:
         self._on_tick = on_tick
         self._on_message = on_message
         self._running: list[_Running] = []
-        self._num_counted = 0
+        self._num_evaluated = 0
         self._num_deaths = 0
         self._num_attempts = 0
         self._num_idle_deaths = 0
@@ -182,13 +183,19 @@ class Supervisor:
         self._running.append(_Running(index=index, process=process, folder=folder))
 
     def _start_process(self, index: int, folder: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        python, launched = _interpreter()
         process = subprocess.Popen(
             # What lies in the folder where it is started must not stand for a library.
-            [sys.executable, "-P", "-m", "autosearch.search.process"],
+            [python, "-P", "-m", "autosearch.search.process"],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **self._environments[index]},
+            env={
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                **os.environ,
+                **launched,
+                **self._environments[index],
+            },
             # The terminal's Ctrl-C must reach the supervisor alone.
             start_new_session=True,
         )
@@ -238,7 +245,7 @@ class Supervisor:
         self._num_attempts = num_attempts
         self._num_idle_deaths = self._num_idle_deaths + 1 if is_idle else 0
         limit = MAX_DEATHS_AT_START
-        if worker.process.returncode == -signal.SIGKILL:
+        if worker.process.returncode == _KILLED:
             limit = _MAX_KILLED_AT_START
         if self._num_idle_deaths >= limit * len(self._environments):
             raise StudyError(f"{reason} before it started a trial; see --debug")
@@ -247,11 +254,11 @@ class Supervisor:
     def _stop_hopeless_study(self, reason: str | None) -> None:
         """As the worker itself does for failures that it lives to see."""
         progress = self._view.progress()
-        has_news = progress.num_counted > self._num_counted
-        self._num_counted = progress.num_counted
+        has_news = progress.num_evaluated > self._num_evaluated
+        self._num_evaluated = progress.num_evaluated
         self._num_deaths = 1 if has_news else self._num_deaths + 1
         failed = progress.counts.get(TrialState.FAILED, 0)
-        never = progress.num_counted == 0 and failed >= MAX_FAILURES_AT_START
+        never = progress.num_evaluated == 0 and failed >= MAX_FAILURES_AT_START
         if never or self._num_deaths >= MAX_FAILURES_IN_A_ROW:
             raise NothingTrainedError(
                 f"the worker was lost {self._num_deaths} times and no trial came to its end, the "
@@ -285,6 +292,18 @@ class Supervisor:
                 worker.process.wait()
             worker.folder.cleanup()
         self._running.clear()
+
+
+def _interpreter() -> tuple[str, dict[str, str]]:
+    """This Python, and what it needs in its environment to be the one of this virtual environment.
+
+    On Windows the ``python.exe`` of a virtual environment only starts another process, which would
+    be neither watched nor ended. ``multiprocessing`` starts that one itself in the same way.
+    """
+    base = str(getattr(sys, "_base_executable", sys.executable))
+    if os.name != "nt" or base == sys.executable:
+        return sys.executable, {}
+    return base, {"__PYVENV_LAUNCHER__": sys.executable}
 
 
 def _error_of(report: Report) -> AutosearchError:

@@ -133,9 +133,10 @@ class SearchTrial:
     def config(self) -> dict[str, Any]:
         """Parameter name to value, of all that was sampled so far."""
         sampled = self._hp.values if self._hp is not None else {}
-        # Optuna's name of a conditional parameter carries its conditions; hp's is the plain one.
-        own = {n: v for n, v in self._trial.params.items() if n.partition("[")[0] not in sampled}
-        return {**sampled, **own}
+        # What hp asked for is there by its own name and value, whatever stands for it in Optuna.
+        asked = self._hp.trial_params if self._hp is not None else {}
+        own = {n: v for n, v in self._trial.params.items() if n not in asked}
+        return {**own, **sampled}
 
     @property
     def is_infeasible(self) -> bool:

@@ -1,25 +1,34 @@
-"""Starting from another study's best: its configurations, by parameter name, come first."""
+"""Configurations that are put first, by parameter name: another study's best, or a person's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from autosearch.errors import NotFoundError
+from autosearch.search.held import distribution_of, held, held_by, is_same, is_stand_in
 from autosearch.space import SearchSpace
+from autosearch.space.architecture import architecture_names
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.space.parameters import Choices, Constant, Numbers, Parameter, Scalar
 
-__all__ = ["ORIGIN", "StartingPoint", "StartingSampler", "WarmStart", "best_of", "plan_warm_start"]
+__all__ = [
+    "GIVEN",
+    "ORIGIN",
+    "StartingPoint",
+    "StartingSampler",
+    "WarmStart",
+    "best_of",
+    "plan_warm_start",
+]
+
+GIVEN = "autosearch:given"
+"""The user attribute of a trial whose configuration a person has given."""
 
 ORIGIN = "autosearch:warm_start"
 """The user attribute of a trial that starts from another study's."""
@@ -35,12 +44,14 @@ class StartingPoint:
     Attributes:
         study: That study's name.
         trial: The trial's number there.
-        params: Parameter name to value, as Optuna knows them.
+        params: Parameter name to value: as its own study shows them, or as Optuna knows them.
+        is_ours: Whether it is the former: what Optuna knows may stand for another value.
     """
 
     study: str
     trial: int
     params: Mapping[str, Any]
+    is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ def plan_warm_start(
     space: SearchSpace | None,
     trials_in_budget: int | None,
     is_front: bool,
+    read_configs: Callable[[Sequence[int]], Mapping[int, Mapping[str, Any]]] = lambda numbers: {},
 ) -> WarmStart:
     """Which of another study's best to start from.
 
@@ -114,103 +126,117 @@ def plan_warm_start(
         space: What may be sampled here; None where code of the user's decides.
         trials_in_budget: Of the study here, if its budget counts trials.
         is_front: Whether none of the best is better than another.
+        read_configs: Answers what trials of that study were sampled as, by number, if it is one
+            of ours.
     """
-    distinct = list({repr(sorted(t.params.items())): t for t in reversed(best)}.values())[::-1]
+    first_of_its_kind: dict[str, FrozenTrial] = {}
+    for trial in best:
+        first_of_its_kind.setdefault(repr(sorted(trial.params.items())), trial)
+    distinct = list(first_of_its_kind.values())
     limit = _MOST_TRIALS
     if trials_in_budget is not None:
         limit = min(limit, max(1, trials_in_budget // _SHARE_OF_BUDGET))
     if is_front and len(distinct) > limit:
         last = len(distinct) - 1
         distinct = [distinct[round(i * last / max(limit - 1, 1))] for i in range(limit)]
-    points = tuple(StartingPoint(name, t.number, dict(t.params)) for t in distinct[:limit])
+    configs = read_configs([trial.number for trial in distinct[:limit]])
+    points = tuple(
+        StartingPoint(
+            name, t.number, dict(configs.get(t.number, t.params)), is_ours=t.number in configs
+        )
+        for t in distinct[:limit]
+    )
     return WarmStart(name, points, _misfits(points, space))
 
 
 def _misfits(points: Sequence[StartingPoint], space: SearchSpace | None) -> tuple[str, ...] | None:
     if space is None or not space.is_declarative:
         return None
-    fitting: set[str] = set()
-    for point in points:
-        probe = _Probe(point.params)
-        space.sample_declared(HyperParameters(probe))
-        fitting |= probe.fitting
+    fitting = {name for point in points for name in _fitting_names(point, space)}
     names = dict.fromkeys(name for point in points for name in point.params)
     return tuple(name for name in names if name not in fitting)
 
 
+def _fitting_names(point: StartingPoint, space: SearchSpace) -> set[str]:
+    fitting: set[str] = set()
+
+    def answer(parameter: Parameter) -> tuple[Scalar] | None:
+        asked = parameter.range
+        assert not isinstance(asked, Constant)
+        for known in (parameter.trial_name, parameter.name):
+            found = _fitting(point.params, known, asked, are_values=point.is_ours)
+            if found is not None:
+                fitting.add(known)
+                return (asked.value(found[0]),) if isinstance(asked, Numbers) else found
+        return None
+
+    hp = HyperParameters(answer=answer)
+    space.sample_declared(hp)
+    # What is fixed here is not asked for, and the same there all the same.
+    fixed = {"architecture": architecture_names(space.architectures)[0], **hp.values}
+    return fitting | {n for n, v in point.params.items() if n in fixed and is_same(fixed[n], v)}
+
+
 def _fitting(
-    params: Mapping[str, Any], name: str, distribution: BaseDistribution
-) -> tuple[str, Any] | None:
-    """The parameter of another study that fits one here: its name there and its value.
-
-    A parameter under conditions is known by them too; where they do not stand in the other
-    study's name, the bare name will do.
-    """
-    for known in (name, name.partition("[")[0]):
-        if known not in params:
-            continue
-        try:
-            internal = distribution.to_internal_repr(params[known])
-            if distribution._contains(internal):
-                # A whole number from the other study may be a float here, and the other way.
-                return known, distribution.to_external_repr(internal)
-        except (TypeError, ValueError):
-            continue
-    return None
-
-
-class _Probe:
-    """A trial that takes what fits of another study's parameters, and the first value elsewhere."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-        self.fitting: set[str] = set()
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        value: int = self._suggest(name, IntDistribution(low, high, log=log, step=step), low)
-        return value
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        value: float = self._suggest(name, FloatDistribution(low, high, log=log, step=step), low)
-        return value
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, CategoricalDistribution(choices), choices[0])
-
-    def _suggest(self, name: str, distribution: BaseDistribution, otherwise: Any) -> Any:
-        found = _fitting(self._params, name, distribution)
-        if found is None:
-            return otherwise
-        self.fitting.add(found[0])
-        return found[1]
+    params: Mapping[str, Any], name: str, asked: Choices | Numbers, *, are_values: bool
+) -> tuple[Any] | None:
+    """What Optuna holds of a parameter that is asked for, if what is known by a name fits."""
+    if name not in params:
+        return None
+    if are_values:
+        return held(asked, params[name])
+    return None if is_stand_in(asked) else held_by(distribution_of(asked), params[name])
 
 
 class StartingSampler(optuna.samplers.BaseSampler):
-    """Takes the parameters of a starting point that fit, and asks another sampler for the rest.
+    """Takes the parameters of a configuration that fit, and asks another sampler for the rest.
 
     Args:
-        params: Parameter name to value.
+        params: Parameter name to value. A parameter under conditions is known by them too; where
+            they do not stand here, the bare name will do.
         sampler: Draws what is not among them or does not fit.
+        are_values: Whether they are values, as a trial shows them, and not what Optuna holds in
+            their place.
+        is_counted: Whether the other sampler is to count the trial among its own.
     """
 
-    def __init__(self, params: Mapping[str, Any], sampler: optuna.samplers.BaseSampler) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        sampler: optuna.samplers.BaseSampler,
+        *,
+        are_values: bool = True,
+        is_counted: bool = True,
+    ) -> None:
         self._params = params
         self._sampler = sampler
+        self._are_values = are_values
+        self._is_counted = is_counted
+        self._asked: Parameter | None = None
+        self._drawn_together: Mapping[str, Any] = {}
+
+    def prepare(self, parameter: Parameter) -> None:
+        """Takes note of the parameter that is about to be asked for.
+
+        Without it a parameter is known by Optuna's distribution alone, as one that an Optuna
+        objective asks for.
+        """
+        self._asked = parameter
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Nothing: each parameter is looked at by itself."""
-        return {}
+        """The other sampler's: where it is not asked, a genetic one never learns of the trial."""
+        if not self._is_counted:
+            return {}
+        return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing."""
+        """Nothing yet: what is drawn together is for what the configuration leaves out."""
+        if self._is_counted:
+            self._drawn_together = self._sampler.sample_relative(study, trial, search_space)
         return {}
 
     def sample_independent(
@@ -220,11 +246,28 @@ class StartingSampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The starting point's value, if it fits."""
-        found = _fitting(self._params, param_name, param_distribution)
+        """The configuration's value, if it fits."""
+        found = self._given(param_name, param_distribution)
+        if found is None and param_name in self._drawn_together:
+            found = held_by(param_distribution, self._drawn_together[param_name])
         if found is not None:
-            return found[1]
+            return found[0]
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _given(self, name: str, distribution: BaseDistribution) -> tuple[Any] | None:
+        asked = self._asked
+        if asked is None or asked.trial_name != name:
+            return held_by(distribution, self._params[name]) if name in self._params else None
+        assert not isinstance(asked.range, Constant)
+        for known in (name, asked.name):
+            found = _fitting(self._params, known, asked.range, are_values=self._are_values)
+            if found is not None:
+                return found
+        return None
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Passed on: the next trial is asked for while this is still the study's sampler."""
+        self._sampler.before_trial(study, trial)
 
     def after_trial(
         self,

@@ -250,6 +250,7 @@ class Worker:
                 self._recorder,
                 worker_id,
                 may_start=self._has_room,
+                is_out_of_date=self._misses_discarded,
                 continue_from=self._training_on.next if self._training_on is not None else None,
                 impatience=self._impatience(),
             )
@@ -264,8 +265,10 @@ class Worker:
             if state is None:
                 return Outcome.INTERRUPTED
             self._num_evaluated += 1
-            failures_in_a_row = failures_in_a_row + 1 if state is TrialState.FAILED else 0
-            self._forget_discarded()
+            if state is TrialState.FAILED:
+                failures_in_a_row += 1
+            elif state.was_evaluated:
+                failures_in_a_row = 0
             self._stop_hopeless_study(failures_in_a_row, error)
             if self._spends_nothing():
                 return Outcome.DONE
@@ -318,12 +321,11 @@ class Worker:
         longest_s = max(_LONGEST_LOOK * 60 * minutes, _TIMES_THE_USUAL * usual_s)
         return self._training_on is not None and seconds > longest_s
 
-    def _forget_discarded(self) -> None:
-        """Reads all trials anew once one was discarded: Optuna reads a finished one only once."""
-        num_discarded = self._progress.counts.get(TrialState.DISCARDED, 0)
-        if num_discarded != self._num_discarded:
-            self._num_discarded = num_discarded
-            self._engine.reopen()
+    def _misses_discarded(self) -> bool:
+        """Whether a trial was discarded since the last look."""
+        before, now = self._num_discarded, self._progress.counts.get(TrialState.DISCARDED, 0)
+        self._num_discarded = now
+        return now != before
 
     def _wait_for_others(self) -> None:
         """While others evaluate what is left; a trial whose worker is gone is put back to wait."""
@@ -346,7 +348,6 @@ class Worker:
             self._study,
             self._view,
             evaluator=self._evaluator,
-            params=self._engine.params,
             recorder=self._recorder,
             artifacts=self._artifacts,
             seed=self._seed,
@@ -500,8 +501,7 @@ class Worker:
     def _stop_hopeless_study(self, failures_in_a_row: int, error: str | None) -> None:
         if failures_in_a_row < MAX_FAILURES_AT_START:
             return
-        counts = self._view.progress().counts
-        never = not any(count for state, count in counts.items() if state.counts)
+        never = self._view.progress().num_evaluated == 0
         if never or failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise NothingTrainedError(
                 f"{failures_in_a_row} trials in a row failed, the last one with: {error}; "

@@ -30,6 +30,9 @@ def are_shares(objectives: Sequence[Objective]) -> tuple[bool, ...]:
 def worst_worth_having(values: NDArray[np.float64], shares: Sequence[bool]) -> NDArray[np.float64]:
     """The worst of each objective that is worth having, shape ``(k,)``; infinite if any is.
 
+    Of several accuracies the bests may be of different networks, and then any of them is: bounds
+    that one of these breaks would leave out an end of the front.
+
     Args:
         values: What was found, minimised, shape ``(n, k)``, at least one row.
         shares: Which of them are accuracies; none if it is empty.
@@ -37,4 +40,7 @@ def worst_worth_having(values: NDArray[np.float64], shares: Sequence[bool]) -> N
     is_share = np.array(shares, dtype=np.bool_) if len(shares) else np.zeros(values.shape[1], bool)
     best = values.min(axis=0)
     # A user's function may answer what it likes: of nothing, nine tenths are no bound.
-    return np.where(is_share & (best < 0), _WORTH_HAVING * best, np.inf)
+    worst = np.where(is_share & (best < 0), _WORTH_HAVING * best, np.inf)
+    kept = values[(values <= worst).all(axis=1)]
+    keeps_the_bests = bool((kept == best).any(axis=0)[is_share].all())
+    return worst if keeps_the_bests else np.full_like(worst, np.inf)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from autosearch.space.architecture import CNN, architecture_names
 from autosearch.space.hyperparameters import HyperParameters
-from autosearch.space.parameters import Numbers, Parameter, Scalar
+from autosearch.space.parameters import Choices, Numbers, Parameter, Scalar, to_distribution
 from autosearch.space.search_space import SearchSpace
 
 __all__ = ["first_guesses"]
@@ -58,8 +58,8 @@ _NAMES = (
 )
 
 
-def first_guesses(space: SearchSpace) -> list[dict[str, Any]]:
-    """Configurations to begin with: parameters by Optuna's name, those that a guess says.
+def first_guesses(space: SearchSpace) -> list[dict[str, Scalar]]:
+    """Configurations to begin with: values by parameter name, of those that a guess says.
 
     What is not said, such as augmentation, is left to the sampler. Each configuration stands once;
     of an architecture of the user's own nothing is known, and there are none.
@@ -71,67 +71,53 @@ def first_guesses(space: SearchSpace) -> list[dict[str, Any]]:
     ours = [n for n, one in zip(names, space.architectures, strict=True) if isinstance(one, CNN)]
     if not ours:
         return []
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Scalar]] = []
     for own in _ONE_AFTER_THE_OTHER:
         guessing = _Guessing(
             {**_ALWAYS, "architecture": (ours[0],), **dict(zip(_NAMES, own, strict=True))}
         )
-        space.sample_declared(HyperParameters(guessing, before_asking=guessing.prepare))
+        space.sample_declared(HyperParameters(answer=guessing.answer))
         if guessing.says_network and guessing.said not in found:
             found.append(guessing.said)
     return found
 
 
 class _Guessing:
-    """A trial that gives every parameter the value nearest to a wish, and keeps which it did."""
+    """Gives every parameter the value nearest to a wish, and keeps which it gave."""
 
     def __init__(self, wishes: Mapping[str, _Wish]) -> None:
         self._wishes = wishes
-        self._asked: Parameter | None = None
-        self.said: dict[str, Any] = {}
+        self.said: dict[str, Scalar] = {}
 
     @property
     def says_network(self) -> bool:
         """Whether anything of the architecture was said."""
         return any(name.startswith("architecture/") for name in self.said)
 
-    def prepare(self, parameter: Parameter) -> None:
-        """Takes note of the parameter that is about to be asked for."""
-        self._asked = parameter
+    def answer(self, parameter: Parameter) -> tuple[Scalar] | None:
+        """The value of a parameter; None if there is no wish, or none of the choices is one."""
+        wish, asked = self._wishes.get(parameter.name), parameter.range
+        if wish is None:
+            return None
+        if isinstance(asked, Choices):
+            chosen = _nearest_choice(asked.values, wish)
+            if chosen is None:
+                return None
+            value = asked.values[chosen]
+        else:
+            assert isinstance(asked, Numbers)
+            assert isinstance(wish, int | float)
+            value = _nearest_number(asked, wish)
+        self.said[parameter.name] = value
+        return (value,)
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(self._nearest_number(name, low, high, step))
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self._nearest_number(name, low, high, step))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        wish = self._wish(name)
-        chosen = _nearest_choice(choices, wish) if wish is not None else None
-        if chosen is None:
-            return choices[0]
-        self.said[name] = choices[chosen]
-        return choices[chosen]
-
-    def _wish(self, name: str) -> _Wish | None:
-        return self._wishes.get(name.partition("[")[0])
-
-    def _nearest_number(self, name: str, low: float, high: float, step: float | None) -> float:
-        wish = self._wish(name)
-        if not isinstance(wish, int | float):
-            return low
-        assert self._asked is not None
-        numbers = self._asked.range
-        assert isinstance(numbers, Numbers)
-        wished = numbers.drawn(min(max(wish, numbers.low), numbers.high))
-        if step is not None:
-            wished = low + round((wished - low) / step) * step
-        self.said[name] = value = min(max(wished, low), high)
-        return value
+def _nearest_number(numbers: Numbers, wish: float) -> float:
+    like = to_distribution(numbers)
+    wished = numbers.drawn(min(max(wish, numbers.low), numbers.high))
+    if like.step is not None:
+        wished = like.low + round((wished - like.low) / like.step) * like.step
+    return numbers.value(min(max(wished, like.low), like.high))
 
 
 def _nearest_choice(choices: Sequence[Scalar], wish: _Wish) -> int | None:

@@ -23,6 +23,7 @@ from autosearch.space.parameters import (
 __all__ = ["HyperParameters"]
 
 Shape: TypeAlias = "tuple[int, ...] | None"
+Answer: TypeAlias = "Callable[[Parameter], tuple[Scalar] | None]"
 
 
 class HyperParameters:
@@ -38,6 +39,8 @@ class HyperParameters:
         input_shape: (height, width, channels) of the images, for a user's ``build``.
         num_classes: how many probabilities a network gives, for a user's ``build``.
         before_asking: called with each parameter before the trial is asked for it.
+        answer: without a trial, told each parameter, answers the value that it takes, in a tuple
+            since that may be None; None for its default.
 
     Example:
         >>> hp = HyperParameters()
@@ -55,9 +58,11 @@ class HyperParameters:
         input_shape: Shape = None,
         num_classes: int | None = None,
         before_asking: Callable[[Parameter], None] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.trial = trial
         self._before_asking = before_asking
+        self._answer = answer
         self.input_shape = input_shape
         self.num_classes = num_classes
         self.values: dict[str, Scalar] = {}
@@ -328,7 +333,8 @@ class HyperParameters:
         if isinstance(asked, Constant):
             return asked.value
         if trial is None:
-            value = parameter.default
+            answered = self._answer(parameter) if self._answer is not None else None
+            value = parameter.default if answered is None else answered[0]
             self._drawn[name] = value
             if isinstance(asked, Numbers) and isinstance(value, int | float):
                 self._drawn[name] = asked.drawn(value)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from autosearch.errors import DefinitionError
 from autosearch.space.domain import FloatDomain, Options, Range, Reals, Space, sample
 from autosearch.space.hyperparameters import HyperParameters
+from autosearch.values import Estimate
 
-__all__ = ["APPLICATIONS", "Application", "Pretrained", "PretrainedConfig"]
+__all__ = ["APPLICATIONS", "Application", "Origin", "Pretrained", "PretrainedConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,25 @@ class PretrainedConfig:
     dropout: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The images that a promoted network was made with.
+
+    Attributes:
+        study: The study that found it.
+        fingerprint: Of its images and their split; None if nobody knows.
+        is_refit: Whether it was fitted on its validation images, too.
+        definition: Of its dataset.
+        sides: SHA-256 of each file → its split; None if the images are no files, or nobody knows.
+    """
+
+    study: str
+    fingerprint: str | None
+    is_refit: bool
+    definition: Mapping[str, Any]
+    sides: Mapping[str, str] | None
+
+
 class Pretrained(Space):
     """The space of networks made from a trained one: a backbone, cut off somewhere, and a new head.
 
@@ -129,6 +149,9 @@ class Pretrained(Space):
     source_sha256: str | None = None
     weights_sha256: str | None = None
 
+    # Not defined but known: the source's content identifies it, and only who starts a study asks.
+    _origin: Origin | None = PrivateAttr(default=None)
+
     def __init__(self, source: Any = None, **data: Any) -> None:
         if source is not None:
             data["source"] = str(source)
@@ -148,6 +171,10 @@ class Pretrained(Space):
     ) -> Pretrained:
         """The space whose source is a promoted candidate of another study.
 
+        On images of that study it is for the same split alone: a study does not begin if the
+        candidate was fitted on images that are to judge it, as a finalist was on the validation
+        images. Its own finalists are then not judged by cross-validation.
+
         Args:
             model: The model that it was promoted to.
             alias: Of the promotion.
@@ -162,6 +189,7 @@ class Pretrained(Space):
         from autosearch.store.artifacts import ArtifactStore
         from autosearch.store.database import Database
         from autosearch.store.promotions import current_promotion
+        from autosearch.store.view import known_study
 
         database = Database.open_to_read(storage)
         promotion = current_promotion(database, model, alias)
@@ -170,8 +198,20 @@ class Pretrained(Space):
                 f'"{model}@{alias}" was promoted without its trained network; promote a candidate '
                 "that Keras trained, or name a .keras file: Pretrained('FILE.keras')"
             )
-        url = ArtifactStore.beside(database, artifacts).url(promotion.keras_sha256)
-        return cls(url, source_sha256=promotion.keras_sha256, **words)
+        store, record = ArtifactStore.beside(database, artifacts), promotion.record
+        space = cls(
+            store.url(promotion.keras_sha256), source_sha256=promotion.keras_sha256, **words
+        )
+        study, searched_on = str(record["study"]), record["dataset"]
+        view = known_study(database, store, study, begun_by=promotion.promoted_at)
+        space._origin = Origin(
+            study=study,
+            fingerprint=searched_on["fingerprint"],
+            is_refit=record["validation"].get("estimate") == Estimate.CROSS_VALIDATION,
+            definition=searched_on["definition"],
+            sides=view.sides() if view is not None else None,
+        )
+        return space
 
     @model_validator(mode="before")
     @classmethod
@@ -223,6 +263,11 @@ class Pretrained(Space):
         if application is not None and self.rescaling != "raw":
             raise ValueError(f"rescaling is for .keras files; {self.source} brings its own")
         return self
+
+    @property
+    def origin(self) -> Origin | None:
+        """What a source ``from_model`` was made with; None of any other, and of a stored space."""
+        return self._origin
 
     @property
     def application(self) -> Application | None:

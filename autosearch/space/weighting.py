@@ -48,7 +48,8 @@ class ClassWeighting(Space):
     """The space of class weightings, for data in which some classes are rare.
 
     A model that the user's ``build`` compiled has a loss of its own: "focal" and
-    "logit_adjustment" are then an error.
+    "logit_adjustment" are then an error. A ``fit`` of a ``HyperModel`` is then given the weights of
+    "balanced" and "effective_number" as ``class_weight``, which it must take and hand on.
 
     Attributes:
         method: "none"; "balanced" (inverse frequency) or "effective_number" (Cui et al. 2019)

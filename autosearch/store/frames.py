@@ -12,7 +12,12 @@ from sqlalchemy import case, func, select
 
 from autosearch.store.database import Database
 from autosearch.store.recorder import lease_clock
-from autosearch.store.study_frames import candidate_id, class_names, read_frame
+from autosearch.store.study_frames import (
+    candidate_id,
+    class_names,
+    read_frame,
+    with_own_target,
+)
 from autosearch.store.tables import (
     CandidateRow,
     EpochRow,
@@ -156,11 +161,9 @@ class LiveCandidates:
         frame = frame.astype(dict.fromkeys(_FIGURES, float))
         names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
         frame.insert(0, "candidate", list(names))
-        others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
-        frame = frame.drop(columns="metrics")
+        frame, others = with_own_target(frame)
         for name in others.columns:
-            # A user's function may answer what elsewhere is measured on a target; it may not
-            # take the place of a name, a key or a time.
+            # A user's function may not take the place of a name, a key or a time.
             if name in _FIGURES or name not in frame:
                 frame[name] = others[name]
         return frame
@@ -171,7 +174,8 @@ def studies_frame(database: Database) -> pd.DataFrame:
 
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
     of counts for every ``TrialState``, ``num_candidates``, ``last_activity`` (UTC),
-    ``num_workers`` (registered and not ended), ``is_running`` (one of them holds a lease).
+    ``num_workers`` (those that hold a lease), ``num_lost`` (those that hold none any more, and
+    whose trial nobody has taken over yet), ``is_running`` (there are workers).
     """
     with database.session() as session:
         rows = session.execute(
@@ -203,19 +207,24 @@ def studies_frame(database: Database) -> pd.DataFrame:
                 select(CandidateRow.study_id, func.count()).group_by(CandidateRow.study_id)
             ).all()
         )
-        now = lease_clock(session)
-        workers = {
-            study_id: (count, lease >= now)
-            for study_id, count, lease in session.execute(
-                select(WorkerRow.study_id, func.count(), func.max(WorkerRow.lease_until))
-                .where(WorkerRow.ended_at.is_(None))
-                .group_by(WorkerRow.study_id)
+        # Who was killed has not ended, and never will.
+        holds_lease = WorkerRow.lease_until >= lease_clock(session)
+        workers = (
+            select(WorkerRow.study_id, func.count(WorkerRow.id.distinct()))
+            .where(WorkerRow.ended_at.is_(None))
+            .group_by(WorkerRow.study_id)
+        )
+        num_workers = dict(session.execute(workers.where(holds_lease)).all())
+        num_lost = dict(
+            session.execute(
+                workers.join(TrialRow, TrialRow.worker_id == WorkerRow.id).where(
+                    TrialRow.state == TrialState.RUNNING, ~holds_lease
+                )
             ).all()
-        }
+        )
     records: list[dict[str, Any]] = []
     for study_id, name, definition, created_at, run_seconds in rows:
         found = counts.get(study_id, {})
-        num_workers, is_running = workers.get(study_id, (0, False))
         records.append(
             {
                 "study": name,
@@ -226,8 +235,9 @@ def studies_frame(database: Database) -> pd.DataFrame:
                 **{str(state): found.get(str(state), 0) for state in TrialState},
                 "num_candidates": num_candidates.get(study_id, 0),
                 "last_activity": activity.get(study_id),
-                "num_workers": num_workers,
-                "is_running": is_running,
+                "num_workers": num_workers.get(study_id, 0),
+                "num_lost": num_lost.get(study_id, 0),
+                "is_running": study_id in num_workers,
             }
         )
     return pd.DataFrame(records)
@@ -236,7 +246,8 @@ def studies_frame(database: Database) -> pd.DataFrame:
 def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
     """One row a worker process of a study, in the order in which they began.
 
-    Columns: ``worker``, ``host``, ``pid``, ``started_at`` and ``ended_at`` (UTC), ``holds_lease``.
+    Columns: ``worker``, ``host``, ``pid``, ``started_at``, ``lease_until`` and ``ended_at`` (UTC),
+    ``holds_lease``.
     """
     statement = (
         select(
@@ -252,7 +263,7 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
     )
     frame = read_frame(database, statement)
     with database.session() as session:
-        frame["holds_lease"] = frame.pop("lease_until") >= lease_clock(session)
+        frame["holds_lease"] = frame["lease_until"] >= lease_clock(session)
     return frame
 
 
@@ -319,16 +330,13 @@ def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
 
 
 def candidate_details(
-    database: Database, candidate_key: int, target_id: int | None = None
+    database: Database, candidate_key: int, target_id: int | None
 ) -> dict[str, Any]:
     """How a candidate's figures were taken: ``conditions``, ``classes``, ``reasons``, ``target``.
 
-    ``classes`` are the names in the order of the confusion matrix. Of a candidate that was
-    measured on several targets, ``target`` is the one with that id, or the first.
+    ``classes`` are the names in the order of its outputs and of the confusion matrix. ``target``
+    describes the one with that id, None where there is none.
     """
-    is_on_it = MeasurementRow.candidate_id == CandidateRow.id
-    if target_id is not None:
-        is_on_it &= MeasurementRow.target_id == target_id
     with database.session() as session:
         row = session.execute(
             select(
@@ -338,11 +346,9 @@ def candidate_details(
                 TrialRow.facts,
             )
             .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
-            .outerjoin(MeasurementRow, is_on_it)
-            .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
+            .outerjoin(TargetRow, TargetRow.id == target_id)
             .where(CandidateRow.id == int(candidate_key))
-            .order_by(MeasurementRow.id)
-        ).first()
+        ).one_or_none()
     if row is None:
         return {"conditions": {}, "classes": [], "reasons": {}, "target": None}
     conditions, reasons, target, facts = row

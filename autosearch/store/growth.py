@@ -7,12 +7,13 @@ be sampled now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select, text
 
+from autosearch.store.configs import whole_config
 from autosearch.store.database import Database
 from autosearch.store.tables import StudyRow, TrialRow
 
@@ -40,8 +41,8 @@ class EarlierTrial:
         id: Optuna's key of it.
         value: As Optuna stores it; None if the trial was not asked for the parameter.
         distribution: Optuna's JSON of what it was drawn from; None likewise.
-        config: All that was sampled or fixed, by plain names; empty of a trial that is not
-            finished.
+        config: All that was sampled or fixed, by plain names; of a trial that is not finished
+            only what it was given.
     """
 
     number: int
@@ -62,11 +63,11 @@ def earlier_trials(database: Database, study: str, name: str, *, before: int) ->
     """
     with database.session() as session:
         known = session.execute(
-            select(TrialRow.number, TrialRow.config)
+            select(TrialRow.number, TrialRow.config, TrialRow.facts)
             .join(StudyRow, StudyRow.id == TrialRow.study_id)
             .where(StudyRow.name == study, TrialRow.number < before)
         )
-        configs = {row.number: row.config for row in known}
+        configs = {row.number: whole_config(row.config, row.facts) for row in known}
         rows = session.execute(_PARAMETERS, {"study": study, "name": name, "before": before})
         return [
             EarlierTrial(number, key, value, distribution, configs.get(number, {}))
@@ -75,7 +76,12 @@ def earlier_trials(database: Database, study: str, name: str, *, before: int) ->
 
 
 def write_parameter(
-    database: Database, name: str, values: Mapping[int, float], distribution: str
+    database: Database,
+    name: str,
+    values: Mapping[int, float],
+    distribution: str,
+    *,
+    gone: Sequence[tuple[int, str]] = (),
 ) -> None:
     """Writes one parameter of some trials anew, all of them or none.
 
@@ -84,13 +90,17 @@ def write_parameter(
         name: The parameter's, as Optuna knows it.
         values: Optuna's key of a trial to the value as Optuna stores it.
         distribution: Optuna's JSON of what the values are drawn from now.
+        gone: Optuna's key of a trial and the name of a parameter that it has no more.
     """
-    if not values:
-        return
     rows = [
         {"trial": trial, "name": name, "value": value, "distribution": distribution}
         for trial, value in values.items()
     ]
+    before = [
+        {"trial": trial, "name": name} for trial, name in [*gone, *((t, name) for t in values)]
+    ]
     with database.session() as session:
-        session.execute(_DELETE, rows)
-        session.execute(_INSERT, rows)
+        if before:
+            session.execute(_DELETE, before)
+        if rows:
+            session.execute(_INSERT, rows)

@@ -20,6 +20,7 @@ from autosearch.store.tables import (
     TargetRow,
     TrialRow,
 )
+from autosearch.values import TARGET_METRICS
 
 __all__ = ["Reading", "add_measurements", "add_readings", "latencies_frame", "unmeasured"]
 
@@ -86,12 +87,16 @@ def add_measurements(
         now = utc_now()
         for name, candidate in _rows(session, study_id, readings).items():
             reading = readings[name]
-            memory = session.scalar(
-                select(MeasurementRow.memory_bytes)
+            first = session.scalars(
+                select(MeasurementRow)
                 .where(MeasurementRow.candidate_id == candidate.id)
                 .order_by(MeasurementRow.id)
                 .limit(1)
-            )
+            ).one_or_none()
+            if first is None:
+                # Its search had no target: what it answered, or did not, stays its own.
+                candidate.metrics = dict.fromkeys(TARGET_METRICS) | candidate.metrics
+            memory = candidate.metrics["memory_bytes"] if first is None else first.memory_bytes
             session.add(
                 MeasurementRow(
                     candidate_id=candidate.id,

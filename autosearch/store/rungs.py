@@ -9,13 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from autosearch.store.database import Database
 from autosearch.store.tables import EpochRow, TrialRow
 from autosearch.values import TrialState
 
-__all__ = ["read_rung", "why_pruned"]
+__all__ = ["forget_reports", "read_rung", "why_pruned"]
+
+_TRIAL = (
+    "trial_id = (SELECT t.trial_id FROM trials t JOIN studies s ON s.study_id = t.study_id "
+    "WHERE s.study_name = :study AND t.number = :number)"
+)
+# Optuna keeps the first value of a step, and counts from the last step that it knows.
+_FORGET_REPORTS = (
+    text(f"DELETE FROM trial_intermediate_values WHERE {_TRIAL}"),
+    text(f"DELETE FROM trial_system_attributes WHERE key LIKE 'completed_rung_%' AND {_TRIAL}"),
+)
 
 
 def read_rung(
@@ -54,6 +64,19 @@ def read_rung(
                 for metric, column in zip(metrics, columns, strict=True)
             )
     return rung
+
+
+def forget_reports(database: Database, study: str, number: int) -> None:
+    """Takes from Optuna's rows what a trial has reported, so that it can begin again.
+
+    Args:
+        database: Opened to write.
+        study: The study's name.
+        number: The trial's.
+    """
+    with database.session() as session:
+        for statement in _FORGET_REPORTS:
+            session.execute(statement, {"study": study, "number": number})
 
 
 def why_pruned(facts: Mapping[str, Any]) -> str | None:

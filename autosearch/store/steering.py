@@ -27,6 +27,13 @@ _FORGIVE = text(
 )
 
 
+# A genetic sampler keeps the keys of a generation's parents, and chooses them anew without.
+_FORGET_PARENTS = text(
+    "DELETE FROM study_system_attributes WHERE key LIKE '%:parent:%' AND study_id = "
+    "(SELECT study_id FROM studies WHERE study_name = :study)"
+)
+
+
 def request_stop(database: Database, study_id: int) -> None:
     """Asks all workers of a study, those of other machines too, to end after their trial.
 
@@ -80,6 +87,7 @@ def discard_trial(database: Database, study: str, number: int, *, reason: str) -
             one.state = TrialState.DISCARDED
             session.execute(_FORGET, {"study": study, "number": one.number})
             session.execute(_FORGIVE, {"study": study, "number": one.number})
+        session.execute(_FORGET_PARENTS, {"study": study})
 
 
 def _repeats(session: Session, row: TrialRow) -> Sequence[TrialRow]:

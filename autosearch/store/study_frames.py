@@ -19,7 +19,7 @@ from sqlalchemy import Executable, select
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.tables import CandidateRow, EpochRow, MeasurementRow, TargetRow, TrialRow
-from autosearch.values import Direction, Estimate, Objective, TrialState
+from autosearch.values import TARGET_METRICS, Direction, Estimate, Objective, TrialState
 
 __all__ = [
     "CANDIDATE_COLUMNS",
@@ -35,6 +35,7 @@ __all__ = [
     "read_frame",
     "records",
     "trials_frame",
+    "with_own_target",
 ]
 
 CANDIDATE_COLUMNS = (
@@ -82,6 +83,15 @@ RESERVED_COLUMNS = frozenset(
 )
 """What no metric of a user's function can be called."""
 
+_OF_TARGET = (
+    *TARGET_METRICS,
+    "is_measured",
+    "target",
+    "target_id",
+    "target_description",
+)
+"""What a row has of its target, and of what was measured there."""
+
 _WHOLE = ("size_bytes", "memory_bytes", "parameters", "macs")
 _FLOATS = (
     "accuracy",
@@ -108,7 +118,7 @@ def class_names(conditions: Mapping[str, Any], facts: Mapping[str, Any]) -> list
     """The classes of a candidate in the order of its outputs and of its confusion matrix.
 
     PostgreSQL sorts the keys of an object, such as ``per_class``, by their length; the list that
-    is among the facts of the trial stays as it is.
+    is among the facts of the trial stays as it is. Of many classes ``per_class`` is not kept.
 
     Args:
         conditions: Of the candidate.
@@ -120,9 +130,11 @@ def class_names(conditions: Mapping[str, Any], facts: Mapping[str, Any]) -> list
     """
     named, described = list(conditions.get("per_class") or {}), facts.get("classes")
     # A function of the user's describes what it likes under that name.
-    if isinstance(described, list) and set(map(str, described)) == set(named):
-        return list(map(str, described))
-    return named
+    if not isinstance(described, list):
+        return named
+    if not named:
+        return described if all(isinstance(name, str) for name in described) else []
+    return list(map(str, described)) if set(map(str, described)) == set(named) else named
 
 
 def trials_frame(database: Database, study_id: int) -> pd.DataFrame:
@@ -209,17 +221,43 @@ def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore
     frame = read_frame(database, statement)
     names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
     frame.insert(0, "candidate", list(names))
+    frame, others = with_own_target(frame.astype(dict.fromkeys(_FLOATS, float)))
     frame["artifact"] = [
         artifacts.url(sha256) if isinstance(sha256, str) else None
         for sha256 in frame["artifact_sha256"]
     ]
-    others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
-    frame = frame.drop(columns=["metrics"])
-    ordered = frame[[*CANDIDATE_COLUMNS]].astype(dict.fromkeys(_FLOATS, float))
+    ordered = frame[[*CANDIDATE_COLUMNS]].copy()
     for name in others.columns:
-        # A user's function may answer what elsewhere is measured on a target.
         ordered[name] = others[name]
     return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
+
+
+def with_own_target(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gives candidates that a search without a target found a row of no target.
+
+    Such a search keeps what ``TARGET_METRICS`` names among a candidate's other metrics. What a
+    machine measured of it since is that machine's, in a row beside it.
+
+    Args:
+        frame: One row a candidate and target it was measured on, or a candidate that was measured
+            on none; with ``candidate``, ``metrics`` and what is known of its target.
+
+    Returns:
+        Such a frame without ``metrics``, and these as columns, with the same index.
+    """
+    has_target = frame["target_id"].notna()
+    answers = [not metrics.keys().isdisjoint(TARGET_METRICS) for metrics in frame["metrics"]]
+    own = frame[has_target & np.array(answers, dtype=np.bool_)].drop_duplicates("candidate")
+    if len(own):
+        own = own.drop(columns=[*_OF_TARGET], errors="ignore")
+        # Where it stood, before what was measured later.
+        both = pd.concat([own, frame])[[*frame]].sort_index(kind="stable")
+        frame = both.reset_index(drop=True)
+        has_target = frame["target_id"].notna()
+    others = pd.DataFrame(list(frame["metrics"]), index=frame.index, dtype=float)
+    for name in others.columns.intersection([*TARGET_METRICS]):
+        others[name] = frame[name].where(has_target, others[name])
+    return frame.drop(columns="metrics"), others
 
 
 def read_frame(database: Database, statement: Executable) -> pd.DataFrame:
@@ -274,15 +312,16 @@ def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArr
 
 
 def on_one_target(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the target with most measurements; all where none has any.
+    """The rows of the target with most candidates; no target counts as one, before its equals.
 
     Figures of two targets never meet.
     """
-    ids = frame["target_id"].dropna()
-    if ids.empty:
-        return frame
-    one: pd.DataFrame = frame[frame["target_id"] == ids.mode().iloc[0]]
-    return one
+    ids, names = frame["target_id"], frame["candidate"]
+    found = names.groupby(ids).nunique()
+    has_none = ids.isna()
+    if found.empty or names[has_none].nunique() >= found.max():
+        return frame[has_none]
+    return frame[ids == found.idxmax()]
 
 
 def by_estimate(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

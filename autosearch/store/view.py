@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from autosearch import pareto
-from autosearch.errors import NotFoundError
+from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
@@ -51,6 +51,7 @@ __all__ = [
     "Progress",
     "StudyView",
     "candidate_id",
+    "known_study",
     "records",
     "study_names",
 ]
@@ -86,6 +87,11 @@ class Progress:
     def num_counted(self) -> int:
         """Trials that count towards the budget."""
         return sum(count for state, count in self.counts.items() if state.counts)
+
+    @property
+    def num_evaluated(self) -> int:
+        """Trials that show that evaluating works at all."""
+        return sum(count for state, count in self.counts.items() if state.was_evaluated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +278,7 @@ class StudyView:
         return epochs_frame(self._database, self.id)
 
     def candidates_frame(self) -> pd.DataFrame:
-        """One row a candidate and target, by trial.
+        """One row a candidate and target, by trial; no target is one, where a search had none.
 
         Columns: ``candidate`` (the id that ``show`` and ``promote`` take), ``trial``,
         ``quantization``, ``feasible``, ``representative`` (the sampler was told this one),
@@ -291,6 +297,10 @@ class StudyView:
         self, target: str | None = None, *, estimate: str = Estimate.VALIDATION
     ) -> pd.DataFrame:
         """The feasible candidates that the front is taken from; see ``front_frame``."""
+        if estimate not in tuple(Estimate):
+            raise DefinitionError(
+                f'"{estimate}" is no kind of figure; expected one of {", ".join(Estimate)}'
+            )
         # The name is sought among all: that none is feasible, or of that kind, is no wrong name.
         frame = self._on_target(self.candidates_frame(), target)
         frame = frame[frame["feasible"].astype(bool)]
@@ -302,8 +312,9 @@ class StudyView:
         """The feasible candidates that no other feasible candidate dominates.
 
         Args:
-            target: The name of the target whose figures are ranked; by default the one on
-                which most candidates were measured. Figures of two targets never meet.
+            target: The name of the target whose figures are ranked; by default the one that most
+                candidates have figures of, which is none where the search had none. Figures of
+                two targets never meet.
             estimate: The kind of figure that is ranked, an ``Estimate``: by default the search's
                 own. Figures of two kinds never meet.
 
@@ -311,6 +322,7 @@ class StudyView:
             Rows of ``candidates_frame()``, in order of the first objective, the best first.
 
         Raises:
+            DefinitionError: There is no such kind of figure.
             NotFoundError: No candidate was measured on that target.
         """
         frame = self.ranked_frame(target, estimate=estimate)
@@ -388,14 +400,18 @@ class StudyView:
         )
 
     def candidate(self, name: str) -> dict[str, Any]:
-        """Everything about one candidate: its row with ``config``, ``epochs`` and ``stages``.
+        """Everything about one candidate, JSON-friendly: its row of ``candidates_frame()``, too.
 
-        ``classes`` are the names in the order of ``conditions["confusion"]``.
+        Of its trial ``config``, ``facts``, ``stage_seconds``, ``started_at`` (UTC) and ``epochs``;
+        ``classes`` in the order of ``conditions["confusion"]``; and ``latencies_again``, those that
+        ``remeasure`` took.
 
         Raises:
             NotFoundError: The study has no such candidate.
         """
         frame = self.candidates_frame()
+        # Without schemes a candidate is called as its trial is, by number.
+        name = str(name)
         rows = frame[frame["candidate"] == name]
         if rows.empty:
             raise NotFoundError(
@@ -456,3 +472,25 @@ def open_study(name: str, *, storage: str | None = None, artifacts: str | None =
     """
     database = Database.open_to_read(storage)
     return StudyView(database, ArtifactStore.beside(database, artifacts), name)
+
+
+def known_study(
+    database: Database, artifacts: ArtifactStore, name: str, *, begun_by: datetime | None = None
+) -> StudyView | None:
+    """The study of a name, if it is there still.
+
+    A model outlives its study, whose name may be another's by now: one that was deleted and run
+    anew, on other images or with another split.
+
+    Args:
+        database: Where it may be.
+        artifacts: Where its files are.
+        name: Its name.
+        begun_by: When the study that is meant was there already (UTC), such as when a candidate
+            of it was promoted.
+    """
+    try:
+        view = StudyView(database, artifacts, name)
+    except NotFoundError:
+        return None
+    return view if begun_by is None or view.created_at <= begun_by else None

@@ -364,7 +364,77 @@ def test_who_was_fitted_on_the_validation_images_says_so(bundle, incident):
 def test_a_split_that_is_drawn_anew_is_not_taken_for_the_studys(bundle, incident):
     subject = find_subject(str(bundle.folder))
     told = {s: len(evaluate(subject, incident, split=s).notes) for s in ("test", "all")}
-    assert told == {"test": 1, "all": 0}
+    assert told == {"test": 1, "all": 1}
+
+
+def test_photos_that_a_study_has_are_told_by_their_contents_wherever_they_lie(
+    bundle, incident, tmp_path
+):
+    dataset = ImageFolder(incident, keep_alike_together=False)
+    counts = dataset.split_counts()
+    num_seen = sum(counts.values())
+    subject = replace(
+        find_subject(str(bundle.folder)), study="own", dataset=dataset.definition(),
+        data_fingerprint=dataset.fingerprint(), sides=dataset.sides(),
+    )  # fmt: skip
+    storage = f"sqlite:///{tmp_path / 'own.db'}"
+    Recorder.save_study(
+        Database.open_to_write(storage), name="own", seed=0, definition={},
+        definition_sha256="0" * 64, data_fingerprint=dataset.fingerprint(), environment={},
+        data_sides={"sides": dataset.sides()},
+    )  # fmt: skip
+    database = Database.open_to_read(storage)
+    folders = {}
+    for split in ("train", "validation", "test"):
+        for path in dataset.paths(split):
+            for name in (split, "all"):
+                folders[name] = tmp_path / name
+                copied = tmp_path / name / path
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(incident / path, copied.with_name(f"renamed_{copied.name}"))
+
+    def judged(name, of=subject):
+        evaluation = evaluate(of, folders[name], database=database)
+        return list(evaluation.notes), evaluation.test_reading
+
+    trained, chose = (
+        f"{counts['train']} of these {num_seen} images were trained on, so the figures are too",
+        f"{counts['validation']} of these {num_seen} images were in the validation split by which",
+    )
+    notes, reading = judged("all")
+    assert [note[: len(said)] for note, said in zip(notes, (trained, chose), strict=True)] == [
+        trained, chose,
+    ]  # fmt: skip
+    assert reading == 1
+    assert judged("test") == ([], 2)
+    (note,), reading = judged("train")
+    assert note.startswith(f"{counts['train']} of these {counts['train']} images were trained on")
+    assert reading is None
+    (note,), _ = judged("all", replace(subject, is_refit=True))
+    assert note.startswith(f"{counts['train'] + counts['validation']} of these {num_seen} images")
+    # A bundle knows no sides; the database does.
+    a_bundle = replace(subject, sides=None, dataset=None, promoted_at=utc_now())
+    assert judged("all", a_bundle)[0] == notes
+    unknown = evaluate(replace(subject, sides=None), folders["all"])
+    assert unknown.notes == (
+        "Whether the file was trained on some of these images is not known here.",
+    )
+
+
+def test_another_studys_photos_are_told_from_those_of_the_file(bundle, incident):
+    dataset = ImageFolder(incident, keep_alike_together=False)
+    subject = replace(
+        find_subject(str(bundle.folder)), study="own",
+        data_fingerprint=dataset.fingerprint(), sides=dataset.sides(),
+    )  # fmt: skip
+    study = Study(
+        name="other", dataset=ImageFolder(incident, split_seed=5, keep_alike_together=False),
+        space=SearchSpace(), objectives=[maximize("accuracy")], budget=Budget(trials=1),
+    )  # fmt: skip
+    notes = evaluate(subject, study, split="validation").notes
+    assert any("images were trained on, so the figures are too good" in note for note in notes)
+    same = study.model_copy(update={"dataset": dataset})
+    assert evaluate(subject, same, split="validation").notes == ()
 
 
 def test_groups_of_images_that_are_in_no_folder_are_refused(bundle, searched, autosearch_here):

@@ -9,7 +9,7 @@ from PIL import Image
 import autosearch
 from autosearch.data import Digits, ImageFolder, Manifest
 from autosearch.errors import DefinitionError
-from autosearch.evaluation.groups import MIN_GROUP_IMAGES, group_figures, why_no_worst_group
+from autosearch.evaluation.groups import MIN_GROUP_IMAGES, Groups
 
 POOL = "(groups of fewer than 20 images)"
 
@@ -24,7 +24,7 @@ def test_the_worst_group_is_that_of_lowest_accuracy_in_any_column():
     outputs = predictions(*([0] * 40), *([0, 1, 1, 1] * 10))
     camera = ["a"] * 40 + ["b"] * 40
     site = ["x", "y"] * 40
-    found = group_figures(labels, outputs, {"camera": camera, "site": site})
+    found = Groups({"camera": camera, "site": site}).figures(labels, outputs)
     assert found.worst_accuracy == 0.25
     assert found.reason is None
     worst = found.figures["worst_group"]
@@ -41,18 +41,35 @@ def test_many_tiny_groups_give_no_worst_group_rather_than_zero():
     groups = {"patient": [f"p{i // 6}" for i in range(7800)]}
     labels = np.zeros(7800, np.int64)
     outputs = predictions(*(np.random.default_rng(0).random(7800) < 0.3).astype(int))
-    found = group_figures(labels, outputs, groups)
+    found = Groups(groups).figures(labels, outputs)
     assert found.worst_accuracy is None
     assert "no group has 20 images" in found.reason
-    assert "worst_group" not in found.figures
-    assert len(found.figures["per_group"]["patient"]) == 50
-    assert found.figures["num_groups_not_shown"] == {"patient": 1250}
+    assert found.figures == {}
+    assert Groups(groups).counted() is None
+
+
+def test_a_column_of_names_costs_no_figures_beside_one_of_groups():
+    groups = {"": list(map(str, range(60))), "camera": ["a", "b", "b"] * 20}
+    labels, outputs = np.zeros(60, np.int64), predictions(*([0, 0, 1] * 20))
+    found = Groups(groups).figures(labels, outputs)
+    assert found.worst_accuracy == 0.5
+    assert set(found.figures["per_group"]) == {"camera"}
+    assert Groups(groups).counted().tolist() == [[0], [1], [1]] * 20
+
+
+def test_of_many_groups_the_largest_are_shown_and_the_worst():
+    groups = {"patient": [f"p{i % 59}" for i in range(59 * 20)] + ["p0"] * 5}
+    labels = np.zeros(len(groups["patient"]), np.int64)
+    outputs = predictions(*(int(value == "p58") for value in groups["patient"]))
+    found = Groups(groups).figures(labels, outputs)
+    assert {"p0", "p58"} < set(found.figures["per_group"]["patient"])
+    assert found.figures["num_groups_not_shown"] == {"patient": 8}
 
 
 def test_small_groups_count_together():
     groups = {"camera": ["big"] * 30 + [f"rare{i // 2}" for i in range(20)]}
     labels = np.zeros(50, np.int64)
-    found = group_figures(labels, predictions(*([0] * 30), *([0, 1] * 10)), groups)
+    found = Groups(groups).figures(labels, predictions(*([0] * 30), *([0, 1] * 10)))
     assert found.worst_accuracy == 0.5
     assert found.figures["worst_group"]["group"] == POOL
     figures = found.figures["per_group"]["camera"]
@@ -63,29 +80,29 @@ def test_small_groups_count_together():
 def test_a_group_counts_from_twenty_images_on():
     labels, outputs = np.zeros(41, np.int64), predictions(*([0] * 21), *([1] * 20))
     groups = {"camera": ["a"] * 21 + ["b"] * 20}
-    assert group_figures(labels, outputs, groups).worst_accuracy == 0.0
+    assert Groups(groups).figures(labels, outputs).worst_accuracy == 0.0
     groups = {"camera": ["a"] * 22 + ["b"] * 19}
-    assert group_figures(labels, outputs, groups).worst_accuracy == pytest.approx(21 / 22)
+    assert Groups(groups).figures(labels, outputs).worst_accuracy == pytest.approx(21 / 22)
     assert MIN_GROUP_IMAGES == 20
 
 
 def test_an_image_without_a_value_is_in_no_group():
     labels, outputs = np.zeros(60, np.int64), predictions(*([0] * 30), *([1] * 30))
-    found = group_figures(labels, outputs, {"camera": ["a"] * 30 + [""] * 30})
+    found = Groups({"camera": ["a"] * 30 + [""] * 30}).figures(labels, outputs)
     assert found.worst_accuracy == 1.0
     assert list(found.figures["per_group"]["camera"]) == ["a"]
 
 
 @pytest.mark.parametrize("groups", [{}, {"camera": ["", ""]}])
 def test_without_groups_there_is_a_reason(groups):
-    assert why_no_worst_group(groups) == "the dataset has no groups"
-    found = group_figures(np.array([0, 1]), np.eye(2), groups)
+    assert Groups(groups).reason == "the dataset has no groups"
+    found = Groups(groups).figures(np.array([0, 1]), np.eye(2))
     assert (found.worst_accuracy, dict(found.figures)) == (None, {})
 
 
 def test_a_column_of_another_length_is_refused():
     with pytest.raises(ValueError, match='Got 1 values of the group column "a"; expected 2'):
-        group_figures(np.array([0, 1]), np.eye(2), {"a": ["x"]})
+        Groups({"a": ["x"]}).figures(np.array([0, 1]), np.eye(2))
 
 
 def write_photos(folder, per_class=75, cameras=("left", "right")):

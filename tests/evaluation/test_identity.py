@@ -4,11 +4,14 @@ import json
 
 import keras
 import numpy as np
+import pytest
+from lone_trial import LoneTrial
 
-from autosearch import Budget, SearchSpace, Study, maximize
+from autosearch import Budget, SearchSpace, Study, TrainOn, maximize
 from autosearch.data import Dataset
 from autosearch.evaluation.identity import training_identity
 from autosearch.evaluation.pipeline import KerasEvaluator
+from autosearch.search.trial import RepeatedTrial
 from autosearch.space import CNN, Augmentation, Preprocessing, Quantization, Training
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.search_space import RandomTrial
@@ -67,6 +70,10 @@ def groups_of(plans, key):
     return sorted(groups.values())
 
 
+def identity(plan):
+    return training_identity(plan, epochs=1)
+
+
 def without_scheme(plan, *others):
     dropped = {"quantization", *others}
     return {name: value for name, value in plan.hp.values.items() if name not in dropped}
@@ -77,15 +84,44 @@ def test_neither_seeds_nor_the_scheme_make_another_training_and_all_else_does():
                 attention="none", normalization="batch", activation="relu", pooling="max",
                 head="average", dropout=0.2)  # fmt: skip
     sampled = plans(small, 40)
-    same = groups_of(sampled, training_identity)
+    same = groups_of(sampled, identity)
     # With one stage there is nothing to grow from stage to stage.
     assert same == groups_of(sampled, lambda p: without_scheme(p, "architecture/width_growth"))
     assert len(same) < len(groups_of(sampled, without_scheme))
     assert any(len({sampled[i].quantization for i in group}) == 2 for group in same)
 
 
+class Identifying(LoneTrial):
+    """Ends once it knows what it is to do."""
+
+    def identify(self, what, *, quantization=""):
+        raise RepeatedTrial(0, what)
+
+
+def test_a_training_of_another_length_is_another_one():
+    def identified(train_on):
+        study = Study(
+            name="same",
+            dataset=Noise(),
+            space=SearchSpace(
+                preprocessing=Preprocessing(size=8, color="greyscale"),
+                architecture=CNN(stages=1, width=8, block="plain"),
+                training=Training(epochs=8, batch_size=4),
+            ),
+            objectives=[maximize("accuracy")],
+            train_on=train_on,
+        )
+        with pytest.raises(RepeatedTrial) as found:
+            KerasEvaluator(study).evaluate(Identifying())
+        return json.dumps(found.value.result, sort_keys=True)
+
+    by_length = [identified(TrainOn(first_epochs=length)) for length in (1, 2)]
+    assert len({*by_length, identified(None)}) == 3
+    assert identified(None) == identified(None)
+
+
 def test_what_a_users_build_sampled_counts_even_if_no_layer_shows_it():
     sampled = plans(from_elsewhere, 24)
-    same = groups_of(sampled, training_identity)
+    same = groups_of(sampled, identity)
     assert same == groups_of(sampled, without_scheme)
     assert {sampled[group[0]].hp.values["weights"] for group in same} == {"own", "theirs"}

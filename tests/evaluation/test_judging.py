@@ -1,14 +1,23 @@
 """Judging: classes by name, honest intervals, and what a new file fixes and breaks."""
 
+from collections import deque
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from autosearch import Budget, Study, maximize, run
 from autosearch.data.labelled import LabelledImages
 from autosearch.errors import DefinitionError
 from autosearch.evaluation.intervals import bootstrap_intervals
 from autosearch.evaluation.judging import Judgement, compare, judge
 from autosearch.evaluation.metrics import classification_metrics, mcnemar_p_value
+from autosearch.evaluation.subjects import candidate_subject, promotion_subject
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.database import Database
+from autosearch.store.promotions import add_promotion
+from autosearch.values import CandidateResult
 
 PREPROCESSING = {"size": 2, "color": "greyscale", "resize": "nearest", "fit": "stretch"}
 
@@ -23,7 +32,11 @@ class Brightness:
 
     input, output = Spec(1, 2, 2, 1), Spec(1, 2)
 
+    def __init__(self):
+        self.counts = []
+
     def predict(self, images):
+        self.counts.append(len(images))
         light = images.mean(axis=(1, 2, 3)) / 255
         return np.stack([1 - light, light], axis=1).astype(np.float32)
 
@@ -47,6 +60,17 @@ def test_classes_are_matched_by_name_not_by_place():
     assert judgement.labels.tolist() == [1, 1, 0, 0]
     assert judgement.metrics["accuracy"] == 0.75
     assert judgement.is_right.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list, deque])
+def test_many_images_are_prepared_a_few_at_a_time_and_answered_in_their_order(kind):
+    pixels = np.arange(600) % 256
+    found = data(("dark", "light"), pixels // 128, pixels)
+    lite = Brightness()
+    found = replace(found, images=kind(found.images))
+    judgement = judge(lite, found, classes=("dark", "light"), preprocessing=PREPROCESSING)
+    assert lite.counts == [256, 256, 88]
+    assert judgement.probabilities[:, 1].tolist() == pytest.approx(pixels / 255)
 
 
 def test_a_class_without_images_here_is_no_fault():
@@ -170,3 +194,30 @@ def test_a_judgement_is_json():
     assert isinstance(judgement, Judgement)
     summary = judgement.summary()
     assert json.loads(json.dumps(summary)) == summary
+
+
+def test_classes_that_an_earlier_version_recorded_as_numbers_are_names(tmp_path):
+    def evaluate(trial):
+        trial.hp.Int("x", 1, 9)
+        trial.describe(classes=[3, 5], preprocessing=PREPROCESSING)
+        return CandidateResult(
+            metrics={"accuracy": 0.5}, quantization="int8", artifact=trial.store_artifact(b"file")
+        )
+
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    study = Study(
+        name="s", evaluator=evaluate, objectives=[maximize("accuracy")], budget=Budget(trials=1)
+    )
+    view = run(study, storage=url)
+    assert candidate_subject(view, "0-int8").classes == ("3", "5")
+    database = Database.open_to_write(url)
+    record = {
+        "study": "s", "classes": [3, 5], "preprocessing": PREPROCESSING, "validation": {},
+        "dataset": {"definition": {}, "fingerprint": "0" * 64},
+    }  # fmt: skip
+    promotion = add_promotion(
+        database, model="m", alias="champion", candidate="0-int8", keras_sha256=None, note="",
+        artifact_sha256=view.candidate("0-int8")["artifact_sha256"], test_metrics={},
+        record=record,
+    )  # fmt: skip
+    assert promotion_subject(promotion, ArtifactStore.beside(database)).classes == ("3", "5")

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from autosearch.errors import ConversionError
+from autosearch.evaluation import quantization
 from autosearch.evaluation.latency import reference_file
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.quantization import quantize_all
+from autosearch.evaluation.subjects import file_subject
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,49 @@ def test_every_input_type_is_fed_and_every_output_is_a_probability(files, images
         assert given.shape == expected.shape
         np.testing.assert_allclose(given, expected, atol=0.05)
         np.testing.assert_allclose(given.sum(axis=1), 1, atol=0.03)
+
+
+def foreign_file(images, pixels):
+    """The reference network as others quantize it, for images of which 0 and 255 are these."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    worker = quantizer.Quantizer(
+        bytearray(quantization._with_plain_names(reference_file())), recipe.static_wi8_ai8()
+    )
+    low, high = pixels
+    inputs = [{"image": (low + (high - low) / 255 * i[None]).astype(np.float32)} for i in images]
+    with quantization._quiet():
+        ranges = worker.calibrate({"serving_default": inputs})
+    return bytes(worker.quantize(ranges, enable_progress_report=False).quantized_model)
+
+
+@pytest.mark.parametrize("pixels", [(0, 1), (-1, 1), (-128, 127)])
+def test_a_foreign_file_is_shown_pixels_in_the_range_that_its_input_is_made_for(
+    images, tmp_path, pixels
+):
+    file = tmp_path / "foreign.tflite"
+    file.write_bytes(foreign_file(images, pixels))
+    subject = file_subject(file)
+    assert subject.pixels == pytest.approx(pixels, abs=0.01 * pixels[1])
+    assert f"with pixels from {pixels[0]} to " in subject.note
+    assert subject.note.endswith(", as the quantization of its input says.")
+    every_pixel = np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(3).reshape(16, 16, 3)
+    shown = np.zeros((1, 56, 56, 3), np.uint8)
+    shown[0, :16, :16] = every_pixel
+    runner = TFLiteModel(subject.file, pixels=subject.pixels)
+    runner.fill_input(shown[0])
+    assert runner._input_view()[0, :16, :16, 0].ravel().tolist() == list(range(-128, 128))
+    expected = TFLiteModel(reference_file(), pixels=pixels).predict(images)
+    np.testing.assert_allclose(runner.predict(images), expected, atol=0.05)
+
+
+def test_a_file_of_ours_is_shown_raw_pixels(files, tmp_path):
+    for scheme, content in files.items():
+        path = tmp_path / f"{scheme}.tflite"
+        path.write_bytes(content)
+        subject = file_subject(path)
+        assert subject.pixels == (0, 255)
+        assert subject.note.endswith("with pixels from 0 to 255.")
 
 
 def test_no_images_give_no_rows(files, images):

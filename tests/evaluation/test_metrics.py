@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score
 
 from autosearch.evaluation.metrics import (
     CLASSIFICATION_METRICS,
@@ -66,6 +67,19 @@ def test_metrics_of_a_small_example():
     assert metrics["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     expected = -np.log([0.8, 0.6, 0.3, 0.9]).mean()
     assert metrics["log_loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("num_images", [1, 5, 300])
+def test_figures_are_to_the_bit_those_of_scikit_learn(num_images):
+    rng = np.random.default_rng(num_images)
+    labels = rng.integers(0, 6, num_images)
+    probabilities = rng.dirichlet(np.full(8, 0.2), num_images).astype(np.float32)
+    predictions = probabilities.argmax(axis=1)
+    recalls = recall_score(labels, predictions, labels=np.unique(labels), average=None)
+    metrics = classification_metrics(labels, probabilities)
+    assert metrics["balanced_accuracy"] == np.mean(recalls)
+    assert metrics["worst_class_recall"] == np.min(recalls)
+    assert metrics["macro_f1"] == f1_score(labels, predictions, average="macro", zero_division=0)
 
 
 def test_every_classification_metric_can_be_an_objective():

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from autosearch.errors import ConversionError
 from autosearch.evaluation import quantization
 from autosearch.evaluation.arena import measure_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
+from autosearch.evaluation.latency import reference_file
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.quantization import (
     SCHEMES,
@@ -112,6 +115,20 @@ def test_size_does_not_depend_on_the_random_weights(case):
 
 def test_same_input_gives_the_same_bytes(case):
     assert quantize_all(case.float_file, SCHEMES, case.images) == case.files
+
+
+def test_calibration_holds_few_images_as_floats_and_looks_at_all_of_them():
+    file = reference_file()
+    shape = TFLiteModel(file).input.shape[1:]
+    images = np.random.default_rng(0).integers(0, 256, (120, *shape), dtype=np.uint8)
+    images[:-1] //= 4  # The widest ranges are those of the last image.
+    quantize(file, "int8", images[-1:])  # what is imported is no part of it
+    tracemalloc.start()
+    quantized = quantize(file, "int8", images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * images.nbytes / 2
+    assert quantized == quantize(file, "int8", images[::-1])
 
 
 def test_stripping_shrinks_a_file_and_keeps_its_outputs(case):

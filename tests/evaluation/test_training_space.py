@@ -2,6 +2,7 @@ import json
 import math
 
 import keras
+import keras_tuner
 import pytest
 from lone_trial import LoneTrial
 
@@ -95,6 +96,31 @@ def test_a_loss_of_the_users_is_not_replaced(method):
 def test_a_model_that_the_user_compiled_can_be_weighted(method):
     trial = LoneTrial()
     evaluate(trial, architecture=compiled, weighting=ClassWeighting(method=method))
+    assert len(trial.epochs) == 1
+
+
+class FewWords(keras_tuner.HyperModel):
+    def build(self, hp):
+        return compiled(hp)
+
+    def fit(self, hp, model, x, y=None, validation_data=None, epochs=1, callbacks=(), verbose=0):
+        return model.fit(x, y, epochs=epochs, callbacks=callbacks, verbose=verbose)
+
+
+class WeightsToo(FewWords):
+    def fit(self, hp, model, x, y=None, class_weight=None, **kwargs):
+        assert len(class_weight) == 10
+        return super().fit(hp, model, x, y, **kwargs)
+
+
+def test_a_fit_of_the_users_that_takes_no_class_weights_is_told_what_to_add():
+    weighting = ClassWeighting(method="balanced")
+    words = r'fit of "few_words" does not take class_weight.+add \*\*kwargs'
+    with pytest.raises(DefinitionError, match=words):
+        evaluate(architecture=FewWords(), weighting=weighting)
+    trial = LoneTrial()
+    evaluate(architecture=FewWords())
+    evaluate(trial, architecture=WeightsToo(), weighting=weighting)
     assert len(trial.epochs) == 1
 
 

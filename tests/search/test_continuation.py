@@ -213,6 +213,11 @@ def test_what_has_less_than_nine_tenths_of_the_best_accuracy_is_not_worth_having
     worst = worst_worth_having(known, are_shares(objectives))
     assert worst.tolist() == pytest.approx([-0.855, np.inf, np.inf])
     assert worst_worth_having(known, ()).tolist() == [np.inf] * 3
+    # The two bests are of two networks, and each has too little of the other.
+    known = np.array([[-0.95, -0.2], [-0.8, -0.7]])
+    assert worst_worth_having(known, (True, True)).tolist() == [np.inf] * 2
+    one_has_both = np.vstack([known, [-0.95, -0.7]])
+    assert worst_worth_having(one_has_both, (True, True)).tolist() == pytest.approx([-0.855, -0.63])
     # A user's function may call anything an accuracy.
     assert worst_worth_having(np.array([[0.5], [2.0]]), (True,)).tolist() == [np.inf]
 

@@ -295,6 +295,25 @@ def test_five_failures_at_the_start_stop_the_run_and_say_why(storage):
         autosearch.run(make_study(fails), storage=storage)
 
 
+def test_what_is_infeasible_shows_not_that_evaluating_works(storage):
+    def fails(trial):
+        trial.check_cost(size_bytes=100 if trial.number % 2 else 1)
+        raise RuntimeError("no such device")
+
+    study = make_study(fails, constraints=[at_most("size_bytes", 10)])
+    with pytest.raises(NothingTrainedError, match=r"5 trials in a row failed.*no such device"):
+        autosearch.run(study, storage=storage)
+    counts = autosearch.open_study("table", storage=storage).progress().counts
+    assert counts == {TrialState.FAILED: 5, TrialState.INFEASIBLE: 4}
+
+
+def test_a_kind_of_figure_that_there_is_not_is_refused(storage):
+    view = autosearch.run(make_study(trials=2), storage=storage)
+    with pytest.raises(DefinitionError, match='"cross-validation" is no kind of figure; expected'):
+        view.front_frame(estimate="cross-validation")
+    assert view.candidate(0)["trial"] == 0
+
+
 def test_a_name_used_twice_with_different_ranges_stops_the_study(storage):
     def twice(trial):
         trial.hp.Int("x", 1, 3)
@@ -406,14 +425,18 @@ def test_accepted_constraints_hold_for_the_candidates_that_are_there(storage):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({"seed": -1}, "seed is -1; expected 0 to"),
-        ({"trials": 0}, "trials is 0; expected at least 1"),
+        ({"study": "small.py"}, r"the study is 'small.py'; expected a Study, as .*load_study_file"),
+        ({"trials": "3"}, "trials is '3'; expected a whole number from 1 on"),
+        ({"trials": 1.5}, "trials is 1.5; expected"),
+        ({"trials": 0}, "trials is 0; expected"),
+        ({"seed": "a"}, "seed is 'a'; expected a whole number from 0"),
+        ({"seed": -1}, "seed is -1; expected"),
         ({"workers": 0}, "workers is 0; expected at least 1"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused(storage, words, sentence):
     with pytest.raises(DefinitionError, match=sentence):
-        autosearch.run(make_study(), storage=storage, **words)
+        autosearch.run(**{"study": make_study(), "storage": storage, **words})
 
 
 def test_an_unknown_sampler_is_refused_before_anything_is_stored(storage, tmp_path):

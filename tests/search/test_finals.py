@@ -7,12 +7,11 @@ import pytest
 
 import autosearch
 from autosearch import Budget, CrossValidation, SearchSpace, Study, TrainOn, maximize, minimize
-from autosearch.data import Digits
+from autosearch.data import Arrays, Dataset, Digits
 from autosearch.data.splits import fold_numbers
 from autosearch.evaluation import pipeline
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.pipeline import KerasEvaluator
-from autosearch.search.engine import Engine
 from autosearch.search.finals import is_due, plan_finals, run_finals
 from autosearch.space import CNN, Preprocessing, Quantization, Training
 from autosearch.store.artifacts import ArtifactStore
@@ -90,7 +89,6 @@ class Finalist:
             self.study,
             self.view,
             evaluator=KerasEvaluator(self.study),
-            params=Engine(self.study, self.database, seed=1).params,
             recorder=recorder,
             artifacts=self.artifacts,
             seed=1,
@@ -170,6 +168,48 @@ def test_there_are_no_finals_where_none_are_asked_for(words):
     if "objectives" in words:
         study = study.model_copy(update=words)
     assert plan_finals(study) is None
+
+
+def few_images(num_classes, of_each, *, num_groups=None):
+    count = num_classes * of_each
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
+    groups = {} if num_groups is None else {"site": np.arange(count) % num_groups}
+    return Arrays(
+        images, np.repeat(np.arange(num_classes), of_each), groups=groups, group=tuple(groups)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (few_images(20, 10), 8),  # two of each class are for the test
+        (few_images(2, 60, num_groups=9), 7),
+        (few_images(2, 60), 10),
+    ],
+    ids=["no class of so many images", "fewer groups", "enough of all"],
+)
+def test_there_are_as_many_folds_as_classes_and_groups_allow(dataset, expected):
+    finals = plan_finals(make_study(dataset, cross_validation=CrossValidation(folds=10)))
+    assert finals.num_folds == expected
+    splits = ("train", "validation")
+    labels = np.concatenate([dataset.load(split)[1] for split in splits])
+    folds = fold_numbers(labels, dataset.clusters(splits), folds=finals.num_folds, seed=1)
+    assert set(folds.tolist()) == set(range(expected))
+
+
+class OneOfEach(Dataset):
+    name = "one of each"
+    classes = ("a", "b")
+
+    def load(self, split):
+        return np.zeros((1, 8, 8, 1), np.uint8), np.array([int(split == "train")])
+
+
+def test_images_that_cannot_be_divided_have_no_finals_and_it_is_said():
+    said = []
+    assert plan_finals(make_study(OneOfEach()), on_message=said.append) is None
+    assert len(said) == 1
+    assert "no class has two images" in said[0]
 
 
 def test_there_is_a_finalist_for_as_many_trials_as_it_takes_trainings(finalist):
@@ -253,7 +293,6 @@ def test_what_was_trained_on_is_judged_once_and_at_its_whole_length(tmp_path, mo
         study,
         view,
         evaluator=KerasEvaluator(study),
-        params=Engine(study, database, seed=1).params,
         recorder=Recorder(database, view.id),
         artifacts=ArtifactStore.beside(database),
         seed=1,

@@ -1,5 +1,7 @@
 """A study whose space has grown: accepted by name, and the trials so far go on teaching."""
 
+from functools import partial
+
 import optuna
 import pytest
 
@@ -7,10 +9,15 @@ import autosearch
 from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.changes import is_growth
 from autosearch.data import Digits
-from autosearch.errors import ChangedDefinitionError, DefinitionError
+from autosearch.errors import ChangedDefinitionError, DefinitionError, TrialError
+from autosearch.search.capacities import Capacities
 from autosearch.search.engine import Engine
+from autosearch.search.enqueueing import enqueue_config
+from autosearch.search.finals import Finals, ReplayedTrial, run_finals
 from autosearch.search.growth import GrownTrial
 from autosearch.space import CNN, HyperParameters, Preprocessing, Quantization, Range, Training
+from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.configs import read_configs
 from autosearch.store.database import Database
 from autosearch.store.recorder import Recorder
 from autosearch.values import Continuation
@@ -131,6 +138,7 @@ def hyperparameters(asked, engine):
 
 def test_what_is_trained_on_after_the_space_has_grown_is_what_its_parent_was(storage):
     _, _, engine, recorder = engine_of_grown(storage)
+    before = read_configs(Database.open_to_read(storage), "grown", [2])[2]
     parent = Continuation(trial=2, keras_sha256="0" * 64, epochs_before=1, epochs=1)
     asked = engine.start_trial(
         recorder, recorder.start_worker(60.0), continue_from=lambda started: parent
@@ -138,6 +146,115 @@ def test_what_is_trained_on_after_the_space_has_grown_is_what_its_parent_was(sto
     hp = hyperparameters(asked, engine)
     # Fixed when the parent was sampled; of many values the other engine would draw any.
     assert hp.Choice("activation", [*(f"other{n}" for n in range(50)), "relu"]) == "relu"
+    # To Optuna an index, which would be that of half as many now.
+    assert hp.Int("units", 4, 128, step=2, sampling="log") == before["units"]
+
+
+def test_a_finalist_is_judged_as_what_it_was_before_the_space_has_grown(storage, monkeypatch):
+    view = autosearch.run(make_study(small, sampler="random"), storage=storage, trials=3)
+    before, judged = view.trials_frame()["config"][2], []
+
+    def judge_fold(_evaluator, _dataset, trial, **_named):
+        hp = trial.hp
+        kind = hp.Choice("kind", ["residual", "separable", "plain"])
+        units = hp.Int("units", 4, 128, step=2, sampling="log")
+        judged.append((kind, hp.Choice("activation", ["hard_swish", "relu"]), units))
+        with pytest.raises(TrialError, match="trial 2 has no value of parameter 'depth'"):
+            hp.Int("depth", 1, 9)
+        return {}
+
+    monkeypatch.setattr("autosearch.evaluation.cross_validation.judge_fold", judge_fold)
+    monkeypatch.setattr("autosearch.evaluation.cross_validation.refit", lambda *_, **__: [])
+    monkeypatch.setattr(Finals, "finalists", lambda finals, view: [2])
+    database = Database.open_to_write(storage)
+    assert run_finals(
+        Finals(
+            num_folds=2, max_finalists=1, data_fingerprint="0" * 64, metric="accuracy",
+            is_maximized=True,
+        ),
+        make_study(large),
+        view,
+        evaluator=None,
+        recorder=Recorder(database, view.id),
+        artifacts=ArtifactStore.beside(database),
+        seed=0,
+        should_stop=lambda: False,
+    )  # fmt: skip
+    assert judged == [(before["kind"], "relu", before["units"])] * 2
+
+
+def test_a_queued_configuration_is_evaluated_as_written_though_the_space_grew_meanwhile(storage):
+    view = autosearch.run(make_study(small, sampler="random"), storage=storage, trials=6)
+    config = {"units": view.trials_frame()["config"][0]["units"], "width": 9}
+    number = enqueue_config(Database.open_to_write(storage), view, config)
+    grown = make_study(large, sampler="random")
+    view = autosearch.run(grown, storage=storage, trials=1, accept_changes=True)
+    assert view.trials_frame()["config"][number].items() >= config.items()
+
+
+def stepped(trial, *, low, high):
+    return figures(trial.hp.Int("width", low, high, step=2, sampling="log"), "plain")
+
+
+@pytest.mark.parametrize(("low", "high"), [(6, 64), (4, 32)])
+def test_what_is_off_the_steps_of_today_teaches_no_other_value(storage, low, high):
+    def stepping(low, high):
+        return make_study(partial(stepped, low=low, high=high), sampler="random")
+
+    view = autosearch.run(stepping(8, 64), storage=storage, trials=12)
+    before = [config["width"] for config in view.trials_frame()["config"]]
+    assert {8, 16, 32, 64} == set(before)
+    autosearch.run(stepping(low, high), storage=storage, trials=1, accept_changes=True)
+    today = [low * 2**index for index in range(4)]
+    # An index is one of 0 to 3 in either.
+    assert [
+        today[trial.params["width"]] if "width" in trial.params else None
+        for trial in optuna_trials(storage)[:12]
+    ] == [width if width in today else None for width in before]
+
+
+ONE = SearchSpace(architecture=CNN(block="plain"), training=Training(epochs=2))
+TWO = SearchSpace(
+    architecture=(CNN(block="plain"), CNN(block="residual")), training=Training(epochs=2)
+)
+
+
+def one_architecture(trial):
+    ONE.sample_declared(trial.hp)
+    trial.describe(architecture="cnn")
+    return {"accuracy": 0.5, "size_bytes": 1}
+
+
+def two_architectures(trial):
+    TWO.sample_declared(trial.hp)
+    return {"accuracy": 0.5, "size_bytes": 1}
+
+
+def test_one_architecture_that_grew_into_several_goes_on_teaching(storage):
+    first, second = (
+        make_study(one, sampler="random") for one in (one_architecture, two_architectures)
+    )
+    view = autosearch.run(first, storage=storage, trials=3)
+    before = view.trials_frame()["config"]
+    capacities = [Capacities(ONE)(trial.params) for trial in optuna_trials(storage)]
+    # So many that both are sampled.
+    autosearch.run(second, storage=storage, trials=6, accept_changes=True)
+    trials = optuna_trials(storage)
+    assert {trial.params["architecture"] for trial in trials[3:]} == {"cnn", "cnn_2"}
+    for trial, config, capacity in zip(trials, before, capacities, strict=False):
+        assert trial.params["architecture"] == "cnn"
+        for name, value in trial.params.items():
+            if name.startswith("architecture/"):
+                plain = name.removesuffix("[architecture=cnn]")
+                # Under its new name alone.
+                assert plain != name
+                assert value == config[plain]
+        assert Capacities(TWO)(trial.params) == capacity
+    replayed = ReplayedTrial(0, read_configs(Database.open_to_read(storage), "grown", [0])[0],
+                             None, lambda: False)  # fmt: skip
+    hp = replayed.hp
+    TWO.sample_declared(hp)
+    assert hp.values == {"architecture": "cnn", **before[0]}
 
 
 def test_every_worker_learns_what_was_fixed_before(storage):
@@ -229,6 +346,23 @@ def test_a_fixed_value_grows_into_choices_or_a_range_that_hold_it():
     assert is_growth(definition(width=8), definition(width=(4, 8)))
     assert not is_growth(definition(width=8), definition(width=[16, 32]))
     assert not is_growth(definition(width=[8, 16]), definition(width=[16]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"width": Range(8, 32, step=8)}, {"width": Range(4, 36, step=8)}, False),
+        ({"width": Range(16, 32, step=8)}, {"width": Range(8, 36, step=8)}, True),
+        ({"width": 12}, {"width": Range(8, 32, step=8)}, False),
+        ({"width": 24}, {"width": Range(8, 32, step=8)}, True),
+        ({"width": Range(8, 32, 2, log=True)}, {"width": Range(6, 48, 2, log=True)}, False),
+        ({"width": Range(8, 32, 2, log=True)}, {"width": Range(4, 64, 2, log=True)}, True),
+        ({"rate": Range(0.7, 0.9, step=0.2)}, {"rate": Range(0.1, 0.9, step=0.2)}, True),
+        ({"rate": 0.6}, {"rate": Range(0.1, 0.9, step=0.2)}, False),
+    ],
+)  # fmt: skip
+def test_a_range_that_steps_over_earlier_values_has_not_grown(before, after, expected):
+    assert is_growth(definition(**before), definition(**after)) is expected
 
 
 def test_a_declared_space_that_has_grown_needs_no_word_of_consent(storage):

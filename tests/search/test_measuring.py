@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import autosearch
@@ -12,8 +13,10 @@ from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.evaluation.latency import host_target, reference_file
 from autosearch.search.measuring import measure_front, remeasure
 from autosearch.store.database import Database
+from autosearch.store.frames import LiveCandidates, candidate_details
 from autosearch.store.judging import judge_anew
 from autosearch.store.latencies import Reading, add_measurements
+from autosearch.store.study_frames import on_one_target
 from autosearch.store.tables import StudyRow
 from autosearch.values import Estimate
 
@@ -122,6 +125,45 @@ def test_another_machines_latencies_are_a_target_of_their_own(storage):
         view.front_frame("phone")
     with pytest.raises(DefinitionError, match="give this one another name"):
         measure_front(database, view, target="host")
+
+
+@pytest.mark.parametrize(
+    "own", [{"latency_ms": 9.0, "memory_bytes": 7.0}, {}], ids=["its own latency", "none"]
+)
+def test_a_search_without_a_target_keeps_its_figures_beside_a_machines(own, tmp_path):
+    def evaluate_without_target(trial):
+        return CandidateResult(
+            metrics={"accuracy": 0.5 + 0.1 * trial.number, **own},
+            artifact=trial.store_artifact(reference_file()),
+        )
+
+    study = Study(
+        name="function",
+        evaluator=evaluate_without_target,
+        objectives=[maximize("accuracy")],
+        budget=Budget(trials=3),
+        sampler="random",
+    )
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    autosearch.run(study, storage=storage)
+    database, view = opened(storage, "function")
+    before = LiveCandidates(database, view.id)
+    assert len(before.frame()) == 3
+    # The front is one of the three.
+    assert measure_front(database, view, target="pi") == 1
+    for frame in (view.candidates_frame(), before.frame(), LiveCandidates(database, 1).frame()):
+        assert frame["candidate"].tolist() == ["0", "1", "2", "2"]
+        assert frame["target"].isna().tolist() == [True, True, True, False]
+        *searched, measured = frame["latency_ms"]
+        np.testing.assert_equal(searched, [own.get("latency_ms", np.nan)] * 3)
+        assert 0 < measured < 9
+        np.testing.assert_equal(frame["memory_bytes"].iloc[3], own.get("memory_bytes", np.nan))
+        assert on_one_target(frame)["candidate"].tolist() == ["0", "1", "2"]
+    key = int(frame["candidate_key"].iloc[-1])
+    assert candidate_details(database, key, None)["target"] is None
+    assert candidate_details(database, key, int(frame["target_id"].iloc[-1]))["target"]
+    assert view.front_frame("pi")["latency_ms"].tolist() == [measured]
+    assert view.front_frame()["target"].isna().tolist() == [True]
 
 
 def test_a_changed_bound_is_held_against_the_latencies_of_the_search(tmp_path):

@@ -206,6 +206,38 @@ def test_a_single_objective_takes_any_of_optunas_pruners(storage):
     assert view.candidates_frame()["accuracy"].max() > 0.8
 
 
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=2),
+        optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+    ],
+    ids=["median", "halving"],
+)
+def test_a_trial_that_was_put_back_is_judged_by_its_new_attempt(storage, pruner):
+    attempts = []
+
+    def stops_once(trial):
+        attempts.append(trial.number)
+        factor = 1.0 if attempts.count(trial.number) == 1 else 2.0
+        for epoch in range(1, LENGTH + 1):
+            trial.report(epoch, accuracy=factor * (trial.number + epoch))
+            if trial.number == 3 and epoch == 4 and factor == 1.0:
+                raise KeyboardInterrupt
+        return {"accuracy": trial.hp.Float("x", 0.0, 1.0)}
+
+    study = make_study(stops_once, objectives=(maximize("accuracy"),), trials=4, pruner=pruner)
+    with pytest.raises(KeyboardInterrupt):
+        autosearch.run(study, storage=storage)
+    waiting = optuna.load_study(study_name="curves", storage=storage).trials[3]
+    assert waiting.state is optuna.trial.TrialState.WAITING
+    assert not waiting.intermediate_values
+    assert not [name for name in waiting.system_attrs if name.startswith("completed_rung")]
+    autosearch.run(study, storage=storage)
+    told = optuna.load_study(study_name="curves", storage=storage).trials[3]
+    assert told.intermediate_values == {e: 2.0 * (3 + e) for e in range(1, LENGTH + 1)}
+
+
 def test_a_pruner_for_one_figure_is_refused_with_several_objectives(storage):
     study = make_study(pruner=optuna.pruners.MedianPruner())
     with pytest.raises(DefinitionError, match='2 objectives; write pruner="mo_asha"'):

@@ -13,6 +13,7 @@ from autosearch.search.enqueueing import check_config, enqueue_config
 from autosearch.search.finals import Finals
 from autosearch.search.history import teaching_trials
 from autosearch.search.joining import join
+from autosearch.search.warm_start import StartingSampler
 from autosearch.search.worker import Limits, Outcome, Worker
 from autosearch.space import CNN, HyperParameters, Range, Training
 from autosearch.store.artifacts import ArtifactStore
@@ -117,6 +118,19 @@ def test_an_enqueued_configuration_is_evaluated_next(storage):
     assert set(view.trials_frame()["attempt"]) == {1}
 
 
+def test_a_grid_goes_on_after_an_enqueued_configuration(storage):
+    def half(trial):
+        return {"accuracy": trial.suggest_float("x", 0, 1), "size_bytes": 1}
+
+    study = make_study(half, sampler=optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=0))
+    view = autosearch.run(study, storage=storage, trials=1)
+    enqueue_config(Database.open_to_write(storage), view, {"x": 0.25})
+    view = autosearch.run(study, storage=storage, trials=3)
+    found = [config["x"] for config in view.trials_frame()["config"]]
+    assert found[1] == 0.25
+    assert sorted([found[0], *found[2:]]) == [0.0, 0.5, 1.0]
+
+
 def test_a_configuration_that_does_not_fit_is_refused(storage):
     view = autosearch.run(make_study(trials=4), storage=storage)
     database = Database.open_to_write(storage)
@@ -158,6 +172,49 @@ def test_a_logarithmic_range_has_no_zero():
         check_config({"learning_rate": 0}, SPACE)
 
 
+def begun_with(config, space, *, seed=0):
+    """What a trial makes of a configuration, the rest at random."""
+    sampler = StartingSampler(config, optuna.samplers.RandomSampler(seed=seed))
+    trial = optuna.create_study(sampler=sampler).ask()
+    hp = HyperParameters(trial, before_asking=sampler.prepare)
+    space.sample_declared(hp)
+    return hp.values
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        # Both have it, or the second one alone.
+        ({"width": 8}, {"architecture/width": 8}),
+        ({"width": 16}, {"architecture": "cnn", "architecture/width": 16}),
+        ({"width": 32}, {"architecture": "cnn_2", "architecture/width": 32}),
+        # Asked for with that block alone, which stands last.
+        (
+            {"expansion": 4},
+            {"architecture/block": "inverted_residual", "architecture/expansion": 4},
+        ),
+        (
+            {"weight_decay": 1e-4, "width": 32},
+            {
+                "architecture": "cnn_2",
+                "architecture/width": 32,
+                "training/optimizer": "adamw",
+                "training/weight_decay": 1e-4,
+            },
+        ),
+    ],
+)
+def test_a_configuration_brings_the_choices_that_it_hangs_on(given, found):
+    blocks = ["plain", "inverted_residual"]
+    space = SearchSpace(
+        architecture=[CNN(width=[8, 16], block=blocks), CNN(width=[8, 32], block=blocks)],
+        training=Training(optimizer=["adam", "adamw"]),
+    )
+    assert check_config(given, space) == found
+    for seed in range(6):
+        assert begun_with(found, space, seed=seed).items() >= found.items()
+
+
 def test_a_configuration_is_written_as_the_trials_show_it():
     space = SearchSpace(
         architecture=CNN(
@@ -166,9 +223,7 @@ def test_a_configuration_is_written_as_the_trials_show_it():
         training=Training(learning_rate=Range(1e-4, 1e-1, step=10, log=True)),
     )
     for shown in space.dry_run(8):
-        hp = HyperParameters(optuna.trial.FixedTrial(check_config(shown, space)))
-        space.sample_declared(hp)
-        assert hp.values == shown
+        assert begun_with(check_config(shown, space), space) == shown
     # As JSON may have them, and what is fixed by the last part of its name, too.
     assert check_config({"width_growth": 2, "head": "max"}, space) == {
         "architecture/width_growth": 2.0
@@ -182,6 +237,24 @@ def test_a_configuration_is_written_as_the_trials_show_it():
     ]:
         with pytest.raises(DefinitionError, match=words):
             check_config(config, space)
+
+
+def test_a_name_may_have_brackets_of_its_own(storage):
+    def layers(trial):
+        hp = trial.hp
+        units = [hp.Int(f"units[{i}]", 8, 64, step=2, sampling="log") for i in range(2)]
+        with hp.conditional_scope("units[0]", [8, 16, 32, 64]):
+            rate = hp.Float("rate[0]", 0.0, 1.0)
+        seen.append(dict(hp.values))
+        return {"accuracy": rate, "size_bytes": sum(units)}
+
+    seen = []
+    view = autosearch.run(make_study(layers, trials=4), storage=storage)
+    config = {"units[1]": seen[0]["units[1]"], "rate[0]": 0.25}
+    number = enqueue_config(Database.open_to_write(storage), view, config)
+    view = autosearch.run(make_study(layers), storage=storage, trials=1)
+    assert list(view.trials_frame()["config"]) == seen
+    assert seen[number].items() >= config.items()
 
 
 def test_what_stands_for_a_value_is_found_in_the_trials(storage):
@@ -224,6 +297,7 @@ def test_a_discarded_trial_is_kept_but_neither_shown_nor_learned_from(storage):
     # It counts no more, so that another one took its place.
     assert view.progress().counts == {TrialState.COMPLETE: 6, TrialState.DISCARDED: 1}
     assert sampler.seen[3] == [0, 1, 2]
+    assert sampler.seen[4] == [0, 2, 3]
     assert sampler.seen[6] == [0, 2, 3, 4, 5]
     assert 1 not in set(view.candidates_frame()["trial"])
     kept = view.trials_frame().iloc[1]
@@ -233,6 +307,23 @@ def test_a_discarded_trial_is_kept_but_neither_shown_nor_learned_from(storage):
         discard_trial(database, "table", 1, reason="again")
     with pytest.raises(NotFoundError, match="has no trial 70"):
         discard_trial(database, "table", 70, reason="none")
+
+
+def test_a_discarded_trial_is_nobodys_parent(storage):
+    def best_in_vain(trial):
+        answer = look_up(trial)
+        if trial.number == 9:
+            # By then it is a parent of this generation.
+            discard_trial(Database.open_to_write(storage), "table", 1, reason="a bad lens")
+        return {"accuracy": 2, "size_bytes": 0} if trial.number == 1 else answer
+
+    sampler = optuna.samplers.NSGAIISampler(population_size=4, seed=0)
+    autosearch.run(make_study(best_in_vain, trials=14, sampler=sampler), storage=storage)
+    study = optuna.load_study(study_name="table", storage=storage)
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    parents = [keys for name, keys in attributes.items() if ":parent:" in name]
+    assert len(parents) >= 2
+    assert all(study.trials[1]._trial_id not in keys for keys in parents)
 
 
 def test_a_failed_trial_that_was_discarded_teaches_no_more(storage):

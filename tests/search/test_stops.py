@@ -23,6 +23,7 @@ from autosearch import Budget, Study, maximize, minimize
 from autosearch.data import Digits
 from autosearch.errors import NothingTrainedError, StorageError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
+from autosearch.search.growth import GrownTrial
 from autosearch.search.history import SECONDS
 from autosearch.search.samplers import SAMPLERS
 from autosearch.search.worker import (
@@ -485,11 +486,16 @@ def test_the_default_sampler_alone_begins_with_small_networks(storage, sampler):
     worker_id, guesses = recorder.start_worker(60.0), first_guesses(study.space)
 
     def sampled(continue_from=None):
-        trial = engine.start_trial(recorder, worker_id, continue_from=continue_from)
-        hp = HyperParameters(trial)
+        trial = GrownTrial(
+            engine.start_trial(recorder, worker_id, continue_from=continue_from), engine
+        )
+        hp = HyperParameters(trial, before_asking=trial.prepare)
         study.space.sample_declared(hp)
+        recorder.finish_trial(
+            trial.number, TrialState.PRUNED, config=hp.values, stage_seconds={}, facts={}
+        )
         engine.tell(trial.number, TrialState.PRUNED)
-        return dict(hp.trial_params).items()
+        return hp.values.items()
 
     first = sampled()
     # A training that goes on takes nobody's turn.

@@ -6,8 +6,14 @@ import pytest
 import autosearch
 from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.errors import DefinitionError, NotFoundError
-from autosearch.search.warm_start import ORIGIN, plan_warm_start
-from autosearch.space import CNN, Training
+from autosearch.search.engine import Engine
+from autosearch.search.enqueueing import enqueue_config
+from autosearch.search.growth import GrownTrial
+from autosearch.search.warm_start import ORIGIN, StartingSampler, plan_warm_start
+from autosearch.space import CNN, HyperParameters, Range, Training
+from autosearch.store.database import Database
+from autosearch.store.recorder import Recorder
+from autosearch.values import Continuation
 
 
 @pytest.fixture
@@ -28,9 +34,9 @@ def look_up(trial):
 def make_study(name, *, trials=12, **words):
     return Study(
         name=name,
-        evaluator=look_up,
         budget=Budget(trials=trials),
         **{
+            "evaluator": look_up,
             "sampler": "random",
             "objectives": (maximize("accuracy"), minimize("size_bytes")),
             **words,
@@ -101,29 +107,104 @@ def test_a_plain_optuna_study_gives_what_fits_by_name_and_range(storage, tmp_pat
     assert configs[2] == {"width": 7, "kind": "a", "extra": 5}
 
 
+def test_of_a_study_of_ours_values_are_taken_whatever_stands_for_them(storage):
+    def small(trial):
+        units = trial.hp.Int("units", 8, 64, step=2, sampling="log")
+        share = trial.hp.Float("share", 0.5, 8.0, sampling="reverse_log")
+        return {"accuracy": 10 * units + share, "size_bytes": units}
+
+    def large(trial):
+        units = trial.hp.Int("units", 4, 128, step=2, sampling="log")
+        share = trial.hp.Float("share", 0.25, 16.0, sampling="reverse_log")
+        return {"accuracy": 10 * units + share, "size_bytes": units}
+
+    first = autosearch.run(make_study("first", evaluator=small), storage=storage, trials=6)
+    second = autosearch.run(
+        make_study("second", evaluator=large), storage=storage, trials=2, warm_start="first"
+    )
+    origins = [t.user_attrs[ORIGIN]["trial"] for t in _optuna("second", storage).trials[:2]]
+    before, begins = _columns(first)[1], _columns(second)[1]
+    for origin, begin in zip(origins, begins, strict=False):
+        assert begin == pytest.approx(before[origin])
+
+
+def test_of_two_alike_the_better_one_is_started_from():
+    study = optuna.create_study(direction="minimize")
+    ranges = {"x": optuna.distributions.IntDistribution(0, 100)}
+    for x, value in [(7, 0.0), *((20 + i, 1.0 + i) for i in range(20)), (7, 99.0)]:
+        study.add_trial(optuna.create_trial(params={"x": x}, distributions=ranges, value=value))
+    start = plan_warm_start(
+        "other", study.trials, space=None, trials_in_budget=None, is_front=False
+    )
+    assert [point.params["x"] for point in start.points] == [7, *range(20, 29)]
+
+
+def test_a_genetic_sampler_learns_from_what_was_put_first_and_not_from_what_is_trained_on(storage):
+    autosearch.run(make_study("first"), storage=storage)
+    study = make_study("second", sampler="nsga2")
+    view = autosearch.run(study, storage=storage, warm_start="first", trials=4)
+    database = Database.open_to_write(storage)
+    enqueue_config(database, view, {"width": 9, "kind": "a", "extra": 1})
+    autosearch.run(study, storage=storage, trials=2)
+    engine, recorder = Engine(study, database, seed=0), Recorder(database, view.id)
+    gone_on = Continuation(trial=4, keras_sha256="0" * 64, epochs_before=1, epochs=1)
+    asked = engine.start_trial(
+        recorder, recorder.start_worker(60.0), continue_from=lambda started: gone_on
+    )
+    trial = GrownTrial(asked, engine)
+    hp = HyperParameters(trial, before_asking=trial.prepare)
+    assert hp.Int("width", 1, 64) == 9
+    generations = ["NSGAIISampler:generation" in t.system_attrs
+                   for t in _optuna("second", storage).trials]  # fmt: skip
+    assert generations == [True] * 6 + [False]
+
+
+class Together(optuna.samplers.RandomSampler):
+    """Draws two parameters together."""
+
+    def infer_relative_search_space(self, study, trial):
+        return dict.fromkeys("xy", optuna.distributions.FloatDistribution(0.0, 1.0))
+
+    def sample_relative(self, study, trial, search_space):
+        return dict(zip(search_space, (0.25, 0.75), strict=False))
+
+
+def test_what_a_configuration_leaves_out_is_drawn_as_the_sampler_draws_it():
+    trial = optuna.create_study(sampler=StartingSampler({"x": 0.5}, Together())).ask()
+    assert [trial.suggest_float(name, 0.0, 1.0) for name in "xy"] == [0.5, 0.75]
+
+
 def test_the_names_that_do_not_fit_are_told_beforehand_where_the_space_is_declared():
     study = optuna.create_study(direction="maximize")
     space = SearchSpace(
-        architecture=CNN(width=[8, 16], dropout=0.1), training=Training(learning_rate=[0.1, 0.01])
+        architecture=CNN(width=[8, 16], stages=Range(1, 4, step=2, log=True), dropout=0.1),
+        training=Training(learning_rate=[0.1, 0.01]),
     )
-    study.add_trial(
-        optuna.create_trial(
-            value=1.0,
-            params={"architecture/width": 16, "training/learning_rate": 0.5, "units": 3},
-            distributions={
-                "architecture/width": optuna.distributions.IntDistribution(1, 64),
-                "training/learning_rate": optuna.distributions.FloatDistribution(0.0, 1.0),
-                "units": optuna.distributions.IntDistribution(1, 9),
-            },
-        )
-    )
-    start = plan_warm_start(
-        "other", study.trials, space=space, trials_in_budget=None, is_front=False
-    )
+    params = {
+        "architecture/width": 16,
+        # One of 1, 2 and 4, or the index of one: who knows.
+        "architecture/stages": 2,
+        "architecture/dropout": 0.1,
+        "training/learning_rate": 0.5,
+        "units": 3,
+    }
+    ranges = {
+        name: optuna.distributions.IntDistribution(1, 64)
+        if isinstance(value, int)
+        else optuna.distributions.FloatDistribution(0.0, 1.0)
+        for name, value in params.items()
+    }
+    study.add_trial(optuna.create_trial(value=1.0, params=params, distributions=ranges))
+    words = {"space": space, "trials_in_budget": None, "is_front": False}
+    start = plan_warm_start("other", study.trials, **words)
     assert start.line(1) == (
         'Starting from 1 configuration of "other"; not taken, since they do not fit here: '
-        "training/learning_rate, units"
+        "architecture/stages, training/learning_rate, units"
     )
+    ours = plan_warm_start(
+        "ours", study.trials, **words, read_configs=lambda numbers: dict.fromkeys(numbers, params)
+    )
+    assert ours.misfits == ("training/learning_rate", "units")
 
 
 def test_what_cannot_be_started_from_is_refused_before_anything_is_stored(storage, tmp_path):

@@ -32,10 +32,9 @@ def configurations(space):
     """What trials make of the guesses that begin a search, the rest at random."""
     made = []
     for guess in first_guesses(space):
-        study = optuna.create_study(
-            sampler=StartingSampler(guess, optuna.samplers.RandomSampler(seed=0))
-        )
-        hp = HyperParameters(study.ask())
+        sampler = StartingSampler(guess, optuna.samplers.RandomSampler(seed=0))
+        trial = optuna.create_study(sampler=sampler).ask()
+        hp = HyperParameters(trial, before_asking=sampler.prepare)
         space.sample_declared(hp)
         made.append(hp.values)
     return made
