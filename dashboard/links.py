@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 import streamlit as st
 
-__all__ = ["PAGES_KEY", "go", "link", "markdown_text"]
+__all__ = ["PAGES_KEY", "code_text", "go", "link", "markdown_text"]
 
 PAGES_KEY = "autosearch_pages"
 
@@ -26,6 +27,19 @@ def link(page: str, label: str, *, icon: str | None = None, **query: str) -> Non
         icon=icon,
         query_params=query,
     )
+
+
+def code_text(text: object) -> str:
+    """Text as code in Markdown, whatever a user put into a name.
+
+    Example:
+        >>> code_text("autosearch trials a"), code_text("a`b")
+        ('`autosearch trials a`', '`` a`b ``')
+    """
+    shown = " ".join(str(text).split())
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {shown} {fence}" if longest else f"{fence}{shown}{fence}"
 
 
 def markdown_text(text: object) -> str:

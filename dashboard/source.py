@@ -68,8 +68,18 @@ _VERSIONS = count()
 
 
 @st.cache_resource(show_spinner=False)
-def _opened(storage: str) -> Database:
-    return Database.open_to_read(storage or None)
+def _opened(storage: str) -> tuple[Database, tuple[int, int] | None]:
+    found = Database.open_to_read(storage or None)
+    return found, _file_of(found)
+
+
+def _file_of(database: Database) -> tuple[int, int] | None:
+    """Which file a database is; None where it is a server's, or has been deleted."""
+    try:
+        known = None if database.path is None else database.path.stat()
+    except OSError:
+        return None
+    return None if known is None else (known.st_dev, known.st_ino)
 
 
 def database() -> Database:
@@ -78,12 +88,15 @@ def database() -> Database:
     Raises:
         AutosearchError: It is missing, cannot be read, or is of another version.
     """
-    found = _opened(os.environ.get("AUTOSEARCH_STORAGE", ""))
-    if found.path is not None and not found.path.exists():
-        _opened.clear()
-        raise NotFoundError(
-            f'the database "{found.path}" is gone; start a study with: autosearch run STUDY_FILE'
-        )
+    storage = os.environ.get("AUTOSEARCH_STORAGE", "")
+    found, file = _opened(storage)
+    if _file_of(found) != file:
+        # It was deleted, or another file put into its place: connections hold on to the old one,
+        # and what was read is of that.
+        found.close()
+        st.cache_resource.clear()
+        st.cache_data.clear()
+        found, _ = _opened(storage)
     return found
 
 
@@ -314,8 +327,8 @@ def artifact(study: StudyView, sha256: str) -> bytes | None:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _layers(sha256: str, _study: StudyView) -> tuple[Layer, ...]:
-    file = artifact(_study, sha256)
-    return () if file is None else layers_of(file)
+    # What is raised is not kept: a file may be missing for a moment.
+    return layers_of(_study.artifact(sha256))
 
 
 def layers(study: StudyView, sha256: str | None) -> tuple[Layer, ...]:

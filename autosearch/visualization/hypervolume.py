@@ -17,7 +17,7 @@ from autosearch.visualization.style import LOGARITHMIC, PALETTE, base_figure, es
 
 __all__ = ["hypervolume_frame", "plot_hypervolume"]
 
-_MAX_POINTS = 60
+_MAX_POINTS = (60, 60, 60, 15, 5)  # by the number of objectives: from four on each takes long
 _FEW = 8
 
 
@@ -32,7 +32,8 @@ def hypervolume_frame(
 
     The box reaches from the best to the worst feasible figure of each objective, or to the
     study's bound on it; sizes and times count by their logarithm. So 0 is nothing and 1 would be
-    one candidate that is best in everything. It is worked out at 60 trials at most.
+    one candidate that is best in everything. It is worked out at 60 trials at most, with four
+    objectives at 15 and with more at 5.
 
     Args:
         candidates: Of one study.
@@ -55,7 +56,8 @@ def hypervolume_frame(
         return pd.DataFrame(columns=columns)
     numbers = feasible["trial"].to_numpy()
     distinct = np.unique(numbers)
-    places = np.unique(np.linspace(0, len(distinct) - 1, _MAX_POINTS).round().astype(int))
+    most = _MAX_POINTS[min(len(objectives), len(_MAX_POINTS)) - 1]
+    places = np.unique(np.linspace(0, len(distinct) - 1, most).round().astype(int))
     reference = np.full(len(objectives), 1.0 + 1e-9)
     rows = []
     front = values[:0]

@@ -8,9 +8,11 @@ from typing import Any
 
 from autosearch.values import Constraint
 from autosearch.visualization.choice import Bound
-from autosearch.visualization.style import GREY, LOGARITHMIC, escaped, figure_text
+from autosearch.visualization.style import GREY, escaped, figure_text
 
 __all__ = ["add_baselines", "add_bounds", "add_note"]
+
+_ROW_PX = 13
 
 
 def add_bounds(
@@ -23,7 +25,7 @@ def add_bounds(
     """Draws the study's own bounds dotted and the reader's dashed, where an axis shows them.
 
     Args:
-        layout: Of a figure, as plain data; gains shapes and annotations.
+        layout: Of a figure with its axes, as plain data; gains shapes and annotations.
         x: The metric across.
         y: The metric upwards.
         constraints: The study's own.
@@ -37,34 +39,31 @@ def add_bounds(
             if value is not None
         ]
     for metric, value, dash, words in lines:
-        if metric not in (x, y) or (metric in LOGARITHMIC and value <= 0):
+        if metric not in (x, y):
+            continue
+        place = _place(layout["xaxis" if metric == x else "yaxis"], value)
+        if place is None:
             continue
         text = f"{words} {figure_text(metric, value)}"
         line = {"dash": dash, "width": 1.3, "color": GREY}
         if metric == x:
             ends = {"x0": value, "x1": value, "y0": 0, "y1": 1}
             _add(layout, "shapes", type="line", **ends, yref="paper", line=line)
-            add_note(
-                layout,
-                text,
-                # Plotly places notes on a logarithmic axis by the logarithm.
-                x=math.log10(value) if metric in LOGARITHMIC else value,
-                y=0.5,
-                yref="paper",
-                textangle=-90,
-            )
+            # Above the chart, where no baseline is named; the reader's above the study's.
+            up = _ROW_PX if dash == "dash" else 0
+            add_note(layout, text, x=place, y=1, yref="paper", yanchor="bottom", yshift=up)
         else:
             _add_level(layout, value, line)
-            add_note(layout, text, x=1, xref="paper", y=value, yanchor="top")
+            add_note(layout, text, x=1, xref="paper", y=place, yanchor="top")
 
 
 def add_baselines(layout: dict[str, Any], y: str, baselines: Mapping[str, float]) -> None:
     """Draws each baseline as a level line with its name and figure.
 
     Args:
-        layout: Of a figure whose upward axis shows ``y``; gains shapes and annotations.
+        layout: Of a figure with its axes, as plain data; gains shapes and annotations.
         y: The metric.
-        baselines: Name to value, those that the axis has room for.
+        baselines: Name to value, those that the upward axis has room for.
     """
     ranked = sorted(baselines.items(), key=lambda item: item[1])
     for place, (name, value) in enumerate(ranked):
@@ -78,9 +77,16 @@ def add_baselines(layout: dict[str, Any], y: str, baselines: Mapping[str, float]
             f"{escaped(name)} {figure_text(y, value)}",
             x=1,
             xref="paper",
-            y=value,
+            y=_place(layout["yaxis"], value),
             yanchor="bottom" if is_above else "top",
         )
+
+
+def _place(axis: Mapping[str, Any], value: float) -> float | None:
+    """Where Plotly places a note on an axis: on a logarithmic one by the logarithm, if any."""
+    if axis.get("type") != "log":
+        return value
+    return math.log10(value) if value > 0 else None
 
 
 def _add_level(layout: dict[str, Any], value: float, line: Mapping[str, Any], **more: Any) -> None:

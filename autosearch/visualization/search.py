@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,12 +136,20 @@ def plot_slice(
     return figure
 
 
-def plot_timeline(trials: pd.DataFrame, *, now: Any = None, height: int | None = None) -> go.Figure:
+def plot_timeline(
+    trials: pd.DataFrame,
+    *,
+    now: Any = None,
+    leases: Mapping[int, Any] | None = None,
+    height: int | None = None,
+) -> go.Figure:
     """Draws when each worker worked on which trial, the last 300 trials.
 
     Args:
         trials: Columns ``number``, ``state``, ``started_at``, ``finished_at``, ``worker``.
         now: Where the bar of a running trial ends (naive UTC).
+        leases: Worker to the time until which it was known to live (naive UTC): past it, the bar
+            of its running trial ends there.
         height: Pixels.
     """
     started = trials[trials["started_at"].notna()].tail(300)
@@ -151,7 +159,10 @@ def plot_timeline(trials: pd.DataFrame, *, now: Any = None, height: int | None =
     figure = base_figure(height=height or 160 + 46 * len(workers), legend_rows=1)
     for state, rows in started.groupby("state", sort=False):
         begin = pd.to_datetime(rows["started_at"])
-        end = pd.to_datetime(rows["finished_at"]).fillna(now if now is not None else begin.max())
+        last = now if now is not None else begin.max()
+        seen = pd.to_datetime(rows["worker"].map(leases or {}))
+        seen = seen.where(seen < last, last)
+        end = pd.to_datetime(rows["finished_at"]).fillna(seen.where(seen > begin, begin))
         figure.add_bar(
             base=begin.to_list(),
             x=((end - begin).dt.total_seconds() * 1000).to_list(),
@@ -187,10 +198,11 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
         if len(finite) and finite.min() > 0 and finite.max() / finite.min() > 30:
             axis = _logarithmic(values)
         elif len(distinct) <= 8:
+            ticks = _apart(distinct)
             axis = {
                 "values": values,
-                "tickvals": distinct,
-                "ticktext": [f"{value:.4g}" for value in distinct],
+                "tickvals": ticks,
+                "ticktext": [f"{value:.3g}" for value in ticks],
             }
         elif len(finite) < len(values):
             ticks = np.linspace(finite.min(), finite.max(), 5).tolist()
@@ -214,6 +226,16 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
             word if len(word) <= _MAX_WORD else f"{word[: _MAX_WORD - 1]}…" for word in categories
         ],
     }
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """Those of sorted places that have room for a text between each other, both ends included."""
+    room = (places[-1] - places[0]) / 20 if places else 0.0
+    kept = list(places[:1])
+    for place in places[1:-1]:
+        if place - kept[-1] >= room and places[-1] - place >= room:
+            kept.append(place)
+    return [*kept, *places[1:][-1:]]
 
 
 def _with_absent(axis: dict[str, Any]) -> dict[str, Any]:

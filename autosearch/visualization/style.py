@@ -27,6 +27,7 @@ __all__ = [
     "figure_text",
     "log_ticks",
     "metric_label",
+    "metric_title",
     "not_yet",
     "scheme_colours",
     "scheme_symbols",
@@ -83,7 +84,12 @@ def axis_title(metric: str) -> str:
         >>> axis_title("latency_ms")
         'latency p50 (ms)'
     """
-    label, unit = _LABELS.get(metric, (escaped(metric.replace("_", " ")), ""))
+    return escaped(metric_title(metric))
+
+
+def metric_title(metric: str) -> str:
+    """The same for what takes text as it stands, as the head of a table does."""
+    label, unit = metric_label(metric), _LABELS.get(metric, ("", ""))[1]
     return f"{label} ({unit})" if unit else label
 
 
@@ -128,6 +134,8 @@ def scheme_symbols(schemes: Iterable[str]) -> dict[str, str]:
 def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str, Any]:
     """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, written out in full.
 
+    Where fewer than two of them lie among the values, there are evenly spaced ones instead.
+
     Args:
         values: What the axis shows; only positive figures count.
         is_bytes: Write thousands, since the axis says kB.
@@ -135,11 +143,31 @@ def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str
     shown = [value for value in values if value is not None and value > 0 and math.isfinite(value)]
     if not shown:
         return {}
-    low, high = math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))
+    least, most = min(shown), max(shown)
+    low, high = math.floor(math.log10(least)), math.ceil(math.log10(most))
     steps = (1,) if high - low > 3 else (1, 2, 5)
     ticks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    digits = 6
+    outside = [tick for tick in ticks if not least <= tick <= most]
+    if len(ticks) - len(outside) < 2:
+        among = _even_ticks(least, most)
+        ticks = sorted([*outside, *among])
+        if len(among) > 1:
+            digits = max(digits, math.ceil(math.log10(most / (among[1] - among[0]))) + 1)
     scale = 1000 if is_bytes else 1
-    return {"tickvals": ticks, "ticktext": [f"{round(tick / scale, 12):,g}" for tick in ticks]}
+    texts = [f"{round(tick / scale, 12):,.{digits}g}" for tick in ticks]
+    return {"tickvals": ticks, "ticktext": texts}
+
+
+def _even_ticks(least: float, most: float) -> list[float]:
+    """At least three multiples of 1, 2 or 5 times a power of ten; the value itself of equals."""
+    third = (most - least) / 3
+    if third <= 0:
+        return [least]
+    unit = 10.0 ** math.floor(math.log10(third))
+    step = max((s * unit for s in (2, 5) if s * unit <= third), default=unit)
+    places = range(math.ceil(least / step), math.floor(most / step) + 1)
+    return [place * step for place in places]
 
 
 def base_layout(*, height: int = 420, legend_rows: int = 0) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
-from autosearch.store.study_frames import minimized
+from autosearch.store.study_frames import figures_of, minimized
 from autosearch.values import TARGET_METRICS, Constraint, Direction, Objective
 from autosearch.visualization.choice import (
     Bound,
@@ -86,7 +86,8 @@ def draw_trade_off(
 
     Colour and shape tell the quantization scheme. Filled markers are on the front of all
     objectives, hollow ones dominated, small grey ones infeasible or out of bounds. The line is
-    the front of the two metrics shown. Sizes and times have logarithmic axes.
+    the front of the two metrics shown. Sizes and times have logarithmic axes, unless one of them
+    has no logarithm.
 
     It is plain data, as a page needs it that draws it anew with every bound: Plotly's own objects,
     which look at every property, take longer than everything else. ``plot_trade_off`` gives one.
@@ -133,11 +134,14 @@ def draw_trade_off(
     upwards = frame[y].to_numpy(dtype=float)
     least_y = _least_shown(upwards, upwards[~is_out], y)
     line = _front_line(frame, role, x, y, objectives)
-    seen = _seen(baselines or {}, upwards, y, least_y)
     ends = {m: np.concatenate([part[m].to_numpy(float) for part in (frame, again)]) for m in (x, y)}
+    logarithmic = {m for m, values in ends.items() if m in LOGARITHMIC and values.min() > 0}
+    seen = _seen(baselines or {}, upwards, y, least_y)
+    if y in logarithmic:
+        seen = {name: value for name, value in seen.items() if value > 0}
     is_many = len(frame) > THINNED_ABOVE
     if is_many:
-        rows = _thinned(frame, role, x, y, least_y)
+        rows = _thinned(frame, role, x, y, least_y, logarithmic)
         frame, role = frame.iloc[rows], role.iloc[rows]
     data = [
         *_greyed(frame, role, x, y, told, is_many=is_many),
@@ -151,9 +155,9 @@ def draw_trade_off(
     layout = base_layout(height=height, legend_rows=math.ceil(named / _NAMED_A_ROW))
     layout["margin"]["l"] = 78
     layout |= {"hovermode": "closest", "dragmode": "zoom", "clickmode": "event"}
+    _set_axes(layout, ends, x, y, least_y, list(seen.values()), logarithmic)
     add_bounds(layout, x, y, constraints, bounds or {})
     add_baselines(layout, y, seen)
-    _set_axes(layout, ends, x, y, least_y, list(seen.values()))
     return {"data": [{"type": "scatter", **trace} for trace in data], "layout": layout}
 
 
@@ -173,13 +177,8 @@ def _usual_cost(frame: pd.DataFrame, objectives: Sequence[Objective]) -> str:
 
 
 def _is_usable(frame: pd.DataFrame, metric: str) -> npt.NDArray[np.bool_]:
-    """Which rows have a figure that the metric's axis can show."""
-    if metric not in frame:
-        return np.zeros(len(frame), dtype=np.bool_)
-    values = frame[metric].to_numpy(dtype=float)
-    least = 0.0 if metric in LOGARITHMIC else -np.inf
-    usable: npt.NDArray[np.bool_] = np.isfinite(values) & (values > least)
-    return usable
+    """Which rows have a figure that an axis can show."""
+    return np.isfinite(figures_of(frame, metric))
 
 
 def _drawable(judged: pd.DataFrame | None, frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
@@ -221,7 +220,12 @@ def _seen(
 
 
 def _thinned(
-    frame: pd.DataFrame, role: pd.Series[Any], x: str, y: str, least_y: float | None
+    frame: pd.DataFrame,
+    role: pd.Series[Any],
+    x: str,
+    y: str,
+    least_y: float | None,
+    logarithmic: Set[str],
 ) -> npt.NDArray[np.intp]:
     """The rows without the points that lie under another one; never without one on the front."""
     # Of what is dominated and what is out one is seen beneath the other, but none beneath its like.
@@ -229,7 +233,7 @@ def _thinned(
     cell = is_out.astype(np.int64)
     for metric, count, count_out in zip((x, y), _GRID, _GRID_OUT, strict=True):
         values = frame[metric].to_numpy(dtype=float)
-        if metric in LOGARITHMIC:
+        if metric in logarithmic:
             values = np.log(values)
         low, high = float(values.min()), float(values.max())
         if metric == y and least_y is not None:
@@ -399,17 +403,23 @@ def _set_axes(
     y: str,
     least_y: float | None,
     lines: Sequence[float],
+    logarithmic: Set[str],
 ) -> None:
     for metric, axis in ((x, layout["xaxis"]), (y, layout["yaxis"])):
         values = shown[metric]
         axis["title"] = {**axis["title"], "text": axis_title(metric)}
+        drawn = np.append(values, lines if metric == y else [])
         # Said rather than found from the points: a browser then knows the axes before it has them.
-        if metric in LOGARITHMIC:
+        if metric in logarithmic:
             ends = [float(values.min()), float(values.max())]
             axis |= {"type": "log", **log_ticks(ends, is_bytes=metric in BYTES)}
-            axis["range"] = _padded(np.log10(values))
+            axis["range"] = _padded(np.log10(drawn))
         else:
-            axis["range"] = _padded(np.append(values, lines if metric == y else []))
+            axis["range"] = _padded(drawn)
+            if metric in BYTES:
+                # A linear axis writes its own ticks, of what the points are: bytes.
+                axis["title"]["text"] = f"{metric_label(metric)} (B)"
+                axis["tickformat"] = "~s"
         if metric in SHARES:
             axis["tickformat"] = ".1%" if np.ptp(values) < 0.05 else ".0%"
     if least_y is None:

@@ -10,15 +10,21 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
+from autosearch.evaluation.groups import SMALL_GROUPS
 from autosearch.visualization.style import GREY, PALETTE, base_figure, escaped, not_yet
 
 __all__ = [
+    "MAX_GROUPS",
+    "SMALL_GROUPS",
     "plot_class_balance",
     "plot_class_recall",
     "plot_confusion_matrix",
     "plot_group_accuracy",
     "plot_learning_curves",
 ]
+
+MAX_GROUPS = 40
+"""Of more groups or classes than that a chart draws the first."""
 
 _MAX_COUNTED = 20  # with more classes the counts have no room
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -145,14 +151,20 @@ def plot_group_accuracy(
 ) -> go.Figure:
     """Draws the accuracy of each group with its interval, the worst on top, forty at most.
 
+    Those of too few images to count, of which the worst is worst by chance, are hollow and come
+    after the others.
+
     Args:
-        per_group: Group to its ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``support``.
+        per_group: Group to its ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``support`` and
+            ``counts``.
         height: Pixels; by the number of groups if not given.
     """
     known = {name: figures for name, figures in per_group.items() if figures.get("support")}
     if not known:
         return not_yet("No figures of single groups were kept")
-    names = sorted(known, key=lambda name: float(known[name]["accuracy"]))[:40]
+    counts = {name: bool(figures.get("counts", True)) for name, figures in known.items()}
+    ranked = sorted(known, key=lambda name: (not counts[name], float(known[name]["accuracy"])))
+    names = ranked[:MAX_GROUPS]
     places = list(range(len(names)))
     shares = np.array([known[name]["accuracy"] for name in names], dtype=float)
     ends = [
@@ -164,7 +176,11 @@ def plot_group_accuracy(
         x=shares,
         y=places,
         mode="markers",
-        marker={"color": PALETTE[0], "size": 9},
+        marker={
+            "color": PALETTE[0],
+            "size": 9,
+            "symbol": ["circle" if counts[name] else "circle-open" for name in names],
+        },
         error_x={
             "type": "data",
             "symmetric": False,
@@ -207,7 +223,7 @@ def plot_class_recall(
         )
         for label in first
     }
-    labels = sorted(first, key=lambda label: worst[label])[:40]
+    labels = sorted(first, key=lambda label: worst[label])[:MAX_GROUPS]
     rows = int(len(known) > 1)
     figure = base_figure(
         height=height or 110 + 24 * rows + (14 + 10 * len(known)) * len(labels), legend_rows=rows
@@ -237,7 +253,7 @@ def plot_class_balance(support: Mapping[str, int], *, height: int | None = None)
     """Draws how many images each class has, the most frequent on top, forty at most."""
     if not support:
         return not_yet("No images of single classes were counted")
-    labels = sorted(support, key=lambda label: -support[label])[:40]
+    labels = sorted(support, key=lambda label: -support[label])[:MAX_GROUPS]
     places = list(range(len(labels)))
     figure = base_figure(height=height or 90 + 26 * len(labels))
     figure.add_bar(

@@ -26,7 +26,7 @@ from autosearch.visualization.training import plot_group_accuracy
 from dashboard import source
 from dashboard.charts import chart, picture
 from dashboard.links import markdown_text
-from dashboard.views.common import enlarged
+from dashboard.views.common import enlarged, groups_left_out
 
 __all__ = [
     "measured_us",
@@ -97,7 +97,7 @@ def measured_us(study: StudyView, files: Sequence[str]) -> list[list[float]] | N
                 st.caption(markdown_text(error))
     times = [st.session_state.get(key) for key in keys]
     if any(time is None for time in times):
-        st.caption("Arithmetic, which stands for time until it is measured.")
+        st.caption("Multiply-accumulates are shown until the time is measured.")
         return None
     st.caption(
         "Measured on the dashboard's machine, by cutting the file after each layer: about right "
@@ -116,7 +116,8 @@ def show_calibration(name: str, predictions: Predictions | None) -> None:
     )
     if predictions is not None:
         st.caption(
-            "Above the dotted line it is better than it says, below it is surer than it should be. "
+            "Above the dotted line it is right more often than it says (under-confident), below it "
+            "less often (over-confident). "
             "The larger a marker, the more images."
         )
 
@@ -126,6 +127,10 @@ def show_groups(conditions: Mapping[str, Any]) -> None:
     for column, groups in (conditions.get("per_group") or {}).items():
         st.subheader(f"Accuracy by {markdown_text(column)}")
         chart(partial(plot_group_accuracy, groups), key=f"groups {column}", name="the groups")
+        are_small = any(not found.get("counts", True) for found in groups.values())
+        left_out = groups_left_out(conditions, column, len(groups))
+        if are_small or left_out:
+            st.caption("Hollow: of too few images to count by themselves. " * are_small + left_out)
 
 
 def show_mistakes(
@@ -133,8 +138,11 @@ def show_mistakes(
 ) -> None:
     """Lists the images that it is surest of and wrong about, and on request shows them."""
     st.subheader("Worst mistakes")
-    if predictions is None or len(classes) != predictions.probabilities.shape[1]:
-        st.caption("They are found in the predictions, which were not kept.")
+    if predictions is None:
+        st.caption("The mistakes of a candidate are found in its predictions; these were not kept.")
+        return
+    if len(classes) != predictions.probabilities.shape[1]:
+        st.caption("The mistakes cannot be named: the names of the classes were not kept.")
         return
     worst = mistakes_frame(predictions, classes)
     if worst.empty:
@@ -145,8 +153,7 @@ def show_mistakes(
     if row["estimate"] == Estimate.CROSS_VALIDATION:
         kind = "images of all folds"
     st.caption(
-        f"{num_wrong:,} of {len(predictions.labels):,} {kind} are wrong; those first of which it "
-        "is surest."
+        f"{num_wrong:,} of {len(predictions.labels):,} {kind} are wrong, the most confident first."
     )
     if row["estimate"] == Estimate.VALIDATION and st.toggle(
         "Show the images", help="Loads the study's dataset."

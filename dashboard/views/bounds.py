@@ -17,6 +17,7 @@ from autosearch.store.view import StudyView
 from autosearch.values import QUALITY_METRICS, Direction
 from autosearch.visualization.choice import Bound, with_objectives
 from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
+from dashboard.links import markdown_text
 
 __all__ = ["chosen_bounds", "more_bounds"]
 
@@ -42,7 +43,7 @@ class _Field:
     @property
     def label(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
-        return f"{metric_label(self.metric)} {'≥' if self.is_least else '≤'}{unit}"
+        return f"{markdown_text(metric_label(self.metric))} {'≥' if self.is_least else '≤'}{unit}"
 
 
 def more_bounds(study: StudyView, frame: pd.DataFrame) -> list[str]:

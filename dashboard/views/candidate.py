@@ -32,6 +32,7 @@ from dashboard.views.common import (
     candidate_columns,
     chosen_candidate,
     chosen_study,
+    free_name,
     rerun_when,
 )
 from dashboard.views.notes import show_notes
@@ -52,6 +53,12 @@ def show() -> None:
         return
     name = chosen_candidate(study)
     row = frame[frame["candidate"] == name].iloc[0]
+    promoted = st.query_params.get("sha256")
+    if promoted not in (None, row["artifact_sha256"]):
+        st.warning(
+            f"This is not the file that was promoted: {markdown_text(name)} of the study is "
+            "another one by now. The registry still exports the promoted file."
+        )
     details = source.details(row)
     trial = source.trials(study, (int(row["trial"]),)).iloc[0]
     _figures(study, row, details)
@@ -169,12 +176,14 @@ def _siblings(study: StudyView, frame: pd.DataFrame, row: pd.Series[Any]) -> Non
     floats = siblings[siblings["quantization"] == "float32"]
     if len(floats) and pd.notna(floats["accuracy"].iloc[0]):
         loss = 100 * (siblings["accuracy"] - float(floats["accuracy"].iloc[0]))
-        table.insert(1, "loss", loss)
-        columns["loss"] = st.column_config.NumberColumn("Δ points", format="%+.2f")
+        name = free_name("loss", table)
+        table.insert(1, name, loss)
+        columns[name] = st.column_config.NumberColumn("Δ points", format="%+.2f")
         changed = _changed(study, siblings, floats.iloc[0])
         if changed is not None:
-            table.insert(2, "changed", changed)
-            columns["changed"] = st.column_config.TextColumn(
+            name = free_name("changed", table)
+            table.insert(2, name, changed)
+            columns[name] = st.column_config.TextColumn(
                 "images", help="Fixed and broken against float32, of those that it was judged on"
             )
     st.dataframe(table, hide_index=True, column_config=columns, placeholder="–")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,8 @@ from autosearch.errors import AutosearchError
 from autosearch.store.view import StudyView
 from autosearch.values import Constraint, Objective
 from autosearch.visualization.choice import best_first, lead_objective, with_objectives
-from autosearch.visualization.style import SHARES, axis_title, figure_text, metric_label
+from autosearch.visualization.style import SHARES, figure_text, metric_label, metric_title
+from autosearch.visualization.training import MAX_GROUPS
 from dashboard import source
 from dashboard.links import markdown_text
 
@@ -27,7 +28,10 @@ __all__ = [
     "chosen_candidate",
     "chosen_study",
     "enlarged",
+    "free_name",
+    "groups_left_out",
     "kept_of",
+    "ranked_kinds",
     "refreshed",
     "rerun_when",
     "say_error",
@@ -78,7 +82,7 @@ def chosen_study(title: str) -> StudyView | None:
         st.query_params["study"] = chosen
         if asked is not None:
             # What else it names are candidates of the study that was left.
-            for name in ("candidate", "candidates"):
+            for name in ("candidate", "candidates", "sha256"):
                 st.query_params.pop(name, None)
     st.session_state[_STUDY_KEY] = chosen
     return source.view(chosen)
@@ -92,10 +96,9 @@ def chosen_candidate(study: StudyView) -> str:
     frame = source.all_candidates(study)
     names = frame["candidate"].tolist()
     asked = st.query_params.get("candidate")
-    feasible = frame[frame["feasible"].astype(bool)]
-    ranked = best_first(
-        feasible if len(feasible) else frame, lead_objective(frame, study.objectives)
-    )
+    ranked = next((kind for kind in ranked_kinds(study) if len(kind)), None)
+    if ranked is None:
+        ranked = best_first(frame, lead_objective(frame, study.objectives))
     key, seen = kept_of(study, "candidate"), kept_of(study, "candidate_asked")
     if asked is not None and asked not in set(names):
         st.warning("This study has no candidate of the name in the address; showing another one.")
@@ -106,7 +109,19 @@ def chosen_candidate(study: StudyView) -> str:
         st.session_state[key] = str(ranked["candidate"].iloc[0])
     chosen: str = st.selectbox("Candidate", names, key=key)
     st.query_params["candidate"] = st.session_state[seen] = chosen
+    if chosen != asked:
+        # The file that the address speaks of is another one's.
+        st.query_params.pop("sha256", None)
     return chosen
+
+
+def ranked_kinds(study: StudyView) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Feasible candidates, the best first, by kind of figure: finalists, and the search's own."""
+    judged, searched = (
+        best_first(kind[kind["feasible"].astype(bool)], lead_objective(kind, study.objectives))
+        for kind in (source.judged(study), source.candidates(study))
+    )
+    return judged, searched
 
 
 def kept_of(study: StudyView, what: str) -> str:
@@ -167,21 +182,34 @@ def ago(moment: datetime | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def free_name(name: str, frame: pd.DataFrame) -> str:
+    """A name for a column of a page's own, which no metric of the user's goes by.
+
+    Example:
+        >>> [free_name(name, pd.DataFrame({"loss": []})) for name in ("role", "loss")]
+        ['role', 'loss_']
+    """
+    while name in frame:
+        name += "_"
+    return name
+
+
 def candidate_columns(
-    frame: pd.DataFrame, objectives: Sequence[Objective]
+    frame: pd.DataFrame, objectives: Sequence[Objective], *, role: str | None = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The columns of a table of candidates that a person reads, and how they are shown.
 
     Args:
         frame: The candidates.
         objectives: Of their study: each has a column besides the usual ones.
+        role: The column that says what a candidate is in a choice, if there is one.
     """
     config = st.column_config
     shown = pd.DataFrame({"candidate": frame["candidate"]})
     columns: dict[str, Any] = {"candidate": config.TextColumn("candidate", pinned=True)}
-    if "role" in frame:
-        shown["role"] = frame["role"]
-        columns["role"] = config.TextColumn("role", width="small")
+    if role is not None:
+        shown[role] = frame[role]
+        columns[role] = config.TextColumn("role", width="small")
     usual = {
         "accuracy": (100.0, "accuracy %", "%.1f"),
         "size_bytes": (1e-3, "size kB", "%.1f"),
@@ -198,10 +226,23 @@ def candidate_columns(
             elif metric in SHARES:
                 scale, label, form = 100.0, f"{metric_label(metric)} %", "%.1f"
             else:
-                scale, label, form = 1.0, axis_title(metric), "%.4g"
+                scale, label, form = 1.0, metric_title(metric), "%.4g"
             shown[metric] = frame[metric] * scale
             columns[metric] = config.NumberColumn(label, format=form)
     return shown, columns
+
+
+def groups_left_out(conditions: Mapping[str, Any], column: str, num_known: int) -> str:
+    """How many groups a chart of a column leaves out, in words; nothing if none.
+
+    Args:
+        conditions: Of the candidate.
+        column: The column that names the groups.
+        num_known: How many of them there are figures of.
+    """
+    num_not_kept = (conditions.get("num_groups_not_shown") or {}).get(column, 0)
+    count = max(0, num_known - MAX_GROUPS) + num_not_kept
+    return f"{count:,} more groups are not drawn." if count else ""
 
 
 def enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

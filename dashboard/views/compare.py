@@ -10,8 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
+from autosearch.values import QUALITY_METRICS, TARGET_METRICS, Estimate
 from autosearch.visualization.architecture import plot_networks
-from autosearch.visualization.choice import best_first, lead_objective, with_objectives
+from autosearch.visualization.choice import with_objectives
 from autosearch.visualization.style import SHARES, figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -22,7 +23,7 @@ from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
 from dashboard.views.anatomy import measured_us
-from dashboard.views.common import FIGURES, chosen_study, kept_of, rerun_when
+from dashboard.views.common import FIGURES, chosen_study, kept_of, ranked_kinds, rerun_when
 
 __all__ = ["show"]
 
@@ -40,9 +41,9 @@ def show() -> None:
     names = frame["candidate"].tolist()
     known = set(names)
     asked = [n for n in st.query_params.get("candidates", "").split(",") if n in known][:4]
-    lead = lead_objective(frame, study.objectives)
     # Two files of one network would differ in little.
-    ranked = best_first(frame[frame["feasible"].astype(bool)], lead).drop_duplicates("trial")
+    judged, searched = (kind.drop_duplicates("trial") for kind in ranked_kinds(study))
+    ranked = judged if len(judged) > 1 else searched
     key, seen = kept_of(study, "compared"), kept_of(study, "compared_asked")
     # Streamlit forgets the picker, not what it showed last, once the page is left.
     if asked and (key not in st.session_state or st.session_state.get(seen) != asked):
@@ -126,7 +127,7 @@ def _layers(study: StudyView, rows: list[pd.Series[Any]]) -> None:
 
 
 def _figures(study: StudyView, rows: list[pd.Series[Any]]) -> None:
-    lines = []
+    first, lines = rows[0], []
     for metric in with_objectives(FIGURES, study.objectives):
         values = [
             float(row[metric]) if metric in row and pd.notna(row[metric]) else None for row in rows
@@ -134,19 +135,43 @@ def _figures(study: StudyView, rows: list[pd.Series[Any]]) -> None:
         if all(value is None for value in values):
             continue
         line = {"figure": metric_label(metric)}
-        first = values[0]
-        for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+        base = values[0]
+        for row, value in zip(rows, values, strict=True):
             text = figure_text(metric, value)
-            if place and value is not None and first:
+            if row is not first and value is not None and base and _meet(metric, row, first):
                 text += (
-                    f"  ({100 * (value - first):+.1f})"
+                    f"  ({100 * (value - base):+.1f})"
                     if metric in SHARES
-                    else f"  ({(value - first) / abs(first):+.0%})"
+                    else f"  ({(value - base) / abs(base):+.0%})"
                 )
-            line[str(row["candidate"])] = text
+            line[_head(row, rows)] = text
         lines.append(line)
     st.dataframe(pd.DataFrame(lines), hide_index=True)
-    st.caption("In brackets: against the first one, shares in points.")
+    st.caption(
+        "In brackets: against the first one, shares in points. Figures of two kinds, or of two "
+        "machines, have none."
+    )
+
+
+def _meet(metric: str, row: pd.Series[Any], other: pd.Series[Any]) -> bool:
+    """Whether two candidates' figures of a metric were taken alike."""
+    if metric in TARGET_METRICS:
+        return _target_of(row) == _target_of(other)
+    return metric not in QUALITY_METRICS or bool(row["estimate"] == other["estimate"])
+
+
+def _target_of(row: pd.Series[Any]) -> int | None:
+    return None if pd.isna(row["target_id"]) else int(row["target_id"])
+
+
+def _head(row: pd.Series[Any], rows: list[pd.Series[Any]]) -> str:
+    """A candidate with what must be known of its figures beside those of the others."""
+    words = [str(row["candidate"])]
+    if row["estimate"] == Estimate.CROSS_VALIDATION:
+        words.append("cross-validated")
+    if pd.notna(row["target"]) and len({_target_of(other) for other in rows}) > 1:
+        words.append(f"on {row['target']}")
+    return ", ".join(words)
 
 
 def _differences(names: list[str], configs: list[dict[str, Any]]) -> None:

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from autosearch.errors import AutosearchError
 from autosearch.store.view import StudyView
 from autosearch.visualization.samples import data_report, example_images
-from autosearch.visualization.training import plot_class_balance
+from autosearch.visualization.training import SMALL_GROUPS, plot_class_balance
 from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import markdown_text
-from dashboard.views.common import chosen_study, enlarged
+from dashboard.views.common import chosen_study, enlarged, groups_left_out
 
 __all__ = ["show"]
 
@@ -37,40 +38,50 @@ def show() -> None:
         return
     definition = study.definition.get("dataset")
     if definition is None:
-        st.info("This study has no images: a function of its own answers its figures.")
+        st.info("This study has no images: its figures come from a function of the user's.")
         return
     facts = {**definition, "fingerprint (SHA-256)": study.data_fingerprint}
     st.dataframe(
         pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}),
         hide_index=True,
     )
-    conditions = _conditions(source.candidates(study))
-    _balance(conditions)
+    _balance(study, source.candidates(study))
     _examples(study)
     _report(study)
 
 
-def _balance(conditions: Mapping[str, Any]) -> None:
+def _balance(study: StudyView, frame: pd.DataFrame) -> None:
     st.subheader("Validation images by class")
-    support = _support(conditions.get("per_class"))
-    if not support:
-        st.caption("No figures of single classes were kept: they come with the first candidate.")
+    conditions, support = _counted(study, frame)
+    if frame.empty:
+        st.caption("They are counted with the first candidate.")
+    elif not support:
+        st.caption(
+            "They were not counted: the newest candidates have neither figures of single classes "
+            "nor predictions."
+        )
     else:
         chart(lambda: plot_class_balance(support), key="balance", name="balance")
         rarest = min(support, key=support.__getitem__)
         most = max(support, key=support.__getitem__)
         st.caption(
-            f"{len(support)} classes, {sum(support.values()):,} validation images; the most are of "
-            f"{markdown_text(most)} ({support[most]:,}), the fewest of {markdown_text(rarest)} "
-            f"({support[rarest]:,})."
+            f"{len(support)} classes, {sum(support.values()):,} validation images; the largest "
+            f"class is {markdown_text(most)} ({support[most]:,}), the smallest "
+            f"{markdown_text(rarest)} ({support[rarest]:,})."
         )
     for column, groups in (conditions.get("per_group") or {}).items():
         st.subheader(f"Validation images by {markdown_text(column)}")
+        sizes = _support(groups)
+        # Its images are those of other groups.
+        sizes.pop(SMALL_GROUPS, None)
         chart(
-            partial(plot_class_balance, _support(groups)),
+            partial(plot_class_balance, sizes),
             key=f"balance {column}",
             name="balance of groups",
         )
+        left_out = groups_left_out(conditions, column, len(sizes))
+        if left_out:
+            st.caption(left_out)
 
 
 def _examples(study: StudyView) -> None:
@@ -120,13 +131,21 @@ def _findings(report: Mapping[str, Any]) -> None:
         st.dataframe(pd.DataFrame(report["unusable"][:_MAX_SHOWN]), hide_index=True)
 
 
-def _conditions(frame: pd.DataFrame) -> dict[str, Any]:
-    """What is known of the images, from the newest candidate whose classes were counted."""
+def _counted(study: StudyView, frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, int]]:
+    """What is known of the images, and how many each class has, from the newest candidate."""
     for _, row in frame.tail(3).iloc[::-1].iterrows():
-        conditions: dict[str, Any] = source.details(row)["conditions"]
-        if conditions.get("per_class"):
-            return conditions
-    return {}
+        details = source.details(row)
+        conditions: dict[str, Any] = details["conditions"]
+        support = _support(conditions.get("per_class"))
+        if not support:
+            # Of many classes there are no figures, but there may be what was predicted.
+            seen = source.predictions(study, row["predictions_sha256"])
+            if seen is not None and len(details["classes"]) == seen.probabilities.shape[1]:
+                counts = np.bincount(seen.labels, minlength=len(details["classes"])).tolist()
+                support = dict(zip(details["classes"], counts, strict=True))
+        if support or conditions.get("per_group"):
+            return conditions, support
+    return {}, {}
 
 
 def _support(figures: Mapping[str, Mapping[str, Any]] | None) -> dict[str, int]:

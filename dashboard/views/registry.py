@@ -61,7 +61,13 @@ def _alias(model: str, alias: str, history: list[Promotion]) -> None:
     )
     key = f"{model}\x00{alias}"
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        link("candidate", "Open", study=study, candidate=present.candidate)
+        link(
+            "candidate",
+            "Open",
+            study=study,
+            candidate=present.candidate,
+            sha256=present.artifact_sha256,
+        )
         if st.button("Export …", key=f"export {key}", icon=":material/package_2:"):
             st.dialog("Export", width="large")(_export)(model, alias)
         earlier = next((p for p in history[1:] if _differs(p, present)), None)

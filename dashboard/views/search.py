@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import partial
 
 import pandas as pd
@@ -9,6 +10,7 @@ import streamlit as st
 
 from autosearch.store.rungs import why_pruned
 from autosearch.store.view import StudyView
+from autosearch.values import TrialState
 from autosearch.visualization import search
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
 from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
@@ -17,6 +19,7 @@ from autosearch.visualization.rungs import plot_rungs, rungs_frame
 from autosearch.visualization.style import metric_label
 from dashboard import source
 from dashboard.charts import chart
+from dashboard.links import markdown_text
 from dashboard.views.common import ago, chosen_study, refreshed, rerun_when
 
 __all__ = ["show"]
@@ -49,11 +52,10 @@ def show() -> None:
             key="parallel",
             name="parallel coordinates",
         )
+    coloured_by = metric_label(str(metrics.columns[0])) if len(metrics.columns) else "figure"
     st.caption(
         "A line is a trial. Drag along an axis to keep only the lines through that stretch; "
-        "the bluer, the higher its "
-        + (metric_label(str(metrics.columns[0])) if len(metrics.columns) else "figure")
-        + "."
+        f"the bluer, the higher its {markdown_text(coloured_by)}."
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -62,8 +64,7 @@ def show() -> None:
         chart(lambda: plot_importance(importance, effects), key="importance", name="importance")
         if not importance.empty:
             st.caption(
-                "Beside a bar: what goes with better figures, higher ones of what is maximised and "
-                "lower ones of what is minimised."
+                "The words beside a bar say which values go with better results for that objective."
             )
     with right:
         st.subheader("One parameter")
@@ -75,10 +76,14 @@ def show() -> None:
         rungs = rungs_frame(trials, source.epochs_reached(study))
         chart(lambda: plot_rungs(rungs), key="rungs", name="the rungs")
     st.subheader("Who worked when")
+    workers = source.workers(study)
+    leases = dict(zip(workers["worker"], workers["lease_until"], strict=True))
     chart(
-        lambda: search.plot_timeline(trials, now=source.now()), key="timeline", name="the timeline"
+        lambda: search.plot_timeline(trials, now=source.now(), leases=leases),
+        key="timeline",
+        name="the timeline",
     )
-    _workers(study)
+    _workers(workers, set(trials["worker"][trials["state"] == TrialState.RUNNING]))
     st.subheader("What went wrong")
     _failures(trials)
 
@@ -139,12 +144,9 @@ def _hypervolume(study: StudyView) -> None:
         bind="query-params",
         required=True,
     )
-    found = {name: source.candidates(source.view(name)) for name in (study.name, *others)}
-    among = pd.concat(list(found.values()))
-    volumes = {
-        name: hypervolume_frame(frame, study.objectives, constraints=study.constraints, among=among)
-        for name, frame in found.items()
-    }
+    drawn = [study, *map(source.view, others)]
+    told = tuple((s.name, source.candidates_version(s), s.definition_sha256) for s in drawn)
+    volumes = _volumes(told, study, {s.name: source.candidates(s) for s in drawn})
     chart(
         lambda: plot_hypervolume(volumes, by=by or "trial"),
         key="hypervolume",
@@ -154,6 +156,20 @@ def _hypervolume(study: StudyView) -> None:
         "0 is nothing, 1 one candidate that is best in everything"
         + (" of all these studies, which share the scale." if others else ".")
     )
+
+
+@st.cache_data(show_spinner="Finding out how the front grew …", max_entries=8)
+def _volumes(
+    told: tuple[tuple[str, int, str], ...], _study: StudyView, _found: dict[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    # With four objectives it takes seconds; what is told of candidates and studies decides it.
+    among = pd.concat(list(_found.values()))
+    return {
+        name: hypervolume_frame(
+            frame, _study.objectives, constraints=_study.constraints, among=among
+        )
+        for name, frame in _found.items()
+    }
 
 
 def _alike(study: StudyView) -> list[str]:
@@ -167,8 +183,8 @@ def _alike(study: StudyView) -> list[str]:
     ]
 
 
-def _workers(study: StudyView) -> None:
-    workers = source.workers(study)
+def _workers(workers: pd.DataFrame, at_work: Set[int]) -> None:
+    """Lists workers; one that was lost is gone until its trial has been taken over."""
     if workers.empty:
         st.caption("No worker has registered.")
         return
@@ -178,8 +194,13 @@ def _workers(study: StudyView) -> None:
             "host": workers["host"],
             "process": workers["pid"],
             "state": [
-                "ended" if pd.notna(ended) else "alive" if holds else "gone"
-                for ended, holds in zip(workers["ended_at"], workers["holds_lease"], strict=True)
+                "alive" if holds and pd.isna(ended) else "gone" if is_lost else "ended"
+                for holds, ended, is_lost in zip(
+                    workers["holds_lease"],
+                    workers["ended_at"],
+                    workers["ended_at"].isna() & workers["worker"].isin(at_work),
+                    strict=True,
+                )
             ],
             "started": [ago(moment) for moment in workers["started_at"]],
         }

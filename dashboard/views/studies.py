@@ -13,7 +13,7 @@ from autosearch.values import TrialState
 from autosearch.visualization.choice import Role, best_first, lead_objective, roles
 from autosearch.visualization.style import figure_text, metric_label
 from dashboard import source
-from dashboard.links import link, markdown_text
+from dashboard.links import code_text, link, markdown_text
 from dashboard.views.common import ago, refreshed
 
 __all__ = ["show"]
@@ -22,7 +22,7 @@ __all__ = ["show"]
 def show() -> None:
     """Draws the page."""
     st.title("Studies")
-    st.caption(f"`{source.database().shown_url}`")
+    st.caption(code_text(source.database().shown_url))
     refreshed(_list, every=5)
 
 
@@ -52,7 +52,7 @@ def _card(row: pd.Series[Any]) -> None:
         with head:
             link("trade-off", row["study"], icon=":material/scatter_plot:", study=row["study"])
         state = ":green-badge[running]" if is_running else ":gray-badge[not running]"
-        if row["num_workers"] and not is_running:
+        if row["num_lost"] and not is_running:
             state = ":orange-badge[worker gone]"
         right.markdown(state, text_alignment="right")
         _spent(study, row["definition"].get("budget", {}), counted, float(row["run_seconds"]))
@@ -67,12 +67,12 @@ def _card(row: pd.Series[Any]) -> None:
             _fact("infeasible", f"{row['infeasible']:,}")
             _fact("failed", f"{row['failed']:,}")
             _fact("last activity", ago(row["last_activity"]))
-            _fact("workers", _workers(row, is_running))
+            _fact("workers", _workers(row))
 
 
 def _fact(name: str, value: str) -> None:
     with st.container(width="content"):
-        st.markdown(f":small[:gray[{name}]]  \n**{markdown_text(value)}**")
+        st.markdown(f":small[:gray[{markdown_text(name)}]]  \n**{markdown_text(value)}**")
 
 
 def _spent(
@@ -117,7 +117,6 @@ def _rate(row: pd.Series[Any], counted: int) -> str:
     return f"{counted / (seconds / 60):.3g}" if counted and seconds else "–"
 
 
-def _workers(row: pd.Series[Any], is_running: bool) -> str:
-    if not row["num_workers"]:
-        return "none"
-    return f"{row['num_workers']} alive" if is_running else f"{row['num_workers']} gone"
+def _workers(row: pd.Series[Any]) -> str:
+    counts = {"alive": row["num_workers"], "gone": row["num_lost"]}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"

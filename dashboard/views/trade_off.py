@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -24,12 +25,13 @@ from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.trade_off import THINNED_ABOVE, costs_of, draw_trade_off
 from dashboard import source
 from dashboard.charts import as_json, linked_charts
-from dashboard.links import go, markdown_text
+from dashboard.links import code_text, go, markdown_text
 from dashboard.views.bounds import chosen_bounds, more_bounds
 from dashboard.views.common import (
     bound_text,
     candidate_columns,
     chosen_study,
+    free_name,
     kept_of,
     refreshed,
     rerun_when,
@@ -106,11 +108,11 @@ def _body(study: StudyView) -> None:
         "Filled: on the front of all objectives. Hollow: dominated. Grey: infeasible or out of "
         "bounds. "
         + ("Stars: finalists, fitted again and judged by cross-validation. " * bool(len(judged)))
-        + ("Of points that would cover each other one is drawn. " * (len(frame) > THINNED_ABOVE))
+        + ("Of points that lie on each other one is drawn. " * (len(frame) > THINNED_ABOVE))
         + "Click a point, or choose box select in the chart's bar; Shift-click adds one."
         + _without_search(lead, levels)
     )
-    _table(study, lead, frame.assign(role=role), judged.assign(role=_JUDGED))
+    _table(study, lead, frame, role, judged)
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
@@ -159,7 +161,7 @@ def _without_search(lead: Objective, levels: dict[str, float]) -> str:
     if not levels:
         return ""
     words = ", ".join(f"{name} {figure_text(lead.metric, v)}" for name, v in levels.items())
-    return f" Long dashes: what comes without a search ({markdown_text(words)})."
+    return f" Long dashes: baselines, without a search ({markdown_text(words)})."
 
 
 def _say_empty(study: StudyView) -> None:
@@ -167,7 +169,7 @@ def _say_empty(study: StudyView) -> None:
     if overview["failed"]:
         st.info(
             f"No candidate yet: {overview['failed']} trials failed. See why with: "
-            f"`autosearch trials {study.name}`"
+            + code_text(f"autosearch trials {study.name}")
         )
     elif overview["infeasible"]:
         st.info(
@@ -183,7 +185,7 @@ def _filters(
 ) -> tuple[dict[str, Bound], list[str] | None, str | None]:
     schemes = sorted(set(frame["quantization"].unique()) - {""})
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        chosen = schemes
+        chosen: list[str] = []
         if len(schemes) > 1:
             chosen = st.multiselect(
                 "quantization",
@@ -201,7 +203,7 @@ def _filters(
     if study.constraints:
         words = "; ".join(bound_text(c) for c in study.constraints)
         st.caption(f"The study itself asks for {markdown_text(words)}.")
-    return bounds, list(chosen) or None, modes[mode]
+    return bounds, chosen or None, modes[mode]
 
 
 def _mode(objective: Objective) -> str:
@@ -259,16 +261,23 @@ def _why_none(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> st
     )
 
 
-def _table(study: StudyView, lead: Objective, frame: pd.DataFrame, judged: pd.DataFrame) -> None:
+def _table(
+    study: StudyView,
+    lead: Objective,
+    frame: pd.DataFrame,
+    role: pd.Series[Any],
+    judged: pd.DataFrame,
+) -> None:
+    own = free_name("role", frame)
+    frame, judged = frame.assign(**{own: role}), judged.assign(**{own: _JUDGED})
     order = {name: place for place, name in enumerate((_JUDGED, *Role))}
-    remain = pd.concat([judged, frame[~frame["role"].isin(_OUT)]])
-    remain = best_first(remain.assign(_order=remain["role"].map(order)), lead)
-    remain = remain.sort_values("_order", kind="stable")
+    remain = best_first(pd.concat([judged, frame[~role.isin(_OUT)]]), lead)
+    places = remain[own].map(order).to_numpy(dtype=int)
+    remain = remain.iloc[np.argsort(places, kind="stable")]
     selected = st.session_state[_SELECTED]
-    gone = frame[frame["candidate"].isin(selected) & frame["role"].isin(_OUT)]
-    shown = pd.concat([remain.head(_MAX_ROWS), gone]).drop(columns="_order")
-    shown = shown.reset_index(drop=True)
-    table, columns = candidate_columns(shown, study.objectives)
+    gone = frame[frame["candidate"].isin(selected) & role.isin(_OUT)]
+    shown = pd.concat([remain.head(_MAX_ROWS), gone]).reset_index(drop=True)
+    table, columns = candidate_columns(shown, study.objectives, role=own)
     names = shown["candidate"].tolist()
     st.session_state[_ROWS] = names
     positions = {name: place for place, name in enumerate(names)}
@@ -279,7 +288,7 @@ def _table(study: StudyView, lead: Objective, frame: pd.DataFrame, judged: pd.Da
             "cells": [],
         }
     }
-    _actions(study, frame, remain)
+    _actions(study, len(frame), remain, remain[own])
     st.dataframe(
         table,
         key=_TABLE,
@@ -294,14 +303,16 @@ def _table(study: StudyView, lead: Objective, frame: pd.DataFrame, judged: pd.Da
         st.caption(f"The first {_MAX_ROWS:,} of {len(remain):,}; the CSV file has them all.")
 
 
-def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> None:
+def _actions(
+    study: StudyView, num_candidates: int, remain: pd.DataFrame, role: pd.Series[Any]
+) -> None:
     selected: list[str] = st.session_state[_SELECTED]
-    num_front = int((remain["role"] == Role.FRONT.value).sum())
-    num_remain = int((remain["role"] != _JUDGED).sum())
+    num_front = int((role == Role.FRONT.value).sum())
+    num_remain = int((role != _JUDGED).sum())
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.markdown(
-            f"**{num_remain:,}** of {len(frame):,} candidates remain, **{num_front}** on the front"
-            + (f", {len(selected)} selected" if selected else ""),
+            f"**{num_remain:,}** of {num_candidates:,} candidates remain, "
+            f"**{num_front}** on the front" + (f", {len(selected)} selected" if selected else ""),
             width="content",
         )
         st.space("stretch")
@@ -325,8 +336,7 @@ def _actions(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> Non
 
 
 def _csv(remain: pd.DataFrame) -> bytes:
-    hidden = ["_order", "candidate_key", "target_id"]
-    text: str = remain.drop(columns=[c for c in hidden if c in remain]).to_csv(index=False)
+    text: str = remain.drop(columns=["candidate_key", "target_id"]).to_csv(index=False)
     return text.encode()
 
 

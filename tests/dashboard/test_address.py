@@ -91,3 +91,18 @@ def test_another_study_begins_with_its_own_best(pages) -> None:
     test = pages("candidate", study="small", candidate="1-int8")
     test = test.selectbox[0].set_value("other").run()
     assert test.selectbox[1].value == "0-int8"
+
+
+def test_a_file_that_is_not_the_promoted_one_is_said_to_be_another(pages, small) -> None:
+    small.promotion("small", "1-int8")
+    test = pages("registry")
+    (link,) = [found for found in test.get("page_link") if found.proto.label == "Open"]
+    assert f"sha256={'a' * 64}" in link.proto.query_string
+    query = {"study": "small", "candidate": "1-int8"}
+    assert not pages("candidate", **query, sha256="a" * 64).warning
+    test = pages("candidate", **query, sha256="b" * 64)
+    assert "not the file that was promoted" in test.warning[0].value
+    # Another candidate that is picked then is not what the address spoke of.
+    test = test.selectbox[1].set_value("2-int8").run()
+    assert not test.warning
+    assert "sha256" not in test.query_params

@@ -1,20 +1,26 @@
 """What a dashboard that stays open shows of candidates that change, go and come."""
 
+import hashlib
 import importlib
+import json
+import os
+import shutil
+from datetime import timedelta
 
 import pandas as pd
 import pytest
 from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
+from autosearch.errors import NotFoundError
 from autosearch.store import frames
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.deletion import delete_study_rows
 from autosearch.store.frames import LiveCandidates
 from autosearch.store.latencies import Reading, add_measurements
-from autosearch.store.recorder import Recorder
+from autosearch.store.recorder import Recorder, utc_now
 from autosearch.store.study_frames import by_estimate
-from autosearch.store.tables import CandidateRow, TrialRow
+from autosearch.store.tables import CandidateRow, TrialRow, WorkerRow
 from autosearch.store.view import StudyView
 from autosearch.values import CandidateResult, Estimate
 from dashboard import source
@@ -131,7 +137,12 @@ def test_candidates_with_lower_keys_may_come_later(three) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "drawing"), [("trade-off", "draw_trade_off"), ("search", "importance_frame")]
+    ("name", "drawing"),
+    [
+        ("trade-off", "draw_trade_off"),
+        ("search", "importance_frame"),
+        ("search", "hypervolume_frame"),
+    ],
 )
 @pytest.mark.parametrize("change", [judge_anew, discard_one_and_finish_one, delete_and_run_again])
 def test_charts_are_drawn_anew_though_there_are_as_many_candidates(
@@ -205,3 +216,92 @@ def test_a_study_that_begins_to_run_is_refreshed_from_then_on(three, page, monke
     Recorder(three.database, 1).start_worker(60)
     source._studies.clear()
     assert has_come()
+
+
+def remade(maker):
+    for path in maker.database.path.parent.glob("made.db*"):
+        path.unlink()
+    new = type(maker)(maker.database.path)
+    new.study("another")
+    new.database.close()
+
+
+def put_back(maker):
+    os.replace(maker.database.path.with_name("copy.db"), maker.database.path)
+
+
+@pytest.mark.parametrize(
+    ("replace", "names"), [(remade, ["another"]), (put_back, ["small"])], ids=["new", "copy"]
+)
+def test_a_database_that_another_took_the_place_of_is_read_anew(
+    replace, names, three, monkeypatch
+) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    three.database.close()
+    shutil.copy(three.database.path, three.database.path.with_name("copy.db"))
+    three.trial(1, 3, candidates=[("int8", 0.9, 1e3, 0.1, True)])
+    three.database.close()
+    assert source.studies()["study"].tolist() == ["small"]
+    assert len(source.candidates(source.view("small"))) == 4
+    replace(three)
+    assert source.studies()["study"].tolist() == names
+    if names == ["small"]:
+        assert len(source.candidates(source.view("small"))) == 3
+
+
+def test_a_database_that_is_gone_is_said_to_be(three, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    assert len(source.studies()) == 1
+    three.database.close()
+    three.database.path.unlink()
+    with pytest.raises(NotFoundError, match="there is no database"):
+        source.studies()
+
+
+def test_a_file_that_was_missing_for_a_moment_is_drawn_once_it_is_there(three, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    monkeypatch.setattr("dashboard.source.layers_of", lambda file: (file,))
+    content = b"not there yet"
+    study = source.view("small")
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert source.layers(study, sha256) == ()
+    ArtifactStore.beside(three.database).put(content)
+    assert source.layers(study, sha256) == (content,)
+
+
+def lost_worker(maker, *, holds):
+    """One that was killed long ago, and whether a trial still waits for it."""
+    long_ago = utc_now() - timedelta(days=3)
+    with maker.database.session() as session:
+        worker = WorkerRow(study_id=1, host="h", pid=1, started_at=long_ago, lease_until=long_ago)
+        session.add(worker)
+        session.flush()
+        if holds:
+            trial = session.scalars(select(TrialRow)).first()
+            trial.state, trial.worker_id, trial.finished_at = "running", worker.id, None
+
+
+@pytest.mark.parametrize(
+    ("holds", "is_running", "told", "badge", "states"),
+    [
+        (False, False, "none", "not running", ["ended"]),
+        (True, False, "1 gone", "worker gone", ["gone"]),
+        (True, True, "1 alive, 1 gone", ":green-badge[running]", ["gone", "alive"]),
+    ],
+)
+def test_a_worker_that_was_killed_is_not_alive_and_gone_only_while_its_trial_waits(
+    holds, is_running, told, badge, states, three, page
+) -> None:
+    lost_worker(three, holds=holds)
+    if is_running:
+        Recorder(three.database, 1).start_worker(600)
+    words = "\n".join(found.value for found in page("studies", three.url).markdown)
+    assert f"**{told}**" in words
+    assert badge in words
+    test = page("search", three.url)
+    (workers,) = [frame.value for frame in test.dataframe if "process" in frame.value]
+    assert workers["state"].tolist() == states
+    charts = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart")]
+    bars = [trace for chart in charts for trace in chart["data"] if trace.get("name") == "running"]
+    # What it still did began, in this database, after it was last seen.
+    assert [bar["x"] for bar in bars] == [[0.0]] * holds

@@ -1,7 +1,9 @@
 """Studies whose objectives are not the usual ones: what they seek is drawn, listed and told."""
 
+import io
 import json
 
+import pandas as pd
 import pytest
 from sqlalchemy import select
 
@@ -107,3 +109,72 @@ def test_objectives_that_are_measured_but_not_usually_shown_are_columns(small) -
         "macro F1 %",
         "log loss (nats)",
     ]
+
+
+def with_metrics(maker, *names, accuracy=0.9):
+    """Three trials whose metrics bear these names."""
+    study = maker.study(metrics=names)
+    for number in range(3):
+        files = ("float32", "int8")
+        candidates = [(scheme, accuracy, 1e3 + number, 0.01, True) for scheme in files]
+        maker.trial(study, number, candidates=candidates, right=[True, False])
+    with maker.database.session() as session:
+        for row in session.scalars(select(CandidateRow)):
+            row.metrics = {name: place + 0.1 * row.id for place, name in enumerate(names)}
+    return maker
+
+
+@pytest.mark.parametrize("name", ["trade-off", "candidate", "compare", "search", "studies"])
+def test_metrics_may_be_called_what_pages_call_their_own_columns(name, maker, page) -> None:
+    metrics = ("role", "loss", "changed", "_order")
+    test = page(name, with_metrics(maker, *metrics).url)
+    assert not test.exception
+    if name in ("trade-off", "candidate"):
+        tables = [frame.value for frame in test.dataframe]
+        (table,) = [table for table in tables if {"candidate", *metrics} <= set(table)]
+        assert set(table["role"]) <= {0.1 * place for place in range(1, 7)}
+        own = {"trade-off": {"role_"}, "candidate": {"loss_", "changed_"}}[name]
+        assert own <= set(table)
+
+
+def test_the_file_of_the_table_says_the_role_of_each(small, page, monkeypatch) -> None:
+    written = []
+    monkeypatch.setattr(
+        "dashboard.views.trade_off.st.download_button",
+        lambda label, content, **words: written.append(content()),
+    )
+    assert not page("trade-off", small.url).exception
+    table = pd.read_csv(io.BytesIO(written[-1]))
+    assert {"front", "dominated"} == set(table["role"])
+    assert not {"candidate_key", "target_id", "_order"} & set(table)
+
+
+EVIL = "![x](http://evil/p.png)"
+
+
+def test_names_of_metrics_and_studies_are_shown_as_they_stand(maker, page) -> None:
+    study = with_metrics(maker, EVIL, "p<0.05 & q", accuracy=None)
+    trade_off = page("trade-off", study.url)
+    told = [field.label for field in trade_off.number_input]
+    told += [slider.label for slider in trade_off.select_slider]
+    for name in ("studies", "search"):
+        test = page(name, study.url)
+        told += [found.value for kind in (test.markdown, test.caption) for found in kind]
+    assert any("evil" in text for text in told)
+    assert not [text for text in told if EVIL in text]
+    columns = json.loads(trade_off.dataframe[0].proto.columns)
+    assert [columns[name]["label"] for name in (EVIL, "p<0.05 & q")] == [EVIL, "p<0.05 & q"]
+
+
+def test_a_command_that_is_told_ends_where_the_studys_name_does(maker, page) -> None:
+    maker.trial(maker.study(f"a` {EVIL}"), 0, state="failed", error="no memory")
+    (told,) = page("trade-off", maker.url).info
+    assert told.value.endswith(f"`` autosearch trials a` {EVIL} ``")
+
+
+def test_candidates_without_a_scheme_remain_beside_those_of_the_only_one(maker, page) -> None:
+    study = maker.study()
+    maker.trial(study, 0, candidates=[("", 0.95, 900.0, 0.005, True)])
+    maker.trial(study, 1, candidates=[("int8", 0.8, 1e3, 0.01, True)])
+    test = page("trade-off", maker.url)
+    assert test.dataframe[0].value["candidate"].tolist() == ["0", "1-int8"]

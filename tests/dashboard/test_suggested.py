@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.tables import MeasurementRow, TargetRow
 from autosearch.store.view import StudyView
 from autosearch.suggestion import suggest
 
@@ -74,3 +76,45 @@ def test_predictions_that_are_gone_leave_the_page_whole(alike, page, tmp_path, m
     test = page("trade-off", alike.url)
     assert not test.exception
     assert "predictions cannot be read" in suggested(test)
+
+
+@pytest.fixture
+def two_kinds(alike):
+    """Finalists: trials 2 and 3, judged on another machine."""
+    with alike.database.session() as session:
+        session.add(TargetRow(key="1" * 64, name="pi", description={}))
+    for number, accuracy in ((2, 0.85), (3, 0.84)):
+        alike.judged_again(number, accuracy=accuracy)
+    with alike.database.session() as session:
+        for row in session.scalars(select(MeasurementRow).where(MeasurementRow.id > 4)):
+            row.target_id, row.latency_ms = 2, 9.0
+    return alike
+
+
+def test_figures_of_two_kinds_or_machines_are_not_set_against_each_other(two_kinds, page) -> None:
+    test = page("compare", two_kinds.url, candidates="2-int8,2-int8-refit,3-int8")
+    table = test.dataframe[0].value.set_index("figure")
+    first, refit, other = (
+        "2-int8, on host",
+        "2-int8-refit, cross-validated, on pi",
+        "3-int8, on host",
+    )
+    assert list(table) == [first, refit, other]
+    assert table.loc["accuracy"].tolist() == ["95.0 %", "85.0 %", "95.5 %  (+0.5)"]
+    assert table.loc["latency p50"].tolist() == ["0.01 ms", "9 ms", "0.01 ms  (+0%)"]
+    assert table.loc["size", refit] == "9.0 kB  (+0%)"
+    alike = page("compare", two_kinds.url, candidates="2-int8-refit,3-int8-refit")
+    table = alike.dataframe[0].value.set_index("figure")
+    assert list(table) == ["2-int8-refit, cross-validated", "3-int8-refit, cross-validated"]
+    assert table.loc["accuracy"].tolist() == ["85.0 %", "84.0 %  (-1.0)"]
+
+
+def test_pages_begin_with_finalists_as_the_suggestion_does(two_kinds, page) -> None:
+    assert page("compare", two_kinds.url).multiselect[0].value == ["2-int8-refit", "3-int8-refit"]
+    assert page("candidate", two_kinds.url).selectbox[1].value == "2-int8-refit"
+
+
+def test_a_single_finalist_is_compared_with_nothing_of_another_kind(alike, page) -> None:
+    alike.judged_again(3, accuracy=0.999)
+    assert page("compare", alike.url).multiselect[0].value == ["3-int8", "2-int8"]
+    assert page("candidate", alike.url).selectbox[1].value == "3-int8-refit"

@@ -80,6 +80,18 @@ def test_the_hypervolume_never_shrinks_and_counts_the_bound(make) -> None:
     assert bounded["hypervolume"].iloc[-1] > found["hypervolume"].iloc[-1]
 
 
+def test_with_many_objectives_the_curve_has_fewer_points_which_are_as_exact(make) -> None:
+    rows = [(f"{n}-int8", 0.5 + n / 100, 1e4 * (1 + n), True) for n in range(70)]
+    frame = make(*rows).assign(a=range(70), b=range(70, 0, -1), trial=range(70))
+    many = (*OBJECTIVES, minimize("a"), minimize("b"))
+    found = hypervolume_frame(frame, many).set_index("trial")["hypervolume"]
+    assert (len(found), found.index[0], found.index[-1]) == (15, 0, 69)
+    place = found.index[7]
+    earlier = hypervolume_frame(frame[: place + 1], many, among=frame)["hypervolume"]
+    assert found[place] == pytest.approx(earlier.iloc[-1])
+    assert len(hypervolume_frame(frame, (*many, maximize("b")))) == 5
+
+
 def test_the_hypervolume_waits_for_a_feasible_candidate(frame) -> None:
     empty = hypervolume_frame(frame.assign(feasible=False, trial=0), OBJECTIVES)
     assert "needs a feasible candidate" in note_of(plot_hypervolume({"a": empty}))
@@ -177,6 +189,14 @@ def test_a_running_trial_lasts_until_now() -> None:
     assert list(bar.x) == [9000]
 
 
+def test_the_trial_of_a_lost_worker_ends_where_that_was_last_known_to_live() -> None:
+    running = trials(2).assign(finished_at=pd.NaT, state="running")
+    leases = {0: START + timedelta(seconds=3), 1: START + timedelta(days=9)}
+    now = START + timedelta(days=1)
+    (bar,) = search.plot_timeline(running, now=now, leases=leases).data
+    assert list(bar.x) == [3000, 86_399_000]
+
+
 def test_learning_curves_of_one_trial_show_training_too() -> None:
     epochs = pd.DataFrame(
         {
@@ -223,10 +243,54 @@ def test_groups_stand_with_their_interval_the_worst_on_top() -> None:
     assert "No figures of single groups" in note_of(training.plot_group_accuracy({}))
 
 
+def test_groups_that_count_stand_before_those_of_too_few_images() -> None:
+    def figures(accuracy, counts):
+        return {"accuracy": accuracy, "support": 30, "counts": counts}
+
+    known = {f"small {n}": figures(0.0, False) for n in range(50)}
+    known |= {"good": figures(0.9, True), "bad": figures(0.4, True)}
+    (points,) = training.plot_group_accuracy(known).data
+    assert len(points.x) == training.MAX_GROUPS
+    assert [name for name, _ in points.customdata[:3]] == ["bad", "good", "small 0"]
+    assert points.marker.symbol[:3] == ("circle", "circle", "circle-open")
+
+
 def test_ticks_of_a_logarithmic_axis_are_written_out() -> None:
     ticks = style.log_ticks([1_500.0, 40_000.0], is_bytes=True)
     assert ticks["ticktext"] == ["1", "2", "5", "10", "20", "50", "100", "200", "500"]
     assert style.log_ticks([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "is_bytes", "inside"),
+    [
+        ([22e3, 46e3], True, ["25", "30", "35", "40", "45"]),
+        ([30e3, 30e3], True, ["30"]),
+        ([18.0, 46.0], False, ["20", "25", "30", "35", "40", "45"]),
+        ([100_000.05, 100_000.45], False, ["100,000.1", "100,000.2", "100,000.3", "100,000.4"]),
+        ([0.0021, 0.0024], False, ["0.0021", "0.0022", "0.0023", "0.0024"]),
+    ],
+)
+def test_a_logarithmic_axis_of_values_that_lie_close_has_ticks_among_them(
+    values, is_bytes, inside
+) -> None:
+    ticks = style.log_ticks(values, is_bytes=is_bytes)
+    texts = dict(zip(ticks["tickvals"], ticks["ticktext"], strict=True))
+    assert list(ticks["tickvals"]) == sorted(texts)
+    low, high = min(values) * (1 - 1e-12), max(values) * (1 + 1e-12)
+    found = [text for place, text in texts.items() if low <= place <= high]
+    assert set(found) <= set(inside)
+    assert len(found) >= min(2, len(inside))
+    # Whoever zooms out still finds the others.
+    assert ticks["tickvals"][0] < low
+    assert ticks["tickvals"][-1] > high
+
+
+def test_parallel_coordinates_of_sizes_that_lie_close_have_ticks() -> None:
+    parameters = parameters_frame(trials(5))
+    metrics = pd.DataFrame({"size_bytes": [22e3, 30e3, 46e3, 25e3, 40e3]})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    assert drawn.dimensions[-1].ticktext == ("25", "30", "35", "40", "45")
 
 
 def test_a_scheme_keeps_its_colour_whatever_else_there_is() -> None:
@@ -298,3 +362,11 @@ def test_who_is_always_as_right_as_sure_lies_on_the_diagonal() -> None:
         "confidence": pytest.approx(0.75),
         "true_probability": pytest.approx(0.25),
     }
+
+
+def test_ticks_of_a_parameters_axis_never_lie_on_each_other() -> None:
+    parameters = pd.DataFrame({"dropout": [0.0, 0.02505, 0.0252, 0.1575]})
+    metrics = pd.DataFrame({"accuracy": [0.5, 0.6, 0.7, 0.8]})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    assert list(drawn.dimensions[0].tickvals) == [0.0, 0.02505, 0.1575]
+    assert list(drawn.dimensions[0].ticktext) == ["0", "0.025", "0.158"]

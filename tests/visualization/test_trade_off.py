@@ -172,3 +172,36 @@ def test_what_is_unusual_is_told_where_a_point_is_pointed_at(frame) -> None:
         text for text in texts if text.endswith("<i>unusual: width &lt;64&gt;</i>")
     ]
     assert sum("unusual" in text for text in texts) == 1
+
+
+def test_what_has_no_logarithm_is_drawn_on_a_linear_axis(frame) -> None:
+    objectives = (maximize("accuracy"), minimize("memory_bytes"))
+    frame = frame.assign(memory_bytes=[0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0, np.nan])
+    bounds = {"memory_bytes": Bound(most=0)}
+    figure = plot_trade_off(frame, objectives, x="memory_bytes", bounds=bounds)
+    assert len(drawn(figure)) == 5
+    axis = figure.layout.xaxis
+    assert (axis.type, axis.title.text, axis.tickformat) == (None, "arena (B)", "~s")
+    assert axis.range[0] < 0 < 40_000 < axis.range[1]
+    (note,) = figure.layout.annotations
+    assert (note.text, note.x) == ("your bound 0.0 kB", 0)
+    above = plot_trade_off(frame[1:], objectives, x="memory_bytes", bounds=bounds)
+    assert above.layout.xaxis.type == "log"
+    assert not above.layout.annotations
+
+
+def test_notes_on_a_logarithmic_axis_stand_at_their_lines_upwards_too(frame) -> None:
+    frame = frame.assign(accuracy=np.nan, latency_ms=[1.0, 2, 3, 4, 5, 9])
+    figure = plot_trade_off(
+        frame,
+        (minimize("latency_ms"), minimize("size_bytes")),
+        constraints=[at_most("latency_ms", 5)],
+        bounds={"latency_ms": Bound(most=4)},
+        baselines={"plain": 15.0, "none": 0.0},
+    )
+    assert figure.layout.yaxis.type == "log"
+    assert lines_of(figure) == {5, 4, 15}
+    assert figure.layout.yaxis.range[1] > np.log10(15)
+    assert [note.y for note in figure.layout.annotations] == [
+        pytest.approx(np.log10(place)) for place in (5, 4, 15)
+    ]
