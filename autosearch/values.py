@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import Field, model_validator
 
 from autosearch.declared import Declared
+from autosearch.metrics import METRICS
 
 if TYPE_CHECKING:
     from autosearch.space.hyperparameters import HyperParameters
@@ -39,33 +40,20 @@ __all__ = [
     "TrainOn",
     "TrialState",
     "at_most",
+    "is_feasible",
+    "keeps",
     "maximize",
     "minimize",
+    "violations",
 ]
 
-TARGET_METRICS: tuple[str, ...] = ("latency_ms", "latency_p90_ms", "memory_bytes")
+TARGET_METRICS = tuple(name for name, metric in METRICS.items() if metric.is_of_target)
 """What a machine measures of a file: figures of two machines never meet."""
 
-QUALITY_METRICS: tuple[str, ...] = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "log_loss",
-    "expected_calibration_error",
-    "worst_class_recall",
-    "worst_group_accuracy",
-)
+QUALITY_METRICS = tuple(name for name, metric in METRICS.items() if metric.is_quality)
 """What tells how well a file classifies."""
 
-MEASURED_METRICS: tuple[str, ...] = (
-    *QUALITY_METRICS,
-    "size_bytes",
-    "latency_ms",
-    "latency_p90_ms",
-    "memory_bytes",
-    "parameters",
-    "macs",
-)
+MEASURED_METRICS = tuple(METRICS)
 """What the built-in evaluator reads off every candidate, and so what an objective may name."""
 
 
@@ -163,6 +151,39 @@ def minimize(metric: str) -> Objective:
 def at_most(metric: str, bound: float) -> Constraint:
     """A bound that a candidate must keep, such as ``at_most("size_bytes", 64_000)``."""
     return Constraint(metric=metric, bound=bound)
+
+
+def violations(
+    constraints: Sequence[Constraint], metrics: Mapping[str, float | None]
+) -> dict[str, float]:
+    """How far figures exceed those constraints that are on one of them, by constraint.
+
+    Example:
+        >>> violations([at_most("size_bytes", 100), at_most("macs", 5)], {"size_bytes": 150})
+        {'size_bytes ≤ 100': 0.5}
+    """
+    return {
+        # What a user's code computed may be a number of NumPy's.
+        str(constraint): float(constraint.violation(metrics[constraint.metric]))
+        for constraint in constraints
+        if constraint.metric in metrics
+    }
+
+
+def keeps(constraints: Sequence[Constraint], metrics: Mapping[str, float | None]) -> bool:
+    """Whether figures exceed none of the constraints that are on one of them."""
+    return all(exceeded <= 0 for exceeded in violations(constraints, metrics).values())
+
+
+def is_feasible(
+    metrics: Mapping[str, float | None],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+) -> bool:
+    """Whether a candidate has a figure for every objective and keeps every constraint."""
+    if any(metrics.get(objective.metric) is None for objective in objectives):
+        return False
+    return keeps(constraints, {c.metric: metrics.get(c.metric) for c in constraints})
 
 
 class Budget(Declared):

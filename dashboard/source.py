@@ -36,7 +36,6 @@ __all__ = [
     "all_promotions",
     "are_notes_allowed",
     "artifact",
-    "artifacts_root",
     "baselines",
     "candidates",
     "candidates_version",
@@ -122,11 +121,6 @@ def plain_study(name: str) -> PlainStudy:
     from autosearch.visualization import plain
 
     return plain.plain_study(storage_url(), name)
-
-
-def artifacts_root() -> str:
-    """Where the files of the studies are."""
-    return ArtifactStore.beside(database()).root
 
 
 def is_promotion_allowed() -> bool:

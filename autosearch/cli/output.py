@@ -12,13 +12,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from autosearch.cli.options import OutputFormat
+from autosearch.metrics import WHOLE
 
 __all__ = ["duration", "emit", "figure", "say", "stderr", "stdout"]
 
 stdout = Console(soft_wrap=True, highlight=False)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
-
-_THOUSANDS = ("size_bytes", "memory_bytes", "parameters", "macs")
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -63,7 +62,7 @@ def figure(name: str, value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if name in _THOUSANDS:
+    if name in WHOLE:
         return f"{value:,.0f}"
     if isinstance(value, float):
         return f"{value:.3f}" if "accuracy" in name else f"{value:.4g}"

@@ -144,7 +144,7 @@ def _advice(
             *_about_ignored(report),
             *_about_splits(dataset, report),
             *_about_balance(report),
-            *_about_pixels(dataset, report),
+            *_about_pixels(dataset),
         )
     ]
 
@@ -257,7 +257,7 @@ def _about_balance(report: dict[str, Any]) -> _Advice:
         )
 
 
-def _about_pixels(dataset: FileDataset, report: dict[str, Any]) -> _Advice:
+def _about_pixels(dataset: FileDataset) -> _Advice:
     photos = dataset.survey.photos
     if not photos:
         return

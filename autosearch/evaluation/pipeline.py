@@ -41,7 +41,7 @@ from autosearch.space.quantization import MIXED
 from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
-from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner
+from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner, keeps
 
 __all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file"]
 
@@ -49,7 +49,6 @@ _NUM_CALIBRATION_IMAGES = 200
 _OF_EVERY_EPOCH = {"accuracy", "balanced_accuracy"}
 _BALANCED = {"balanced_accuracy", "macro_f1", "worst_class_recall"}
 _CALIBRATED = {"log_loss", "expected_calibration_error"}
-_ANALYTIC = ("parameters", "macs")
 _TIMES = ("latency_ms", "latency_p90_ms")
 _FROM_FILE = ("size_bytes", "memory_bytes", *_TIMES)
 
@@ -228,7 +227,7 @@ class KerasEvaluator:
                 costs[scheme]["memory_bytes"] = None
             if "size_bytes" in named:
                 costs[scheme]["size_bytes"] = estimate_size_bytes(model, scheme)
-        if not any(self._keeps_constraints(cost) for cost in costs.values()):
+        if not any(keeps(self._constraints, cost) for cost in costs.values()):
             return costs
         usable = files if files is not None else self.untrained_files(plan, seed=seed)
         for scheme in schemes:
@@ -246,13 +245,6 @@ class KerasEvaluator:
             # It lies between the two: fewer bytes, but more time and memory, to unpack them.
             costs[MIXED] = _least(costs[MIXED], costs["int8"])
         return costs
-
-    def _keeps_constraints(self, cost: Mapping[str, float | None]) -> bool:
-        return not any(
-            constraint.violation(cost[constraint.metric]) > 0
-            for constraint in self._constraints
-            if constraint.metric in cost
-        )
 
     def arrays(self, split: str, plan: Plan) -> Arrays:
         """The images of a split as the network takes them, and their labels."""

@@ -105,7 +105,7 @@ def _write(
     _write_text(folder / "labels.txt", "".join(map(_line, record["classes"])))
     _write_text(folder / "predict.py", _predict_source())
     lite = TFLiteModel(file)
-    images = _synthetic_images(lite, record["preprocessing"])
+    images = _synthetic_images(lite)
     if num_samples and dataset is not None:
         real, _ = dataset.load("validation")
         images += [np.asarray(image) for image in real[:num_samples]]
@@ -181,9 +181,7 @@ def _write_samples(
     return samples
 
 
-def _synthetic_images(
-    lite: TFLiteModel, preprocessing: dict[str, Any]
-) -> list[npt.NDArray[np.uint8]]:
+def _synthetic_images(lite: TFLiteModel) -> list[npt.NDArray[np.uint8]]:
     """Images of blurred noise on which the model is surest, so that its label is no coin toss."""
     _, height, width, channels = lite.input.shape
     generator = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from autosearch.search.facts import as_json
 from autosearch.store.view import RESERVED_COLUMNS
 from autosearch.values import CandidateResult, Constraint, Evaluator, Objective
 
-__all__ = ["check_candidates", "evaluate", "is_feasible", "named", "to_candidates"]
+__all__ = ["check_candidates", "evaluate", "named", "to_candidates"]
 
 
 def evaluate(evaluator: Any, trial: Any, objectives: Sequence[Objective]) -> list[CandidateResult]:
@@ -109,17 +109,6 @@ def check_candidates(
         )
         for i, candidate in enumerate(completed)
     ]
-
-
-def is_feasible(
-    metrics: Mapping[str, float | None],
-    objectives: Sequence[Objective],
-    constraints: Sequence[Constraint],
-) -> bool:
-    """Whether a candidate has a figure for every objective and keeps every constraint."""
-    return all(metrics.get(objective.metric) is not None for objective in objectives) and all(
-        constraint.violation(metrics.get(constraint.metric)) <= 0 for constraint in constraints
-    )
 
 
 def _candidate(item: Mapping[str, Any] | CandidateResult, default_name: str) -> CandidateResult:

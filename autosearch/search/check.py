@@ -21,7 +21,7 @@ from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.quantization import MIXED
 from autosearch.space.search_space import SearchSpace
 from autosearch.study import Study
-from autosearch.values import Constraint, Objective
+from autosearch.values import Constraint, Objective, keeps
 
 __all__ = ["CheckReport", "check_study"]
 
@@ -117,13 +117,7 @@ class _Sketch:
 
     def check_costs(self, costs: Mapping[str, Mapping[str, float | None]]) -> list[str]:
         self.costs = dict(costs)
-        feasible = [
-            name
-            for name, metrics in costs.items()
-            if not any(
-                c.violation(metrics[c.metric]) > 0 for c in self.constraints if c.metric in metrics
-            )
-        ]
+        feasible = [name for name, metrics in costs.items() if keeps(self.constraints, metrics)]
         if not feasible:
             raise InfeasibleTrial
         return feasible

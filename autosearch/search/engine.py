@@ -32,7 +32,7 @@ from autosearch.store.recorder import Recorder
 from autosearch.store.rungs import forget_reports
 from autosearch.store.view import StudyView
 from autosearch.study import Study
-from autosearch.values import CandidateResult, Continuation, TrialState
+from autosearch.values import CandidateResult, Continuation, TrialState, violations
 
 __all__ = [
     "MAX_ATTEMPTS",
@@ -366,7 +366,7 @@ class Engine:
     ) -> None:
         representative = None
         constraints = self._definition.constraints
-        violations = restated(view.violations(number), constraints)
+        exceeded = restated(view.violations(number), constraints)
         if state is TrialState.COMPLETE:
             frame = view.candidates_frame()
             if repeats is None:
@@ -379,10 +379,12 @@ class Engine:
                 self.tell(number, TrialState.DISCARDED)
                 return
             told = frame[is_told].iloc[0]
-            metrics = {o.metric: _or_none(told[o.metric]) for o in self._definition.objectives}
+            names = [o.metric for o in self._definition.objectives]
+            names += [c.metric for c in constraints]
+            metrics = {name: _or_none(told.get(name)) for name in names}
             representative = CandidateResult(metrics=metrics)
-            violations = {str(c): c.violation(_or_none(told.get(c.metric))) for c in constraints}
-        self.tell(number, state, representative=representative, violations=violations)
+            exceeded = violations(constraints, metrics)
+        self.tell(number, state, representative=representative, violations=exceeded)
 
     def _values(self, representative: CandidateResult) -> list[float] | None:
         values = [representative.metrics[o.metric] for o in self._definition.objectives]

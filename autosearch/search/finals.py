@@ -15,7 +15,7 @@ import numpy as np
 
 from autosearch.data.splits import most_folds
 from autosearch.errors import AutosearchError, StorageError, TrainingError, TrialError
-from autosearch.search.answers import is_feasible, named
+from autosearch.search.answers import named
 from autosearch.search.continuation import epochs_trained, first_of
 from autosearch.search.origins import goes_on_from_its_own_images
 from autosearch.search.samplers import trial_seed
@@ -24,7 +24,14 @@ from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Parameter, Scalar
 from autosearch.store.configs import whole_config
 from autosearch.store.predictions import Predictions
-from autosearch.values import CandidateResult, CrossValidation, Direction, Estimate, TrialState
+from autosearch.values import (
+    CandidateResult,
+    CrossValidation,
+    Direction,
+    Estimate,
+    TrialState,
+    is_feasible,
+)
 
 if TYPE_CHECKING:
     from autosearch.store.artifacts import ArtifactStore

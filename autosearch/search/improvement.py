@@ -38,7 +38,7 @@ def expected_improvement(front: _Array, reference: _Array, predicted: _Array) ->
     points = np.pad(front, ((0, 0), (missing, 0)))
     corner = np.pad(reference, (missing, 0), constant_values=1.0)
     values = np.pad(predicted, ((0, 0), (missing, 0), (0, 0)))
-    low, high = _boxes(points, corner)
+    low, high = _boxes(points)
     product = np.ones((len(values), len(low)))
     for objective in range(MAX_OBJECTIVES):
         edges = np.concatenate([np.unique(points[:, objective]), corner[objective : objective + 1]])
@@ -49,7 +49,7 @@ def expected_improvement(front: _Array, reference: _Array, predicted: _Array) ->
     return np.asarray(product.sum(axis=1))
 
 
-def _boxes(points: _Array, corner: _Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _boxes(points: _Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Boxes that cover what no point dominates, as levels of each objective, ``(boxes, 3)``.
 
     Level 0 is minus infinity, level ``i`` the ``i``-th smallest coordinate, the last the corner.

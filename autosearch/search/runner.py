@@ -22,7 +22,6 @@ from autosearch.errors import (
     NotFoundError,
     StorageError,
 )
-from autosearch.search.answers import is_feasible
 from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
@@ -153,6 +152,7 @@ def run(
     engine = Engine(study, database, seed=seed)
     if has_changed:
         engine.redefine()
+    judge = partial(judge_anew, objectives=study.objectives, constraints=study.constraints)
     study_id = Recorder.save_study(
         database,
         name=study.name,
@@ -162,7 +162,7 @@ def run(
         data_fingerprint=fingerprint,
         data_sides=_data_sides(study),
         environment=environment(),
-        judge=_judgement(study) if accept_changes else None,
+        judge=judge if accept_changes else None,
     )
     recorder = Recorder(database, study_id)
     view = StudyView(database, store, study.name)
@@ -391,15 +391,6 @@ def _check_definition(
             "go on with the new definition with --accept-changes, or give the study another name"
         )
     return True
-
-
-def _judgement(study: Study) -> Callable[..., None]:
-    """Judges the trials so far by the bounds of a definition that was accepted."""
-    return partial(
-        judge_anew,
-        is_feasible=lambda metrics: is_feasible(metrics, study.objectives, study.constraints),
-        constraints=study.constraints,
-    )
 
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:

@@ -19,7 +19,14 @@ from autosearch.space.hyperparameters import HyperParameters
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.recorder import Recorder
 from autosearch.store.repeats import Repeats
-from autosearch.values import CandidateResult, Constraint, Continuation, Objective
+from autosearch.values import (
+    CandidateResult,
+    Constraint,
+    Continuation,
+    Objective,
+    keeps,
+    violations,
+)
 
 __all__ = ["InfeasibleTrial", "InterruptedTrial", "RepeatedTrial", "SearchTrial"]
 
@@ -151,9 +158,8 @@ class SearchTrial:
         """
         self._stop_if_asked()
         self.costs.update(metrics)
-        violations = self._violations(metrics)
-        self.violations = {**(self.violations or {}), **violations}
-        if any(violation > 0 for violation in violations.values()):
+        self.violations = {**(self.violations or {}), **violations(self._constraints, metrics)}
+        if not keeps(self._constraints, metrics):
             self._is_infeasible = True
             raise InfeasibleTrial
 
@@ -167,10 +173,10 @@ class SearchTrial:
             InfeasibleTrial: None does; let it pass.
         """
         self._stop_if_asked()
-        self.costs.update(next(iter(costs.values())))
-        violations = {name: self._violations(metrics) for name, metrics in costs.items()}
-        feasible = [n for n, of in violations.items() if not any(v > 0 for v in of.values())]
-        self.violations = next(iter(violations.values()))
+        sampled = next(iter(costs.values()))
+        self.costs.update(sampled)
+        self.violations = violations(self._constraints, sampled)
+        feasible = [name for name, metrics in costs.items() if keeps(self._constraints, metrics)]
         if not feasible:
             self._is_infeasible = True
             raise InfeasibleTrial
@@ -282,14 +288,6 @@ class SearchTrial:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._trial, name)
-
-    def _violations(self, metrics: Mapping[str, float | None]) -> dict[str, float]:
-        return {
-            # What a user's code computed may be a number of NumPy's.
-            str(constraint): float(constraint.violation(metrics[constraint.metric]))
-            for constraint in self._constraints
-            if constraint.metric in metrics
-        }
 
     def _stop_if_asked(self) -> None:
         give_way()

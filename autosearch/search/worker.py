@@ -20,7 +20,7 @@ import psutil
 
 from autosearch.errors import AutosearchError, NothingTrainedError, StorageError, StudyError
 from autosearch.evaluation.latency_gate import give_way, machine_gate
-from autosearch.search.answers import check_candidates, evaluate, is_feasible, named
+from autosearch.search.answers import check_candidates, evaluate, named
 from autosearch.search.baselines import are_wanted, run_baselines
 from autosearch.search.continuation import TrainingOn
 from autosearch.search.engine import Engine, continuation_of
@@ -41,7 +41,7 @@ from autosearch.store.recorder import Recorder
 from autosearch.store.repeats import Repeats
 from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
-from autosearch.values import CandidateResult, TrialState
+from autosearch.values import CandidateResult, TrialState, is_feasible, violations
 
 __all__ = [
     "MAX_FAILURES_AT_START",
@@ -455,9 +455,9 @@ class Worker:
         seconds: float | None = None,
     ) -> None:
         representative = next((c for c in candidates if c.is_representative), repeated)
-        violations = trial.violations
+        exceeded = trial.violations
         if representative is not None:
-            violations = self._violations(representative)
+            exceeded = violations(self._study.constraints, representative.metrics)
         facts = dict(trial.facts)
         target = facts.pop("target", None)
         is_ours = self._recorder.finish_trial(
@@ -475,7 +475,7 @@ class Worker:
                 if is_feasible(c.metrics, self._study.objectives, self._study.constraints)
             ],
             target=target,
-            violations=violations,
+            violations=exceeded,
             # Of a repeated trial the result is the earlier one's: there it is looked for.
             identity=trial.identity if repeated is None else None,
             error=error,
@@ -487,16 +487,10 @@ class Worker:
             asked,
             state,
             representative=representative,
-            violations=violations,
+            violations=exceeded,
             seconds=seconds,
             rungs=trial.rungs,
         )
-
-    def _violations(self, candidate: CandidateResult) -> dict[str, float]:
-        return {
-            str(constraint): constraint.violation(candidate.metrics[constraint.metric])
-            for constraint in self._study.constraints
-        }
 
     def _stop_hopeless_study(self, failures_in_a_row: int, error: str | None) -> None:
         if failures_in_a_row < MAX_FAILURES_AT_START:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from autosearch.store.recorder import candidates_when_found
 from autosearch.store.tables import CandidateRow, StudyRow, TrialRow
-from autosearch.values import Constraint, Estimate, TrialState
+from autosearch.values import (
+    Constraint,
+    Estimate,
+    Objective,
+    TrialState,
+    is_feasible,
+    violations,
+)
 
 __all__ = ["judge_anew", "restated"]
 
@@ -38,7 +45,7 @@ def judge_anew(
     session: Session,
     study: StudyRow,
     *,
-    is_feasible: Callable[[_Metrics], bool],
+    objectives: Sequence[Objective],
     constraints: Sequence[Constraint],
 ) -> None:
     """Decides anew which candidates are feasible, and tells Optuna how far its trials exceed.
@@ -53,12 +60,12 @@ def judge_anew(
     Args:
         session: Of a transaction that is open.
         study: The study's row.
-        is_feasible: Told a candidate's metrics.
+        objectives: What a feasible candidate has a figure of.
         constraints: The bounds that hold now.
     """
     candidates = list(candidates_when_found(session, study.id))
     for row, metrics in candidates:
-        row.is_feasible = is_feasible(metrics)
+        row.is_feasible = is_feasible(metrics, objectives, constraints)
     by_number = _violations(session, study.id, candidates, constraints)
     found = session.execute(_TRIALS, {"study": study.name})
     trials = {row.number: row.trial_id for row in found}
@@ -68,8 +75,8 @@ def judge_anew(
     session.execute(_DELETE, [{"trial": trial} for trial in known])
     rows = [
         {"trial": trial, "key": f"constraints:{name}", "value": json.dumps(violation)}
-        for trial, violations in known.items()
-        for name, violation in violations.items()
+        for trial, exceeded in known.items()
+        for name, violation in exceeded.items()
     ]
     if rows:
         session.execute(_INSERT, rows)
@@ -139,5 +146,6 @@ def _violations(
         if told is None:
             found[number] = restated(recorded or {}, constraints)
         else:
-            found[number] = {str(c): c.violation(told.get(c.metric)) for c in constraints}
+            named = {c.metric: told.get(c.metric) for c in constraints}
+            found[number] = violations(constraints, named)
     return found

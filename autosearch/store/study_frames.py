@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from sqlalchemy import Executable, select
 
+from autosearch.metrics import WHOLE
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.tables import CandidateRow, EpochRow, MeasurementRow, TargetRow, TrialRow
@@ -92,14 +93,13 @@ _OF_TARGET = (
 )
 """What a row has of its target, and of what was measured there."""
 
-_WHOLE = ("size_bytes", "memory_bytes", "parameters", "macs")
 _FLOATS = (
     "accuracy",
     "accuracy_low",
     "accuracy_high",
     "latency_ms",
     "latency_p90_ms",
-    *_WHOLE,
+    *WHOLE,
 )
 
 
@@ -289,7 +289,7 @@ def _plain(name: str, value: Any) -> Any:
         return value.replace(tzinfo=UTC).isoformat()
     if isinstance(value, np.generic):
         value = value.item()
-    if name in _WHOLE and isinstance(value, float) and value.is_integer():
+    if name in WHOLE and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 

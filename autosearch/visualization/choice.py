@@ -14,10 +14,11 @@ import pandas as pd
 
 from autosearch import pareto
 from autosearch.errors import AutosearchError
+from autosearch.metrics import LOGARITHMIC, SHARES
 from autosearch.store.study_frames import figures_of, minimized
 from autosearch.suggestion import PairedTests, has_cost, smallest_alike, with_cost
 from autosearch.values import Direction, Objective, maximize
-from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
+from autosearch.visualization.style import figure_text, metric_label
 
 __all__ = [
     "Bound",
@@ -259,7 +260,7 @@ def _against(frame: pd.DataFrame, index: int, best: int, objectives: Sequence[Ob
     given = abs(float(row[lead.metric]) - float(other[lead.metric]))
     amount = (
         f"{100 * given:.1f} points of {metric_label(lead.metric)}"
-        if lead.metric in ("accuracy", "balanced_accuracy")
+        if lead.metric in SHARES
         else f"{given:.3g} of {metric_label(lead.metric)}"
     )
     saved = []

@@ -11,9 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
+from autosearch.metrics import LOGARITHMIC
 from autosearch.store.study_frames import minimized
 from autosearch.values import Constraint, Objective
-from autosearch.visualization.style import LOGARITHMIC, PALETTE, base_figure, escaped, not_yet
+from autosearch.visualization.style import PALETTE, base_figure, escaped, not_yet
 
 __all__ = ["hypervolume_frame", "plot_hypervolume"]
 

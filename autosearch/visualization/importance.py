@@ -9,16 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from autosearch.metrics import LOGARITHMIC
 from autosearch.values import Direction, Objective
 from autosearch.visualization.parameters import codes, is_number
-from autosearch.visualization.style import (
-    LOGARITHMIC,
-    PALETTE,
-    base_figure,
-    escaped,
-    metric_label,
-    not_yet,
-)
+from autosearch.visualization.style import PALETTE, base_figure, escaped, metric_label, not_yet
 
 __all__ = ["effects_frame", "importance_frame", "plot_importance"]
 

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autosearch.visualization.style import (
-    BYTES,
-    LOGARITHMIC,
-    SHARES,
-    escaped,
-    figure_text,
-    metric_label,
-)
+from autosearch.metrics import BYTES, LOGARITHMIC, SHARES
+from autosearch.visualization.style import escaped, figure_text, metric_label
 
 __all__ = ["COSTS", "HOVER_COLUMNS", "marks"]
 

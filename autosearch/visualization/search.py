@@ -10,13 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
+from autosearch.metrics import BYTES, LOGARITHMIC, SHARES
 from autosearch.visualization.parameters import is_number
 from autosearch.visualization.style import (
-    BYTES,
     GREY,
-    LOGARITHMIC,
     PALETTE,
-    SHARES,
     axis_title,
     base_figure,
     escaped,

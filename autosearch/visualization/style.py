@@ -13,12 +13,11 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from autosearch.metrics import BYTES, METRICS, SHARES
+
 __all__ = [
-    "BYTES",
     "GREY",
-    "LOGARITHMIC",
     "PALETTE",
-    "SHARES",
     "axis_title",
     "base_figure",
     "base_layout",
@@ -38,33 +37,6 @@ GREY = "#8c8c8c"
 
 _SCHEMES = ("int8", "float32", "int16x8", "dynamic_int8", "float16", "mixed")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "pentagon", "x")
-_LABELS = {
-    "accuracy": ("accuracy", ""),
-    "balanced_accuracy": ("balanced accuracy", ""),
-    "macro_f1": ("macro F1", ""),
-    "log_loss": ("log loss", "nats"),
-    "expected_calibration_error": ("calibration error", ""),
-    "worst_class_recall": ("worst class recall", ""),
-    "size_bytes": ("size", "kB"),
-    "latency_ms": ("latency p50", "ms"),
-    "latency_p90_ms": ("latency p90", "ms"),
-    "memory_bytes": ("arena", "kB"),
-    "parameters": ("parameters", ""),
-    "macs": ("multiply-accumulates", ""),
-}
-LOGARITHMIC = frozenset(
-    ("size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes", "parameters", "macs")
-)
-"""Metrics that span decades: drawn and compared on a logarithmic axis."""
-BYTES = ("size_bytes", "memory_bytes")
-SHARES = (
-    "accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "worst_class_recall",
-    "worst_group_accuracy",
-)
-"""Metrics between 0 and 1 that are shown in per cent."""
 
 
 def metric_label(metric: str) -> str:
@@ -74,7 +46,7 @@ def metric_label(metric: str) -> str:
         >>> metric_label("size_bytes"), metric_label("lines_of_code")
         ('size', 'lines of code')
     """
-    return _LABELS.get(metric, (metric.replace("_", " "), ""))[0]
+    return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
 
 
 def axis_title(metric: str) -> str:
@@ -89,7 +61,7 @@ def axis_title(metric: str) -> str:
 
 def metric_title(metric: str) -> str:
     """The same for what takes text as it stands, as the head of a table does."""
-    label, unit = metric_label(metric), _LABELS.get(metric, ("", ""))[1]
+    label, unit = metric_label(metric), _unit(metric)
     return f"{label} ({unit})" if unit else label
 
 
@@ -110,10 +82,14 @@ def figure_text(metric: str, value: Any) -> str:
         return f"{value / 1000:,.1f} kB" if value < 1e6 else f"{value / 1e6:,.2f} MB"
     if metric in SHARES:
         return f"{100 * value:.1f} %"
-    unit = _LABELS.get(metric, ("", ""))[1]
+    unit = _unit(metric)
     if metric in ("parameters", "macs"):
         return f"{value:,.0f}"
     return f"{value:.3g} {unit}".strip()
+
+
+def _unit(metric: str) -> str:
+    return METRICS[metric].unit if metric in METRICS else ""
 
 
 def escaped(text: Any) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
+from autosearch.metrics import BYTES, LOGARITHMIC, SHARES
 from autosearch.store.study_frames import figures_of, minimized
 from autosearch.values import TARGET_METRICS, Constraint, Direction, Objective
 from autosearch.visualization.choice import (
@@ -24,10 +25,7 @@ from autosearch.visualization.choice import (
 from autosearch.visualization.limits import add_baselines, add_bounds, add_note
 from autosearch.visualization.marks import COSTS, HOVER_COLUMNS, marks
 from autosearch.visualization.style import (
-    BYTES,
     GREY,
-    LOGARITHMIC,
-    SHARES,
     axis_title,
     base_layout,
     empty_layout,

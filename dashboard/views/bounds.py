@@ -13,16 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 import streamlit as st
 
+from autosearch.metrics import BYTES, LOGARITHMIC, METRICS, SHARES
 from autosearch.store.view import StudyView
-from autosearch.values import QUALITY_METRICS, Direction
+from autosearch.values import Direction
 from autosearch.visualization.choice import Bound, with_objectives
-from autosearch.visualization.style import LOGARITHMIC, figure_text, metric_label
+from autosearch.visualization.style import metric_label
 from dashboard.links import markdown_text
 
 __all__ = ["chosen_bounds", "more_bounds"]
 
-_BYTES = ("size_bytes", "memory_bytes")
-_LESS_IS_BETTER = ("log_loss", "expected_calibration_error")
 _NUM_STEPS = 40
 # What a reader most often bounds stands open, and what the study is after; the rest is a choice
 # away.
@@ -91,18 +90,18 @@ def _varying(frame: pd.DataFrame) -> list[str]:
 
 
 def _field(study: StudyView, metric: str) -> _Field:
-    is_least = metric in QUALITY_METRICS and metric not in _LESS_IS_BETTER
+    is_least = metric in METRICS and METRICS[metric].more_is_better
     for objective in study.objectives:
         if objective.metric == metric:
             is_least = objective.direction is Direction.MAXIMIZE
-    if metric in _BYTES:
+    if metric in BYTES:
         name = "size" if metric == "size_bytes" else "arena"
         return _Field(
             key=f"max_{name}_kb", metric=metric, unit="kB", scale=1000.0, is_least=is_least
         )
-    if figure_text(metric, 0.5).endswith("%"):
+    if metric in SHARES:
         return _Field(key=f"min_{metric}", metric=metric, unit="%", scale=0.01, is_least=is_least)
-    unit = "ms" if metric in ("latency_ms", "latency_p90_ms") else ""
+    unit = METRICS[metric].unit if metric in METRICS else ""
     key = f"{'min' if is_least else 'max'}_{metric}"
     return _Field(key=key, metric=metric, unit=unit, scale=1.0, is_least=is_least)
 

@@ -12,10 +12,11 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.errors import AutosearchError
+from autosearch.metrics import SHARES
 from autosearch.store.view import StudyView
 from autosearch.values import Constraint, Objective
 from autosearch.visualization.choice import best_first, lead_objective, with_objectives
-from autosearch.visualization.style import SHARES, figure_text, metric_label, metric_title
+from autosearch.visualization.style import figure_text, metric_label, metric_title
 from autosearch.visualization.training import MAX_GROUPS
 from dashboard import source
 from dashboard.links import markdown_text

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from autosearch.metrics import SHARES
 from autosearch.store.view import StudyView
 from autosearch.values import QUALITY_METRICS, TARGET_METRICS, Estimate
 from autosearch.visualization.architecture import plot_networks
 from autosearch.visualization.choice import with_objectives
-from autosearch.visualization.style import SHARES, figure_text, metric_label
+from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
     plot_confusion_matrix,

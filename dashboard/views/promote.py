@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from autosearch.metrics import METRICS
 from autosearch.store.promotions import Promotion
 from autosearch.store.view import StudyView
 from autosearch.values import TARGET_METRICS
@@ -18,7 +19,6 @@ from dashboard.promotion import CommandError, promoted
 __all__ = ["promote_button", "run_promotion"]
 
 _COMPARED = ("accuracy", "size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes")
-_LESS_IS_BETTER = frozenset(_COMPARED[1:])
 
 
 def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> None:
@@ -148,7 +148,7 @@ def _change(metric: str, old: float | None, new: float | None) -> str:
         return "–"
     if new == old:
         return "the same"
-    is_better = (new < old) == (metric in _LESS_IS_BETTER)
+    is_better = (new > old) == METRICS[metric].more_is_better
     amount = (
         f"{100 * (new - old):+.1f} points"
         if metric == "accuracy"

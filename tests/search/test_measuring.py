@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import autosearch
-from autosearch import Budget, CandidateResult, Study, maximize, minimize
+from autosearch import Budget, CandidateResult, Study, at_most, maximize, minimize
 from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.evaluation.latency import host_target, reference_file
 from autosearch.search.measuring import measure_front, remeasure
@@ -194,8 +194,8 @@ def test_a_changed_bound_is_held_against_the_latencies_of_the_search(tmp_path):
             judge_anew(
                 session,
                 session.get(StudyRow, view.id),
-                is_feasible=lambda metrics: metrics["latency_ms"] <= 10,
-                constraints=(),
+                objectives=(),
+                constraints=(at_most("latency_ms", 10),),
             )
         frame = view.candidates_frame()
         assert "pi" in set(frame["target"])
