@@ -51,9 +51,10 @@ class Declared(BaseModel):
 
 def _sentence(called: str, model: type[BaseModel], error: ValidationError) -> str:
     faults = []
-    places = [fault["loc"] for fault in error.errors()]
-    for fault in error.errors(include_url=False):
-        if fault["type"] == "too_short" and sum(loc[:1] == fault["loc"][:1] for loc in places) > 1:
+    found = error.errors(include_url=False)
+    places = [fault["loc"][:1] for fault in found]
+    for fault in found:
+        if fault["type"] == "too_short" and places.count(fault["loc"][:1]) > 1:
             continue  # Only because those that were given are none.
         place = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")

@@ -135,7 +135,9 @@ class Study(Declared):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_bounds_of_the_target(cls, words: Any) -> Any:
+    def _completed(cls, words: Any) -> Any:
+        """Takes a lone objective or constraint for a list of one, and adds the target's bounds."""
+        words = {k: (v,) if isinstance(v, _LISTED) else v for k, v in words.items()}
         target = words.get("target")
         if isinstance(target, Mapping):
             target = Target.model_validate(target)
@@ -148,13 +150,6 @@ class Study(Declared):
         # A definition from the database has them already.
         added = [constraint for constraint in target.constraints if constraint not in given]
         return {**words, "target": target, "constraints": (*given, *added)}
-
-    # Of two such validators pydantic calls the lower one first.
-    @model_validator(mode="before")
-    @classmethod
-    def _lone_ones_as_lists(cls, words: Any) -> Any:
-        lone = {key: value for key, value in words.items() if isinstance(value, _LISTED)}
-        return {**words, **{key: (value,) for key, value in lone.items()}}
 
     @model_validator(mode="after")
     def _is_whole(self) -> Study:

@@ -55,6 +55,7 @@ __all__ = [
     "plain_study_names",
     "predictions",
     "studies",
+    "target_of",
     "trials",
     "unusual",
     "view",
@@ -297,8 +298,12 @@ def epochs_reached(study: StudyView) -> dict[int, int]:
 
 def details(row: pd.Series[Any]) -> dict[str, Any]:
     """Conditions, reasons and target of a row of candidates."""
-    target_id = int(row["target_id"]) if pd.notna(row["target_id"]) else None
-    return frames.candidate_details(database(), int(row["candidate_key"]), target_id)
+    return frames.candidate_details(database(), int(row["candidate_key"]), target_of(row))
+
+
+def target_of(row: pd.Series[Any]) -> int | None:
+    """The key of the target that a row of candidates has figures of; None where there is none."""
+    return None if pd.isna(row["target_id"]) else int(row["target_id"])
 
 
 def workers(study: StudyView) -> pd.DataFrame:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from autosearch.search.held import value_of
 from autosearch.space.architecture import CNN, architecture_scope, choose_architecture
 from autosearch.space.capacity import capacity_of
 from autosearch.space.hyperparameters import HyperParameters
-from autosearch.space.parameters import Numbers, Parameter, Scalar
+from autosearch.space.parameters import Constant, Parameter, Scalar
 from autosearch.space.search_space import SearchSpace
 
 __all__ = ["Capacities"]
@@ -48,9 +49,8 @@ class Capacities:
         params = dict(network)
 
         def answer(parameter: Parameter) -> tuple[Scalar]:
-            known = params[parameter.trial_name]
-            asked = parameter.range
-            return (asked.value(known) if isinstance(asked, Numbers) else known,)
+            assert not isinstance(parameter.range, Constant)
+            return (value_of(parameter.range, params[parameter.trial_name]),)
 
         space, hp = self._space, HyperParameters(answer=answer)
         try:

@@ -16,7 +16,14 @@ from optuna.trial import FrozenTrial
 
 from autosearch.errors import DefinitionError
 from autosearch.search.engine import enqueue
-from autosearch.search.held import distribution_of, held, held_by, is_same, is_stand_in
+from autosearch.search.held import (
+    distribution_of,
+    held,
+    held_by,
+    is_same,
+    is_stand_in,
+    value_of,
+)
 from autosearch.space import SearchSpace
 from autosearch.space.hyperparameters import HyperParameters
 from autosearch.space.parameters import Choices, Constant, Numbers, Parameter, Scalar
@@ -238,7 +245,7 @@ class _Attempt:
             if found is None:
                 self.faults.append(_outside(known, self._config[known], _range(asked)))
                 continue
-            value: Scalar = asked.value(found[0]) if isinstance(asked, Numbers) else found[0]
+            value: Scalar = value_of(asked, found[0])
             self.values[parameter.name] = value
             return (value,)
         if not isinstance(asked, Choices):

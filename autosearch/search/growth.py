@@ -8,6 +8,7 @@ as drawn from the range that holds now, and a value that was fixed before counts
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,7 +31,25 @@ from autosearch.store.growth import EarlierTrial, earlier_trials, write_paramete
 
 __all__ = ["GrownTrial", "Growth"]
 
-_Convert = Callable[[EarlierTrial], float | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A parameter as Optuna is asked for it.
+
+    Attributes:
+        name: By the name that Optuna knows.
+        plain: The name without the conditions that it may have got.
+        distribution: What Optuna is asked for.
+        convert: Answers an earlier trial's value as the distribution has it, or None where it has
+            none.
+        stands_in: Whether what Optuna holds means something else in another range.
+    """
+
+    name: str
+    plain: str
+    distribution: BaseDistribution
+    convert: Callable[[EarlierTrial], float | None]
+    stands_in: bool
 
 
 class Growth:
@@ -52,26 +71,12 @@ class Growth:
         """Whether nothing is to be done for a parameter, by the name that Optuna knows."""
         return self._num_earlier == 0 or name in self._seen
 
-    def settle(
-        self,
-        name: str,
-        distribution: BaseDistribution,
-        convert: _Convert,
-        known: Sequence[optuna.trial.FrozenTrial],
-        *,
-        plain: str,
-        stands_in: bool,
-    ) -> bool:
+    def settle(self, asked: _Asked, known: Sequence[optuna.trial.FrozenTrial]) -> bool:
         """Writes anew what earlier trials had of a parameter.
 
         Args:
-            name: The parameter, by the name that Optuna knows.
-            distribution: What Optuna will be asked for.
-            convert: Answers an earlier trial's value as the distribution has it, or None where it
-                has none.
+            asked: The parameter, as Optuna will be asked for it.
             known: The study's trials as this process knows them.
-            plain: The parameter's name without the conditions that it may have got.
-            stands_in: Whether what Optuna holds means something else in another range.
 
         Returns:
             Whether this process knows something else than the database by now.
@@ -80,38 +85,31 @@ class Growth:
             DefinitionError: An earlier trial has a choice that is no longer there.
         """
         earlier = [trial for trial in known if trial.number < self._num_earlier]
-        had = [t.distributions[name] for t in earlier if name in t.distributions]
-        is_stale = any(one != distribution for one in had)
+        had = [t.distributions[asked.name] for t in earlier if asked.name in t.distributions]
+        is_stale = any(one != asked.distribution for one in had)
         # The indices of two ranges may be the same numbers for other values.
-        if is_stale or stands_in or not had:
+        if is_stale or asked.stands_in or not had:
             with self._database.exclusive():
-                is_stale |= self._rewrite(name, distribution, convert, plain, stands_in)
-        self._seen.add(name)
+                is_stale |= self._rewrite(asked)
+        self._seen.add(asked.name)
         return is_stale
 
-    def _rewrite(
-        self,
-        name: str,
-        distribution: BaseDistribution,
-        convert: _Convert,
-        plain: str,
-        stands_in: bool,
-    ) -> bool:
-        as_json, values = distribution_to_json(distribution), dict[int, float]()
-        gone: list[tuple[int, str]] = []
+    def _rewrite(self, asked: _Asked) -> bool:
+        name, as_json = asked.name, distribution_to_json(asked.distribution)
+        values, gone = dict[int, float](), list[tuple[int, str]]()
         earlier = earlier_trials(self._database, self._study, name, before=self._num_earlier)
         for trial in earlier:
-            if trial.distribution == as_json and not stands_in:
+            if trial.distribution == as_json and not asked.stands_in:
                 continue
-            value = convert(trial)
+            value = asked.convert(trial)
             if value is not None:
                 if (value, as_json) != (trial.value, trial.distribution):
                     values[trial.id] = value
-                if plain != name:
-                    gone.append((trial.id, plain))
+                if asked.plain != name:
+                    gone.append((trial.id, asked.plain))
             elif trial.distribution is not None:
-                _check_may_stay(name, trial, distribution)
-                if stands_in:
+                _check_may_stay(name, trial, asked.distribution)
+                if asked.stands_in:
                     gone.append((trial.id, name))
         write_parameter(self._database, name, values, as_json, gone=gone)
         # Another worker may have written it, which this one cannot know yet.
@@ -149,9 +147,14 @@ class GrownTrial:
             return
         if not self._engine.growth.is_settled(name):
             distribution = distribution_of(asked)
-            convert = partial(_value, parameter, asked, distribution)
             self._settle(
-                name, distribution, convert, plain=parameter.name, stands_in=is_stand_in(asked)
+                _Asked(
+                    name=name,
+                    plain=parameter.name,
+                    distribution=distribution,
+                    convert=partial(_value, parameter, asked, distribution),
+                    stands_in=is_stand_in(asked),
+                )
             )
         # At last, since it is another one once the trials were read anew.
         sampler = self._trial.study.sampler
@@ -191,21 +194,18 @@ class GrownTrial:
         if self._engine.growth.is_settled(name):
             return
         distribution = make()
-        convert = partial(_same_value, distribution)
-        self._settle(name, distribution, convert, plain=name, stands_in=False)
+        self._settle(
+            _Asked(
+                name=name,
+                plain=name,
+                distribution=distribution,
+                convert=partial(_same_value, distribution),
+                stands_in=False,
+            )
+        )
 
-    def _settle(
-        self,
-        name: str,
-        distribution: BaseDistribution,
-        convert: _Convert,
-        *,
-        plain: str,
-        stands_in: bool,
-    ) -> None:
-        known = self._engine.known_trials()
-        settle = partial(self._engine.growth.settle, plain=plain, stands_in=stands_in)
-        if settle(name, distribution, convert, known):
+    def _settle(self, asked: _Asked) -> None:
+        if self._engine.growth.settle(asked, self._engine.known_trials()):
             self._trial = self._engine.reopened(self._trial)
 
 

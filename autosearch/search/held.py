@@ -14,7 +14,7 @@ from optuna.distributions import (
 
 from autosearch.space.parameters import Choices, Numbers, to_distribution
 
-__all__ = ["distribution_of", "held", "held_by", "is_same", "is_stand_in"]
+__all__ = ["distribution_of", "held", "held_by", "is_same", "is_stand_in", "value_of"]
 
 
 def distribution_of(asked: Choices | Numbers) -> BaseDistribution:
@@ -48,6 +48,11 @@ def held(asked: Choices | Numbers, value: Any) -> tuple[Any] | None:
             return None
         value = drawn
     return held_by(distribution_of(asked), value)
+
+
+def value_of(asked: Choices | Numbers, known: Any) -> Any:
+    """The value that Optuna holds something in place of: what ``held`` answered, turned back."""
+    return asked.value(known) if isinstance(asked, Numbers) else known
 
 
 def held_by(distribution: BaseDistribution, value: Any) -> tuple[Any] | None:

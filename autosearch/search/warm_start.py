@@ -11,7 +11,14 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from autosearch.errors import NotFoundError
-from autosearch.search.held import distribution_of, held, held_by, is_same, is_stand_in
+from autosearch.search.held import (
+    distribution_of,
+    held,
+    held_by,
+    is_same,
+    is_stand_in,
+    value_of,
+)
 from autosearch.space import SearchSpace
 from autosearch.space.architecture import architecture_names
 from autosearch.space.hyperparameters import HyperParameters
@@ -167,7 +174,7 @@ def _fitting_names(point: StartingPoint, space: SearchSpace) -> set[str]:
             found = _fitting(point.params, known, asked, are_values=point.is_ours)
             if found is not None:
                 fitting.add(known)
-                return (asked.value(found[0]),) if isinstance(asked, Numbers) else found
+                return (value_of(asked, found[0]),)
         return None
 
     hp = HyperParameters(answer=answer)

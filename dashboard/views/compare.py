@@ -157,12 +157,8 @@ def _figures(study: StudyView, rows: list[pd.Series[Any]]) -> None:
 def _meet(metric: str, row: pd.Series[Any], other: pd.Series[Any]) -> bool:
     """Whether two candidates' figures of a metric were taken alike."""
     if metric in TARGET_METRICS:
-        return _target_of(row) == _target_of(other)
+        return source.target_of(row) == source.target_of(other)
     return metric not in QUALITY_METRICS or bool(row["estimate"] == other["estimate"])
-
-
-def _target_of(row: pd.Series[Any]) -> int | None:
-    return None if pd.isna(row["target_id"]) else int(row["target_id"])
 
 
 def _head(row: pd.Series[Any], rows: list[pd.Series[Any]]) -> str:
@@ -170,7 +166,7 @@ def _head(row: pd.Series[Any], rows: list[pd.Series[Any]]) -> str:
     words = [str(row["candidate"])]
     if row["estimate"] == Estimate.CROSS_VALIDATION:
         words.append("cross-validated")
-    if pd.notna(row["target"]) and len({_target_of(other) for other in rows}) > 1:
+    if pd.notna(row["target"]) and len({source.target_of(other) for other in rows}) > 1:
         words.append(f"on {row['target']}")
     return ", ".join(words)
 
