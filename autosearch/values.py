@@ -40,6 +40,7 @@ __all__ = [
     "TrainOn",
     "TrialState",
     "at_most",
+    "feasible_schemes",
     "is_feasible",
     "keeps",
     "maximize",
@@ -313,6 +314,15 @@ class CandidateResult:
     predictions: str | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def feasible_schemes(
+    candidates: Sequence[CandidateResult],
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+) -> list[str]:
+    """The quantizations of those candidates that are feasible."""
+    return [c.quantization for c in candidates if is_feasible(c.metrics, objectives, constraints)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

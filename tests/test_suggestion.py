@@ -151,6 +151,7 @@ def view_of(tmp_path):
             seen = predictions(np.arange(len(right)) % 2, right)
             candidate = CandidateResult(
                 quantization="int8",
+                is_representative=True,
                 metrics={"accuracy": float(np.mean(right)), "size_bytes": size_bytes},
                 accuracy_low=float(np.mean(right)) - 0.02,
                 accuracy_high=float(np.mean(right)) + 0.02,
@@ -158,7 +159,7 @@ def view_of(tmp_path):
             )
             recorder.finish_trial(
                 number, TrialState.COMPLETE, config={}, stage_seconds={}, facts={},
-                candidates=[candidate], representative="int8", feasible=["int8"],
+                candidates=[candidate], feasible=["int8"],
             )  # fmt: skip
         return StudyView(database, artifacts, "x")
 

@@ -30,7 +30,7 @@ from autosearch.values import (
     Direction,
     Estimate,
     TrialState,
-    is_feasible,
+    feasible_schemes,
 )
 
 if TYPE_CHECKING:
@@ -227,11 +227,7 @@ def run_finals(
         recorder.finish_finalist(
             number,
             candidates=candidates,
-            feasible=[
-                candidate.quantization
-                for candidate in candidates
-                if is_feasible(candidate.metrics, study.objectives, study.constraints)
-            ],
+            feasible=feasible_schemes(candidates, study.objectives, study.constraints),
             target=trial.facts.get("target"),
             error=error,
             **key,

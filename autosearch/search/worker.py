@@ -11,7 +11,7 @@ import statistics
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ from autosearch.store.recorder import Recorder
 from autosearch.store.repeats import Repeats
 from autosearch.store.view import Progress, StudyView
 from autosearch.study import Study
-from autosearch.values import CandidateResult, TrialState, is_feasible, violations
+from autosearch.values import CandidateResult, TrialState, feasible_schemes, violations
 
 __all__ = [
     "MAX_FAILURES_AT_START",
@@ -145,6 +145,30 @@ class Outcome:
     OUTGROWN = "outgrown"
     STOPPED = "stopped"
     DIED = "died"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a trial ended.
+
+    Attributes:
+        state: A finished one.
+        candidates: Of a complete trial, but of one that repeats another.
+        repeated: What came of the trial that it repeats.
+        error: Why it failed, in a sentence.
+        trace: Where.
+    """
+
+    state: TrialState
+    candidates: Sequence[CandidateResult] = ()
+    repeated: CandidateResult | None = None
+    error: str | None = None
+    trace: str | None = None
+
+    @property
+    def representative(self) -> CandidateResult | None:
+        """Whose figures the sampler is told."""
+        return next((c for c in self.candidates if c.is_representative), self.repeated)
 
 
 class Worker:
@@ -376,8 +400,29 @@ class Worker:
 
     def _run_trial(self, asked: optuna.Trial) -> tuple[TrialState | None, str | None]:
         """One trial from ask to tell; state None if it was cut off and put back."""
+        trial = self._search_trial(asked)
+        started = time.perf_counter()
+        try:
+            ending = self._evaluate(trial)
+        except InterruptedTrial:
+            self._engine.put_back(self._recorder, trial.number)
+            return None, None
+        except StorageError:
+            # What was trained could not be kept: the place is at fault, and the trial waits.
+            with contextlib.suppress(StorageError):
+                self._engine.put_back(self._recorder, trial.number)
+            raise
+        except StudyError as fault:
+            trace = traceback.format_exc()
+            self._finish(trial, asked, _Ending(TrialState.FAILED, error=str(fault), trace=trace))
+            raise
+        seconds = self._seconds_to_tell(trial, ending, time.perf_counter() - started)
+        self._finish(trial, asked, ending, seconds)
+        return ending.state, ending.error
+
+    def _search_trial(self, asked: optuna.Trial) -> SearchTrial:
         continues = continuation_of(asked)
-        trial = SearchTrial(
+        return SearchTrial(
             GrownTrial(asked, self._engine),
             continues=continues,
             seed=trial_seed(self._seed, asked.number),
@@ -396,9 +441,15 @@ class Worker:
                 "evaluator": self._view.definition["evaluator"],
             },
         )
-        state, candidates = TrialState.COMPLETE, list[CandidateResult]()
-        error = trace = repeated = None
-        started = time.perf_counter()
+
+    def _evaluate(self, trial: SearchTrial) -> _Ending:
+        """How a trial ends.
+
+        Raises:
+            InterruptedTrial: It is to be put back.
+            StorageError: Likewise, and its worker is to end.
+            StudyError: The study is at fault.
+        """
         try:
             candidates = check_candidates(
                 evaluate(self._evaluator, trial, self._study.objectives),
@@ -406,55 +457,48 @@ class Worker:
                 constraints=self._study.constraints,
                 costs=trial.costs,
             )
-        except InterruptedTrial:
-            self._engine.put_back(self._recorder, trial.number)
-            return None, None
+            ending = _Ending(TrialState.COMPLETE, candidates)
         except InfeasibleTrial:
-            state = TrialState.INFEASIBLE
+            ending = _Ending(TrialState.INFEASIBLE)
         except RepeatedTrial as earlier:
-            repeated = earlier.result
-            trial.describe(repeats={"trial": earlier.number, "quantization": repeated.quantization})
+            ending = _Ending(TrialState.COMPLETE, repeated=earlier.result)
+            scheme = earlier.result.quantization
+            trial.describe(repeats={"trial": earlier.number, "quantization": scheme})
         except optuna.TrialPruned:
-            state = TrialState.PRUNED
-        except StorageError:
-            # What was trained could not be kept: the place is at fault, and the trial waits.
-            with contextlib.suppress(StorageError):
-                self._engine.put_back(self._recorder, trial.number)
-            raise
-        except StudyError as fault:
-            self._finish(trial, asked, TrialState.FAILED, [], str(fault), traceback.format_exc())
+            ending = _Ending(TrialState.PRUNED)
+        except (StorageError, StudyError):
             raise
         except (Exception, SystemExit) as fault:
-            state, trace = TrialState.FAILED, traceback.format_exc()
             error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
-        if trial.is_infeasible and state is not TrialState.FAILED:
-            state, candidates = TrialState.INFEASIBLE, []
-        if trial.is_pruned and state is not TrialState.FAILED:
-            state, candidates = TrialState.PRUNED, []
-        seconds = None
-        if self._study.budget.minutes is not None and repeated is None and continues is None:
-            elapsed_s = time.perf_counter() - started
-            if state is TrialState.COMPLETE:
-                seconds = elapsed_s
-                self._looks_s.append(elapsed_s)
-            elif trial.needed_s is not None:
-                # Given up for its time: that is what is to be learned of it.
-                seconds = elapsed_s + trial.needed_s
-        self._finish(trial, asked, state, candidates, error, trace, repeated, seconds)
-        return state, error
+            return _Ending(TrialState.FAILED, error=error, trace=traceback.format_exc())
+        # An evaluator may have caught what was to end its trial.
+        if trial.is_pruned:
+            return _Ending(TrialState.PRUNED)
+        if trial.is_infeasible:
+            return _Ending(TrialState.INFEASIBLE)
+        return ending
+
+    def _seconds_to_tell(
+        self, trial: SearchTrial, ending: _Ending, elapsed_s: float
+    ) -> float | None:
+        """How long a trial took, where the sampler is to learn from it."""
+        has_minutes = self._study.budget.minutes is not None
+        if not has_minutes or ending.repeated is not None or trial.continues is not None:
+            return None
+        if ending.state is TrialState.COMPLETE:
+            self._looks_s.append(elapsed_s)
+            return elapsed_s
+        # Given up for its time: that is what is to be learned of it.
+        return None if trial.needed_s is None else elapsed_s + trial.needed_s
 
     def _finish(
         self,
         trial: SearchTrial,
         asked: optuna.Trial,
-        state: TrialState,
-        candidates: list[CandidateResult],
-        error: str | None,
-        trace: str | None,
-        repeated: CandidateResult | None = None,
+        ending: _Ending,
         seconds: float | None = None,
     ) -> None:
-        representative = next((c for c in candidates if c.is_representative), repeated)
+        representative = ending.representative
         exceeded = trial.violations
         if representative is not None:
             exceeded = violations(self._study.constraints, representative.metrics)
@@ -462,30 +506,27 @@ class Worker:
         target = facts.pop("target", None)
         is_ours = self._recorder.finish_trial(
             trial.number,
-            state,
+            ending.state,
             worker_id=self._worker_id,
             config=trial.config,
             stage_seconds=trial.stage_seconds,
             facts=facts,
-            candidates=candidates,
-            representative=next((c.quantization for c in candidates if c.is_representative), None),
-            feasible=[
-                c.quantization
-                for c in candidates
-                if is_feasible(c.metrics, self._study.objectives, self._study.constraints)
-            ],
+            candidates=ending.candidates,
+            feasible=feasible_schemes(
+                ending.candidates, self._study.objectives, self._study.constraints
+            ),
             target=target,
             violations=exceeded,
             # Of a repeated trial the result is the earlier one's: there it is looked for.
-            identity=trial.identity if repeated is None else None,
-            error=error,
-            traceback=trace,
+            identity=trial.identity if ending.repeated is None else None,
+            error=ending.error,
+            traceback=ending.trace,
         )
         if not is_ours:
             return
         self._engine.tell(
             asked,
-            state,
+            ending.state,
             representative=representative,
             violations=exceeded,
             seconds=seconds,

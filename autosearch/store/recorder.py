@@ -309,7 +309,6 @@ class Recorder:
         stage_seconds: Mapping[str, float],
         facts: Mapping[str, Any],
         candidates: Sequence[CandidateResult] = (),
-        representative: str | None = None,
         feasible: Sequence[str] = (),
         target: Mapping[str, Any] | None = None,
         violations: Mapping[str, float] | None = None,
@@ -327,7 +326,6 @@ class Recorder:
             stage_seconds: Stage name to its duration in seconds.
             facts: What the evaluator described; ``parameters`` and ``macs`` become columns.
             candidates: The trial's candidates.
-            representative: The quantization whose figures the sampler was told.
             feasible: The quantizations that keep every constraint.
             target: What latency and memory hold for; ``name``, ``key`` and the rest, with
                 ``is_measured`` False where they are an estimate.
@@ -358,7 +356,7 @@ class Recorder:
                     session,
                     row,
                     candidate,
-                    is_representative=candidate.quantization == representative,
+                    is_representative=candidate.is_representative,
                     is_feasible=candidate.quantization in feasible,
                     target=target,
                 )
