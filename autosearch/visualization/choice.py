@@ -22,13 +22,13 @@ from autosearch.visualization.style import figure_text, metric_label
 
 __all__ = [
     "Bound",
+    "Pick",
     "Role",
-    "Suggestion",
     "best_first",
     "is_known",
     "lead_objective",
+    "pick",
     "roles",
-    "suggest",
     "with_objectives",
 ]
 
@@ -68,7 +68,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
+class Pick:
     """A candidate to look at first, and why."""
 
     candidate: str
@@ -136,14 +136,14 @@ def roles(
     return pd.Series(kinds, index=frame.index)
 
 
-def suggest(
+def pick(
     frame: pd.DataFrame,
     role: pd.Series[Any],
     objectives: Sequence[Objective],
     *,
     first: str | None = None,
     tests: PairedTests | None = None,
-) -> Suggestion | None:
+) -> Pick | None:
     """The candidate to look at first.
 
     It is the one that ``autosearch suggest`` names: the smallest that a paired test cannot tell
@@ -178,11 +178,11 @@ def suggest(
             found, why = None, "the predictions cannot be read"
         if found is not None:
             reason = found.reason_with(figure_text(found.metric, found.best_value))
-            return Suggestion(candidate=found.candidate, reason=f"{reason[0].upper()}{reason[1:]}.")
+            return Pick(candidate=found.candidate, reason=f"{reason[0].upper()}{reason[1:]}.")
     knee = _knee(front, objectives)
     if len(front) == 1 or tests is None:
         return knee
-    return Suggestion(
+    return Pick(
         candidate=knee.candidate,
         reason=f"{knee.reason} No test can tell candidates apart here: {why}.",
     )
@@ -196,33 +196,33 @@ def _small_and_good(
     return small
 
 
-def _best_in(frame: pd.DataFrame, objectives: Sequence[Objective], metric: str) -> Suggestion:
+def _best_in(frame: pd.DataFrame, objectives: Sequence[Objective], metric: str) -> Pick:
     best_in = next((o for o in objectives if o.metric == metric), objectives[0])
     key = minimized(frame, [best_in])[:, 0]
     # Among equals the one that is best elsewhere.
     index = int(np.lexsort((np.linalg.norm(_scaled(frame, objectives), axis=1), key))[0])
-    return Suggestion(
+    return Pick(
         candidate=str(frame["candidate"].iloc[index]),
         reason=_best_reason(frame, index, best_in, objectives),
     )
 
 
-def _knee(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Suggestion:
+def _knee(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Pick:
     values = minimized(frame, objectives)
     distances = np.linalg.norm(_scaled(frame, objectives), axis=1)
     index = int(np.nanargmin(distances)) if np.isfinite(distances).any() else 0
     name = str(frame["candidate"].iloc[index])
     if len(frame) == 1:
-        return Suggestion(candidate=name, reason="Nothing else on the front keeps these bounds.")
+        return Pick(candidate=name, reason="Nothing else on the front keeps these bounds.")
     lead = objectives[0]
     best = int(np.nanargmin(values[:, 0]))
     if best == index:
-        return Suggestion(
+        return Pick(
             candidate=name,
             reason=f"It has the best {metric_label(lead.metric)} of the {len(frame)} on the front "
             "and comes nearest to being best in everything.",
         )
-    return Suggestion(
+    return Pick(
         candidate=name,
         reason=f"The knee of the front of {len(frame)}: {_against(frame, index, best, objectives)}",
     )

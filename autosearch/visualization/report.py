@@ -20,8 +20,8 @@ from autosearch.visualization.choice import (
     Role,
     best_first,
     lead_objective,
+    pick,
     roles,
-    suggest,
     with_objectives,
 )
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
@@ -77,7 +77,7 @@ def report_page(database: Database, view: StudyView) -> str:
     judged_role = roles(judged, objectives)
     is_known = (judged_role == Role.FRONT.value).any()
     shown_by = (judged, judged_role) if is_known else (frame, role)
-    found = suggest(*shown_by, objectives, tests=PairedTests(view.artifact))
+    found = pick(*shown_by, objectives, tests=PairedTests(view.artifact))
     lead = lead_objective(frame, objectives)
     parameters = parameters_frame(trials)
     told = frame[frame["representative"].astype(bool)].drop_duplicates("trial").set_index("trial")
@@ -132,7 +132,7 @@ def report_page(database: Database, view: StudyView) -> str:
         f"{count} {state}" for state, count in trials["state"].value_counts().items()
     )
     asked = "; ".join(map(str, [*objectives, *constraints]))
-    pick = (
+    suggested = (
         f'<p class="pick">Suggested: <b>{html.escape(found.candidate)}</b><br>'
         f"<small>{html.escape(found.reason)}</small></p>"
         if found
@@ -146,7 +146,7 @@ def report_page(database: Database, view: StudyView) -> str:
         f"<title>{name}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>"
         f"<body><h1>{name}</h1><p>{html.escape(states) or 'no trial yet'}<br>"
         f"<small>{html.escape(asked)}; since {view.created_at:%Y-%m-%d %H:%M} UTC</small></p>"
-        f"{pick}{body}<script>{_FIT}</script></body></html>"
+        f"{suggested}{body}<script>{_FIT}</script></body></html>"
     )
 
 

@@ -13,12 +13,12 @@ from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
 from autosearch.visualization.choice import (
     Bound,
+    Pick,
     Role,
-    Suggestion,
     best_first,
     lead_objective,
+    pick,
     roles,
-    suggest,
     with_objectives,
 )
 from autosearch.visualization.style import figure_text, metric_label
@@ -78,15 +78,13 @@ def _body(study: StudyView) -> None:
     judged_role = roles(judged, study.objectives, bounds=bounds, quantizations=quantizations)
     by_finalists = first is None and bool((judged_role == Role.FRONT.value).any())
     of, their_role = (judged, judged_role) if by_finalists else (frame, role)
-    suggestion = suggest(
-        of, their_role, study.objectives, first=first, tests=source.paired_tests(study)
-    )
-    _pick(study, of, their_role, suggestion)
+    picked = pick(of, their_role, study.objectives, first=first, tests=source.paired_tests(study))
+    _show_pick(study, of, their_role, picked)
     judged = judged[~judged_role.isin(_OUT)]
     lead = lead_objective(frame, study.objectives)
     baselines = source.baselines(study).reindex(columns=["baseline", lead.metric]).dropna()
     levels = dict(zip(baselines["baseline"], baselines[lead.metric], strict=True))
-    suggested = suggestion.candidate if suggestion else None
+    suggested = picked.candidate if picked else None
     figures = _figures(
         (version, study.definition_sha256, quantizations, suggested, repr(bounds), repr(levels)),
         study,
@@ -217,16 +215,16 @@ def _mode(objective: Objective) -> str:
     return f"{word} {metric_label(objective.metric)}"
 
 
-def _pick(
+def _show_pick(
     study: StudyView,
     frame: pd.DataFrame,
     role: pd.Series[Any],
-    suggestion: Suggestion | None,
+    picked: Pick | None,
 ) -> None:
-    if suggestion is None:
+    if picked is None:
         st.warning(_why_none(study, frame, frame[~role.isin(_OUT)]))
         return
-    row = frame[frame["candidate"] == suggestion.candidate].iloc[0]
+    row = frame[frame["candidate"] == picked.candidate].iloc[0]
     figures = " · ".join(
         f"{markdown_text(metric_label(m))} **{markdown_text(figure_text(m, float(row[m])))}**"
         for m in with_objectives(_TOLD, study.objectives)
@@ -236,11 +234,11 @@ def _pick(
     with st.container(border=True, key="suggestion"):
         left, right = st.columns([8, 1], vertical_alignment="center")
         left.markdown(
-            f"Suggested: **{markdown_text(suggestion.candidate)}**{how} — {figures}  \n"
-            f":small[{markdown_text(suggestion.reason)}]"
+            f"Suggested: **{markdown_text(picked.candidate)}**{how} — {figures}  \n"
+            f":small[{markdown_text(picked.reason)}]"
         )
         if right.button("Open it", type="primary", help="Everything about it, and its promotion"):
-            go("candidate", study=study.name, candidate=suggestion.candidate)
+            go("candidate", study=study.name, candidate=picked.candidate)
 
 
 def _why_none(study: StudyView, frame: pd.DataFrame, remain: pd.DataFrame) -> str:

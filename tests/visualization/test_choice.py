@@ -3,7 +3,7 @@
 import pytest
 
 from autosearch.values import maximize, minimize
-from autosearch.visualization.choice import Bound, Role, roles, suggest
+from autosearch.visualization.choice import Bound, Role, pick, roles
 
 OBJECTIVES = (maximize("accuracy"), minimize("size_bytes"))
 
@@ -37,7 +37,7 @@ def test_only_the_chosen_schemes_remain(frame) -> None:
 
 
 def test_the_knee_is_suggested_with_what_it_gives_up_and_saves(frame) -> None:
-    found = suggest(frame, roles(frame, OBJECTIVES), OBJECTIVES)
+    found = pick(frame, roles(frame, OBJECTIVES), OBJECTIVES)
     assert found is not None
     assert found.candidate == "1-int8"
     assert "2.0 points of accuracy less than 0-int8" in found.reason
@@ -46,22 +46,22 @@ def test_the_knee_is_suggested_with_what_it_gives_up_and_saves(frame) -> None:
 
 
 def test_a_difference_within_the_noise_is_said_to_be_one(frame) -> None:
-    found = suggest(frame.assign(accuracy_high=1.0), roles(frame, OBJECTIVES), OBJECTIVES)
+    found = pick(frame.assign(accuracy_high=1.0), roles(frame, OBJECTIVES), OBJECTIVES)
     assert "within the noise" in found.reason
 
 
 def test_the_best_in_one_metric_can_be_asked_for(frame) -> None:
     role = roles(frame, OBJECTIVES)
-    assert suggest(frame, role, OBJECTIVES, first="accuracy").candidate == "0-int8"
-    assert suggest(frame, role, OBJECTIVES, first="size_bytes").candidate == "2-float32"
+    assert pick(frame, role, OBJECTIVES, first="accuracy").candidate == "0-int8"
+    assert pick(frame, role, OBJECTIVES, first="size_bytes").candidate == "2-float32"
 
 
 def test_an_empty_front_has_no_suggestion(frame) -> None:
     none = frame.iloc[:0]
-    assert suggest(none, roles(none, OBJECTIVES), OBJECTIVES) is None
+    assert pick(none, roles(none, OBJECTIVES), OBJECTIVES) is None
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_a_cost_of_nothing_is_no_error(value, frame) -> None:
     frame = frame.assign(size_bytes=value)
-    assert suggest(frame, roles(frame, OBJECTIVES), OBJECTIVES).candidate == "0-int8"
+    assert pick(frame, roles(frame, OBJECTIVES), OBJECTIVES).candidate == "0-int8"
