@@ -68,18 +68,9 @@ _VERSIONS = count()
 
 
 @st.cache_resource(show_spinner=False)
-def _opened(storage: str) -> tuple[Database, tuple[int, int] | None]:
+def _opened(storage: str) -> tuple[Database, tuple[Any, ...] | None]:
     found = Database.open_to_read(storage or None)
-    return found, _file_of(found)
-
-
-def _file_of(database: Database) -> tuple[int, int] | None:
-    """Which file a database is; None where it is a server's, or has been deleted."""
-    try:
-        known = None if database.path is None else database.path.stat()
-    except OSError:
-        return None
-    return None if known is None else (known.st_dev, known.st_ino)
+    return found, found.state_of_file()
 
 
 def database() -> Database:
@@ -89,8 +80,8 @@ def database() -> Database:
         AutosearchError: It is missing, cannot be read, or is of another version.
     """
     storage = os.environ.get("AUTOSEARCH_STORAGE", "")
-    found, file = _opened(storage)
-    if _file_of(found) != file:
+    found, state = _opened(storage)
+    if found.state_of_file() != state:
         # It was deleted, or another file put into its place: connections hold on to the old one,
         # and what was read is of that.
         found.close()
@@ -156,8 +147,11 @@ def overview(study: StudyView) -> pd.Series[Any]:
         NotFoundError: It was deleted since the page was opened.
     """
     frame = studies()
-    # Without any study there are no columns either.
-    rows = frame[frame["study_id"] == study.id] if len(frame) else frame
+    # Without any study there are no columns either. SQLite gives an id again.
+    rows = frame
+    if len(frame):
+        is_it = (frame["study_id"] == study.id) & (frame["created_at"] == study.created_at)
+        rows = frame[is_it]
     if rows.empty:
         raise NotFoundError(f'there is no study "{study.name}" any more: it was deleted')
     row: pd.Series[Any] = rows.iloc[0]
@@ -349,7 +343,12 @@ def predictions(study: StudyView, sha256: str | None) -> Predictions | None:
 
 
 def notes(study: StudyView, candidate: str) -> list[Note]:
-    """The notes on a candidate, the oldest first."""
+    """The notes on a candidate, the oldest first.
+
+    Raises:
+        NotFoundError: The study was deleted since the page was opened.
+    """
+    overview(study)
     return _notes(database(), study.id, candidate)
 
 
@@ -357,8 +356,10 @@ def add_note(study: StudyView, candidate: str, *, author: str, text: str) -> Non
     """Leaves a note on a candidate.
 
     Raises:
-        AutosearchError: The note is empty or too long, or the database refused.
+        AutosearchError: The note is empty or too long, the study was deleted since the page was
+            opened, or the database refused.
     """
+    overview(study)
     writable = Database.open_to_write(database().url)
     try:
         _add_note(writable, study.id, candidate, author=author, text=text)

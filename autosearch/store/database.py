@@ -152,6 +152,24 @@ class Database:
             raise NotFoundError(f'there is no database "{path}"; name one that exists')
         return cls(url, _make_engine(url, read_only=True))
 
+    def state_of_file(self) -> tuple[Any, ...] | None:
+        """Which file this is, for whoever keeps it open: another answer asks to open it again.
+
+        Of one that was opened as if nobody could write any more, how it stands as well.
+
+        Returns:
+            None where it is a server's, or has been deleted.
+        """
+        if self.path is None:
+            return None
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        if "immutable" not in self._engine.url.query:
+            return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, _has_log(self.path)
+
     @property
     def path(self) -> Path | None:
         """The SQLite file, or None for a server."""
@@ -276,13 +294,17 @@ def _sqlite_path(url: URL) -> Path | None:
 def _read_only_words(path: Path | None) -> dict[str, str]:
     """How SQLite is told to only read.
 
-    It needs a file of its own beside the database for that, unless nobody can write any more.
+    It needs a file of its own beside the database for that, unless nobody writes.
     """
     words = {"mode": "ro", "uri": "true"}
     if path is None or os.access(path.parent, os.W_OK):
         return words
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    return words if has_log else {**words, "immutable": "1"}
+    return words if _has_log(path) else {**words, "immutable": "1"}
+
+
+def _has_log(path: Path) -> bool:
+    """Whether somebody has the database open to write, or was killed while they had."""
+    return path.with_name(f"{path.name}-wal").exists()
 
 
 def _make_engine(url: URL, *, read_only: bool, foreign_keys: bool = True) -> Engine:

@@ -155,7 +155,7 @@ class LiveCandidates:
                 CandidateRow.id > after_id,
                 CandidateRow.id <= up_to_id,
             )
-            .order_by(CandidateRow.id)
+            .order_by(CandidateRow.id, MeasurementRow.id)
         )
         frame = read_frame(self._database, statement)
         frame = frame.astype(dict.fromkeys(_FIGURES, float))

@@ -216,7 +216,7 @@ def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore
         .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
         .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
         .where(CandidateRow.study_id == study_id, TrialRow.state != TrialState.DISCARDED)
-        .order_by(TrialRow.number, CandidateRow.id)
+        .order_by(TrialRow.number, CandidateRow.id, MeasurementRow.id)
     )
     frame = read_frame(database, statement)
     names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
@@ -314,10 +314,11 @@ def minimized(frame: pd.DataFrame, objectives: Sequence[Objective]) -> npt.NDArr
 def on_one_target(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of the target with most candidates; no target counts as one, before its equals.
 
-    Figures of two targets never meet.
+    Figures of two targets never meet. Of equals it is the one that was measured first, on which
+    the study was searched: rows come in the order in which they were written.
     """
     ids, names = frame["target_id"], frame["candidate"]
-    found = names.groupby(ids).nunique()
+    found = names.groupby(ids, sort=False).nunique()
     has_none = ids.isna()
     if found.empty or names[has_none].nunique() >= found.max():
         return frame[has_none]

@@ -21,6 +21,7 @@ from autosearch.visualization.style import (
     figure_text,
     log_ticks,
     not_yet,
+    number_text,
 )
 
 __all__ = [
@@ -200,14 +201,14 @@ def _dimension(name: str, column: pd.Series[Any]) -> dict[str, Any]:
             axis = {
                 "values": values,
                 "tickvals": ticks,
-                "ticktext": [f"{value:.3g}" for value in ticks],
+                "ticktext": [number_text(value) for value in ticks],
             }
         elif len(finite) < len(values):
             ticks = np.linspace(finite.min(), finite.max(), 5).tolist()
             axis = {
                 "values": values,
                 "tickvals": ticks,
-                "ticktext": [f"{value:.3g}" for value in ticks],
+                "ticktext": [number_text(value) for value in ticks],
             }
         else:
             axis = {"values": values}

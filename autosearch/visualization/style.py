@@ -28,6 +28,7 @@ __all__ = [
     "metric_label",
     "metric_title",
     "not_yet",
+    "number_text",
     "scheme_colours",
     "scheme_symbols",
 ]
@@ -131,8 +132,14 @@ def log_ticks(values: Sequence[float], *, is_bytes: bool = False) -> Mapping[str
         if len(among) > 1:
             digits = max(digits, math.ceil(math.log10(most / (among[1] - among[0]))) + 1)
     scale = 1000 if is_bytes else 1
-    texts = [f"{round(tick / scale, 12):,.{digits}g}" for tick in ticks]
+    texts = [number_text(round(tick / scale, 12), digits) for tick in ticks]
     return {"tickvals": ticks, "ticktext": texts}
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """A number with so many digits, or with all before the point: no power of ten to a billion."""
+    text = f"{value:,.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text and abs(value) < 1e9 else text
 
 
 def _even_ticks(least: float, most: float) -> list[float]:

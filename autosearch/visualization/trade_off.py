@@ -134,9 +134,7 @@ def draw_trade_off(
     line = _front_line(frame, role, x, y, objectives)
     ends = {m: np.concatenate([part[m].to_numpy(float) for part in (frame, again)]) for m in (x, y)}
     logarithmic = {m for m, values in ends.items() if m in LOGARITHMIC and values.min() > 0}
-    seen = _seen(baselines or {}, upwards, y, least_y)
-    if y in logarithmic:
-        seen = {name: value for name, value in seen.items() if value > 0}
+    seen = _seen(baselines or {}, upwards, y, least_y, logarithmic)
     is_many = len(frame) > THINNED_ABOVE
     if is_many:
         rows = _thinned(frame, role, x, y, least_y, logarithmic)
@@ -208,13 +206,21 @@ def _seen(
     values: npt.NDArray[np.float64],
     y: str,
     least_y: float | None,
+    logarithmic: Set[str],
 ) -> dict[str, float]:
     """The baselines that lie among the candidates, or no further away than those are apart."""
+    on_axis = math.log10 if y in logarithmic else float
     high, low = float(values.max()), float(values.min() if least_y is None else least_y)
+    high, low = on_axis(high), on_axis(low)
     # With one candidate, or with equals, a tenth of the whole is near.
     room = max(high - low, 0.1 if y in SHARES else 0.0)
     near = low if least_y is not None else low - room
-    return {n: v for n, v in baselines.items() if math.isfinite(v) and near <= v <= high + room}
+    drawn = {
+        name: value
+        for name, value in baselines.items()
+        if math.isfinite(value) and (value > 0 or y not in logarithmic)
+    }
+    return {n: v for n, v in drawn.items() if near <= on_axis(v) <= high + room}
 
 
 def _thinned(
@@ -409,7 +415,7 @@ def _set_axes(
         drawn = np.append(values, lines if metric == y else [])
         # Said rather than found from the points: a browser then knows the axes before it has them.
         if metric in logarithmic:
-            ends = [float(values.min()), float(values.max())]
+            ends = [float(drawn.min()), float(drawn.max())]
             axis |= {"type": "log", **log_ticks(ends, is_bytes=metric in BYTES)}
             axis["range"] = _padded(np.log10(drawn))
         else:

@@ -26,6 +26,7 @@ _NUM_STEPS = 40
 # What a reader most often bounds stands open, and what the study is after; the rest is a choice
 # away.
 _FIRST = ("accuracy", "size_bytes", "latency_ms", "memory_bytes")
+_IN_KB = {"size_bytes": "size_kb", "memory_bytes": "arena_kb"}
 _NOT_FIGURES = ("candidate_key", "trial", "target_id", "accuracy_low", "accuracy_high")
 
 
@@ -95,14 +96,14 @@ def _field(study: StudyView, metric: str) -> _Field:
         if objective.metric == metric:
             is_least = objective.direction is Direction.MAXIMIZE
     if metric in BYTES:
-        name = "size" if metric == "size_bytes" else "arena"
-        return _Field(
-            key=f"max_{name}_kb", metric=metric, unit="kB", scale=1000.0, is_least=is_least
-        )
+        key = f"max_{_IN_KB[metric]}"
+        return _Field(key=key, metric=metric, unit="kB", scale=1000.0, is_least=is_least)
     if metric in SHARES:
         return _Field(key=f"min_{metric}", metric=metric, unit="%", scale=0.01, is_least=is_least)
     unit = METRICS[metric].unit if metric in METRICS else ""
-    key = f"{'min' if is_least else 'max'}_{metric}"
+    # A study's own metric may be called as a field of ours is.
+    name = f"own_{metric}" if metric in _IN_KB.values() else metric
+    key = f"{'min' if is_least else 'max'}_{name}"
     return _Field(key=key, metric=metric, unit=unit, scale=1.0, is_least=is_least)
 
 

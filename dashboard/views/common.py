@@ -67,7 +67,7 @@ def chosen_study(title: str) -> StudyView | None:
         st.title(title)
         st.info("No study yet. Start one with: `autosearch run STUDY_FILE`")
         return None
-    asked = st.query_params.get("study")
+    asked = named = st.query_params.get("study")
     if asked is not None and asked not in names:
         st.warning("There is no study of the name in the address; showing another one.")
         asked = None
@@ -81,8 +81,8 @@ def chosen_study(title: str) -> StudyView | None:
     chosen: str = right.selectbox("Study", names, key=widget)
     if chosen != st.query_params.get("study"):
         st.query_params["study"] = chosen
-        if asked is not None:
-            # What else it names are candidates of the study that was left.
+        if named is not None:
+            # What else it names are candidates of the study that was left, or is gone.
             for name in ("candidate", "candidates", "sha256"):
                 st.query_params.pop(name, None)
     st.session_state[_STUDY_KEY] = chosen

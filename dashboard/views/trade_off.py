@@ -67,6 +67,8 @@ def _is_running(study: StudyView) -> bool:
 
 
 def _body(study: StudyView) -> None:
+    # An open page must not show what has come by the id of its study since that was deleted.
+    source.overview(study)
     version = source.candidates_version(study)
     frame = source.candidates(study)
     if frame.empty:

@@ -106,3 +106,11 @@ def test_a_file_that_is_not_the_promoted_one_is_said_to_be_another(pages, small)
     test = test.selectbox[1].set_value("2-int8").run()
     assert not test.warning
     assert "sha256" not in test.query_params
+
+
+def test_a_candidate_of_a_study_that_is_gone_is_not_looked_for_in_another(small, page) -> None:
+    test = page("candidate", small.url, study="gone", candidate="3-int8", sha256="b" * 64)
+    assert "There is no study" in test.warning[0].value
+    assert len(test.warning) == 1
+    assert "sha256" not in test.query_params
+    assert test.query_params["study"] == "small"

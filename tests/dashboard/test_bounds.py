@@ -1,6 +1,9 @@
 """The bounds of the Trade-off page."""
 
 import pytest
+from sqlalchemy import select
+
+from autosearch.store.tables import CandidateRow
 
 
 def test_slider_and_field_follow_each_other(small, page) -> None:
@@ -36,3 +39,16 @@ def test_a_bound_keeps_what_lies_on_it(bound, accuracy, size, maker, page) -> No
     test = page("trade-off", maker.url, **bound)
     assert not test.exception
     assert test.dataframe[0].value["candidate"].tolist() == ["0-int8"]
+
+
+def test_a_metric_called_as_a_field_of_ours_is_has_a_field_of_its_own(maker, page) -> None:
+    study = maker.study(metrics=("size_bytes", "size_kb"))
+    for number in range(3):
+        maker.trial(study, number, candidates=[("int8", 0.9, 1e3 * (1 + number), 0.1, True)])
+    with maker.database.session() as session:
+        for row in session.scalars(select(CandidateRow)):
+            row.metrics = {"size_kb": float(row.size_bytes) / 1024}
+    test = page("trade-off", maker.url, max_size_kb="2")
+    assert not test.exception
+    assert len(test.dataframe[0].value) == 2
+    assert test.number_input(key="max_own_size_kb").value is None

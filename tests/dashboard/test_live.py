@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
+import streamlit as st
 from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
@@ -305,3 +306,36 @@ def test_a_worker_that_was_killed_is_not_alive_and_gone_only_while_its_trial_wai
     bars = [trace for chart in charts for trace in chart["data"] if trace.get("name") == "running"]
     # What it still did began, in this database, after it was last seen.
     assert [bar["x"] for bar in bars] == [[0.0]] * holds
+
+
+def test_what_has_come_by_the_id_of_a_deleted_study_is_not_taken_for_it(three, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    page_of_old = source.view("small")
+    assert source.overview(page_of_old)["study"] == "small"
+    delete_study_rows(three.database, ArtifactStore.beside(three.database), page_of_old.id)
+    assert three.study("another") == page_of_old.id
+    three.trial(page_of_old.id, 7, candidates=[("int8", 0.5, 9e3, 0.1, True)])
+    source._studies.clear()
+    for ask in (
+        lambda: source.overview(page_of_old),
+        lambda: source.notes(page_of_old, "7-int8"),
+        lambda: source.add_note(page_of_old, "7-int8", author="", text="of the other one"),
+    ):
+        with pytest.raises(NotFoundError, match="it was deleted"):
+            ask()
+
+
+def test_a_run_that_began_after_a_database_was_taken_for_one_that_nobody_writes_is_seen(
+    three, monkeypatch
+) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", three.url)
+    three.database.close()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: mode != os.W_OK and access(p, mode))
+    st.cache_resource.clear()
+    before = source.database()
+    assert "immutable" in str(before._engine.url)
+    assert source.database() is before
+    three.trial(1, 50, candidates=[("int8", 0.5, 9e3, 0.1, True)])
+    assert source.database() is not before
+    assert 50 in set(source.candidates(source.view("small"))["trial"])

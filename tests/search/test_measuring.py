@@ -16,7 +16,8 @@ from autosearch.store.database import Database
 from autosearch.store.frames import LiveCandidates, candidate_details
 from autosearch.store.judging import judge_anew
 from autosearch.store.latencies import Reading, add_measurements
-from autosearch.store.study_frames import on_one_target
+from autosearch.store.recorder import find_target
+from autosearch.store.study_frames import by_estimate, on_one_target
 from autosearch.store.tables import StudyRow
 from autosearch.values import Estimate
 
@@ -221,3 +222,29 @@ def test_measuring_alone_loads_neither_tensorflow_nor_a_sampler(storage):
 def test_to_measure_alone_needs_a_name(autosearch_here, storage):
     said = autosearch_here("worker", "table", "--measure-only", "--storage", storage).stderr
     assert "add --target NAME" in said
+
+
+def test_of_two_machines_that_measured_alike_the_one_that_searched_counts(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'search.db'}"
+    study = Study(
+        name="table",
+        evaluator=evaluate,
+        objectives=[maximize("accuracy")],
+        budget=Budget(trials=1),
+        sampler="random",
+    )
+    database = Database.open_to_write(storage)
+    with database.session() as session:
+        # An earlier study knew that machine: its key is the lower one.
+        find_target(session, host_target("pi"))
+    view = autosearch.run(study, storage=storage)
+    slow = Reading(
+        latency_ms=50.0, latency_p90_ms=50.0, reference_latency_ms=1.0, num_runs=1, is_quiet=True
+    )
+    names = view.candidates_frame()["candidate"].tolist()
+    assert len(names) == 1
+    add_measurements(database, view.id, {names[0]: slow}, target=host_target("pi"))
+    assert view.candidate(names[0])["target"] == "host"
+    assert view.front_frame()["target"].tolist() == ["host"]
+    searched, _ = by_estimate(LiveCandidates(database, view.id).frame())
+    assert searched["target"].tolist() == ["host"]

@@ -370,3 +370,20 @@ def test_ticks_of_a_parameters_axis_never_lie_on_each_other() -> None:
     (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
     assert list(drawn.dimensions[0].tickvals) == [0.0, 0.02505, 0.1575]
     assert list(drawn.dimensions[0].ticktext) == ["0", "0.025", "0.158"]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(1024, 3, "1,024"), (1008.4, 3, "1,008"), (1_234_567, 6, "1,234,567"), (2e9, 6, "2e+09"),
+     (0.001, 3, "0.001"), (12.345, 3, "12.3")],
+)  # fmt: skip
+def test_numbers_to_a_billion_are_written_without_powers_of_ten(value, digits, text) -> None:
+    assert style.number_text(value, digits) == text
+
+
+def test_ticks_from_a_thousand_on_tell_values_apart() -> None:
+    parameters = pd.DataFrame({"units": [1000, 1500, 2000, 1000]})
+    metrics = pd.DataFrame({"accuracy": [0.1, 0.2, 0.3, 0.4]})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    assert list(drawn.dimensions[0].ticktext) == ["1,000", "1,500", "2,000"]
+    assert style.log_ticks([1e6, 3e7])["ticktext"][0] == "1,000,000"

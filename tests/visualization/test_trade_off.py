@@ -205,3 +205,19 @@ def test_notes_on_a_logarithmic_axis_stand_at_their_lines_upwards_too(frame) -> 
     assert [note.y for note in figure.layout.annotations] == [
         pytest.approx(np.log10(place)) for place in (5, 4, 15)
     ]
+
+
+def test_a_baseline_far_below_presses_no_logarithmic_axis_into_a_corner(make) -> None:
+    frame = make(*((f"{n}-int8", 0.9, size, True) for n, size in enumerate((2e4, 1e5, 4e5))))
+    frame["latency_ms"] = [1.0, 2.0, 3.0]
+    figure = plot_trade_off(
+        frame,
+        OBJECTIVES,
+        x="latency_ms",
+        y="size_bytes",
+        baselines={"majority": 100.0, "logistic": 9_000.0},
+    )
+    assert [note.text for note in figure.layout.annotations] == ["logistic 9.0 kB"]
+    low, _ = figure.layout.yaxis.range
+    assert 3.5 < low < np.log10(9_000)
+    assert min(figure.layout.yaxis.tickvals) <= 9_000
