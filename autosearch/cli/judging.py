@@ -14,6 +14,7 @@ from autosearch.cli.options import Artifacts, ReportFormat, Storage
 
 if TYPE_CHECKING:
     from autosearch.store.database import Database
+    from autosearch.study import Study
 
 __all__ = ["register"]
 
@@ -57,8 +58,9 @@ def evaluate(
         str | None,
         typer.Option(
             "--group",
-            metavar="REGEX|COLUMN",
-            help="Groups to judge apart: a pattern found in a folder's paths, or a table's column.",
+            metavar="REGEX|COLUMN|ARRAY",
+            help="Groups to judge apart: a pattern found in a folder's paths, a table's column, or "
+            "an array of an .npz file.",
         ),
     ] = None,
     labels: Annotated[
@@ -96,7 +98,7 @@ def evaluate(
         images,
         split=str(split),
         group=group,
-        database=_database(storage) if needs_database else None,
+        database=_database(storage, images) if needs_database else None,
     )
     report = evaluation.report()
     for note in report["notes"]:
@@ -121,14 +123,21 @@ def reading_words(number: int) -> str:
     )
 
 
-def _database(storage: str | None) -> Database | None:
+def _database(storage: str | None, images: Study | Path) -> Database | None:
     """Where a study's images have their sides, and readings are counted; none is made for it."""
-    from autosearch.errors import NotFoundError
+    from autosearch.cli.output import say
+    from autosearch.errors import NotFoundError, StorageError
     from autosearch.store.database import Database
 
     try:
         return Database.open_to_read(storage)
     except NotFoundError:
+        return None
+    except StorageError as error:
+        if not isinstance(images, Path):
+            raise
+        # A bundle is judged on plain images all the same.
+        say(f"What its study has seen is not known: {error}")
         return None
 
 

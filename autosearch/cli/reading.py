@@ -95,13 +95,16 @@ def studies(
 
     database = Database.open_to_read(storage)
     store = ArtifactStore.beside(database, artifacts)
+    states = [str(state) for state in TrialState]
+    fields = ["study", "budget", "counted", *states, "best_accuracy", "front", "run_minutes"]
+    fields.append("created_at")
     rows = []
     for name in study_names(database):
         view = StudyView(database, store, name)
         progress = view.progress()
         row: dict[str, Any] = {"study": name, "budget": view.definition["budget"]["trials"]}
         row["counted"] = progress.num_counted
-        row |= {str(state): progress.counts.get(state, 0) for state in TrialState}
+        row |= {state: progress.counts.get(TrialState(state), 0) for state in states}
         row["best_accuracy"] = progress.best_accuracy
         row["front"] = len(view.front_frame())
         row["run_minutes"] = round(progress.run_seconds / 60, 1)
@@ -117,7 +120,7 @@ def studies(
         "front": "front",
         "run_minutes": "minutes",
     }
-    emit(rows, output_format, columns=columns)
+    emit(rows, output_format, columns=columns, fields=fields)
     if not rows:
         say(f"{database.shown_url} holds no study; start one with: autosearch run STUDY_FILE")
 
@@ -354,7 +357,8 @@ def models(storage: Storage = None, output_format: Format = OutputFormat.TABLE) 
         )
         pointed.add(key)
     columns = {name: name.replace("_", " ") for name in _MODEL_COLUMNS}
-    emit(rows, output_format, columns=columns)
+    fields = [*_MODEL_COLUMNS, "test_metrics", "comparison", "test_reading"]
+    emit(rows, output_format, columns=columns, fields=fields)
     if not rows:
         say(
             f"{database.shown_url} holds no promoted model; "
@@ -507,15 +511,17 @@ def _why_no_front(view: StudyView, estimate: FigureKind) -> str:
         return f'No candidate of "{view.name}" has a figure of {estimate.replace("_", "-")} yet.'
     bounds = ", ".join(map(str, view.constraints))
     decided = counts.get(TrialState.INFEASIBLE, 0) + counts.get(TrialState.COMPLETE, 0)
-    if failed := counts.get(TrialState.FAILED, 0):
+    failed = counts.get(TrialState.FAILED, 0)
+    if bounds and decided and not counts.get(TrialState.PRUNED):
+        others = f" ({failed} more failed)" if failed else ""
+        return (
+            f"Nothing is feasible: none of {decided} trials keeps {bounds}{others}. "
+            "Loosen the constraint, or make the space smaller."
+        )
+    if failed:
         return (
             f"No candidate yet: {failed} of {total} trials failed; "
             f"see why with: autosearch trials {view.name}"
-        )
-    if bounds and decided and not counts.get(TrialState.PRUNED):
-        return (
-            f"Nothing is feasible: none of {decided} trials keeps {bounds}. "
-            "Loosen the constraint, or make the space smaller."
         )
     return (
         f"No candidate yet: {total} trials, none of them complete; "

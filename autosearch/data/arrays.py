@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import Dataset, Images, Labels, check_split, checked_classes
+from autosearch.data.dataset import Dataset, Images, Labels, as_texts, check_split, checked_classes
 from autosearch.data.duplicates import clusters, identical_images
 from autosearch.data.grouping import grouped_split
 from autosearch.data.npz import read_npz
 from autosearch.data.splits import stratified_split
 from autosearch.errors import DefinitionError
 
-__all__ = ["Arrays"]
+__all__ = ["Arrays", "checked_groups"]
 
 
 class Arrays(Dataset):
@@ -69,7 +69,7 @@ class Arrays(Dataset):
             )
         self.name = name
         self.split_seed = split_seed
-        self._groups = _checked_groups(groups or {}, len(self._labels))
+        self._groups = checked_groups(groups or {}, len(self._labels))
         self.group_columns = tuple(self._groups)
         self.group = (group,) if isinstance(group, str) else tuple(group or ())
         self._clusters = self._together()
@@ -84,7 +84,7 @@ class Arrays(Dataset):
             self._clusters,
             seed=self.split_seed,
             classes=self.classes,
-            every_class_everywhere=False,
+            every_class_everywhere=not self.group,
         )
 
     def _together(self) -> Labels:
@@ -232,7 +232,18 @@ def _checked_images(images: Images) -> Images:
     return list(images)
 
 
-def _checked_groups(groups: Mapping[str, Iterable[Any]], num_images: int) -> dict[str, list[str]]:
+def checked_groups(groups: Mapping[str, Iterable[Any]], num_images: int) -> dict[str, list[str]]:
+    """Group columns as texts, "" where a value is missing.
+
+    Raises:
+        DefinitionError: One has not a value for each image.
+    """
+    for column, given in groups.items():
+        if isinstance(given, np.ndarray) and given.ndim != 1:
+            raise DefinitionError(
+                f'group column "{column}" has the shape {given.shape}; expected ({num_images},), '
+                "one value for each image"
+            )
     checked = {column: _texts(values) for column, values in groups.items()}
     for column, values in checked.items():
         if len(values) != num_images:
@@ -248,7 +259,7 @@ def _texts(values: Iterable[Any]) -> list[str]:
     import pandas as pd
 
     if isinstance(values, np.ndarray) and values.dtype.kind == "S":
-        values = values.astype(str)
+        values = as_texts(values)
     listed = list(values)
     missing = pd.Series(listed, dtype=object).isna()
     return ["" if none else str(value) for value, none in zip(listed, missing, strict=True)]

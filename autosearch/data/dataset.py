@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ __all__ = [
     "Dataset",
     "Images",
     "Labels",
+    "as_texts",
     "check_seed",
     "check_split",
     "checked_classes",
@@ -112,6 +114,7 @@ class Dataset(ABC):
             "kind": "user",
             "class": f"{cls.__module__}:{cls.__qualname__}",
             "name": self.name,
+            "split_seed": self.split_seed,
             "fingerprint": self.fingerprint(),
         }
 
@@ -188,12 +191,29 @@ def checked_classes(classes: Iterable[Any]) -> tuple[str, ...]:
         >>> checked_classes(np.unique([7, 3, 7]))
         ('3', '7')
     """
-    if isinstance(classes, np.ndarray):
-        classes = classes.astype(str)  # bytes are decoded, which str would not do
-    names = tuple(str(name) for name in classes)
-    if len(set(names)) < len(names):
-        raise DefinitionError(f"classes {names} name one twice; expected different names")
+    names = tuple(as_texts(classes))
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DefinitionError(
+            f'the {len(names)} classes name "{twice}" twice; expected different names'
+        )
     return names
+
+
+def as_texts(values: Iterable[Any]) -> list[str]:
+    """Each value as a text; bytes, as NumPy keeps texts without accents, are UTF-8.
+
+    Raises:
+        DefinitionError: They are not.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        try:
+            return [str(value) for value in np.char.decode(values, "utf-8")]
+        except UnicodeDecodeError as error:
+            raise DefinitionError(
+                f"{error.object!r} is no text in UTF-8; save texts in place of bytes"
+            ) from error
+    return [str(value) for value in values]
 
 
 def check_split(split: str) -> None:

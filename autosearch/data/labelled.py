@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autosearch.data.arrays import Arrays
+from autosearch.data.arrays import Arrays, checked_groups
 from autosearch.data.dataset import SPLITS, Dataset, Images, Labels, check_split
 from autosearch.data.files import FileDataset, printable
 from autosearch.data.folder import ImageFolder
@@ -71,14 +71,15 @@ def read_labelled(
         path: A folder of class sub-folders, a CSV or Parquet table with the columns path and
             label, or an ``.npz`` file with the arrays images, labels and perhaps classes (names).
         split: "all", or the split of that name as the defaults draw it, or as it is given.
-        group: A regular expression for a folder, a column for a table.
+        group: A regular expression for a folder, a column for a table, the name of an array for
+            an ``.npz`` file.
 
     Raises:
         NotFoundError: There is nothing there.
         DefinitionError: It is none of these, or has no usable image.
     """
     if path.suffix.lower() == ".npz":
-        found = _read_npz(path, split)
+        found = _read_npz(path, split, group)
     elif path.suffix.lower() in _TABLES:
         found = labelled_images(_AnyManifest(path, group=group), split)
     elif path.is_file():
@@ -154,11 +155,16 @@ def _of_splits(dataset: Dataset, splits: tuple[str, ...]) -> LabelledImages:
     )
 
 
-def _read_npz(path: Path, split: str) -> LabelledImages:
-    found = read_npz(path)
+def _read_npz(path: Path, split: str, group: str | None) -> LabelledImages:
+    found = read_npz(path, groups=(group,) if group is not None else ())
     if split != EVERY_SPLIT:
-        return labelled_images(Arrays(found.images, found.labels, found.classes), split)
+        dataset = Arrays(found.images, found.labels, found.classes, groups=found.groups)
+        return labelled_images(dataset, split)
     images, labels, classes = Arrays.checked(found.images, found.labels, found.classes)
     return LabelledImages(
-        images=images, labels=labels, classes=classes, members=list(range(len(labels)))
+        images=images,
+        labels=labels,
+        classes=classes,
+        members=list(range(len(labels))),
+        groups=checked_groups(found.groups, len(labels)),
     )

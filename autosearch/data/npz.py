@@ -12,7 +12,7 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.data.dataset import checked_classes
+from autosearch.data.dataset import as_texts, checked_classes
 from autosearch.errors import DefinitionError, NotFoundError
 
 __all__ = ["NpzImages", "read_npz"]
@@ -61,24 +61,20 @@ def read_npz(
         DefinitionError: It is another kind of file, lacks an array, or has a label of no class.
     """
     wanted = (images, labels, *groups)
-    names, arrays = _read(path, (*wanted, _CLASSES))
+    has_names = classes is None and _CLASSES not in wanted
+    names, arrays = _read(path, (*wanted, *([_CLASSES] if has_names else [])))
     if not set(wanted) <= set(arrays):
         raise DefinitionError(
             f'"{path}" holds the arrays {names}; expected "' + '" and "'.join(wanted) + '": '
             "rename them, or say which they are with "
             'Arrays.from_npz(path, images="x", labels="y")'
         )
-    if classes is None and _CLASSES in arrays:
-        classes = arrays[_CLASSES]
-        if classes.ndim != 1:
-            raise DefinitionError(
-                f'"{path}" has classes of shape {classes.shape}; expected (n,), a name for each, '
-                "or say them with Arrays.from_npz(path, classes=[...])"
-            )
     known = checked_classes(classes) if classes is not None else None
+    if has_names and _CLASSES in arrays:
+        known = _names(path, arrays[_CLASSES])
     found = arrays[labels]
     if found.dtype.kind in "US":
-        known, found = _indices(path, found.astype(str), known)
+        known, found = _indices(path, np.array(as_texts(found)), known)
     return NpzImages(
         images=arrays[images],
         labels=found,
@@ -96,13 +92,35 @@ def _read(path: Path, wanted: Iterable[str]) -> tuple[list[str], dict[str, _Arra
             f'"{path}" is no .npz file; write one with numpy.savez("photos.npz", images=images, '
             "labels=labels)"
         )
+    what = f'"{path}"'
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays.files)
-            return names, {name: arrays[name] for name in wanted if name in names}
+            found = {}
+            for name in wanted:
+                if name in names:
+                    what = f'"{name}" of "{path}"'
+                    found[name] = arrays[name]
+            return names, found
     except (OSError, EOFError, BadZipFile, ValueError, zlib.error) as error:
         raise DefinitionError(
-            f'"{path}" is no .npz file of plain arrays ({error}); write it with numpy.savez'
+            f"{what} holds no plain arrays ({error}); write it with numpy.savez"
+        ) from error
+
+
+def _names(path: Path, classes: _Array) -> tuple[str, ...]:
+    """The class names that a file holds."""
+    instead = "or say them with Arrays.from_npz(path, classes=[...])"
+    if classes.ndim != 1:
+        raise DefinitionError(
+            f'"{path}" has classes of shape {classes.shape}; expected (n,), a name for each, '
+            + instead
+        )
+    try:
+        return checked_classes(classes)
+    except DefinitionError as error:
+        raise DefinitionError(
+            f'in the array "{_CLASSES}" of "{path}" {error} for each class, {instead}'
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from autosearch.evaluation.subjects import Subject
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
 from autosearch.store.readings import add_reading
-from autosearch.store.view import known_study
+from autosearch.store.view import StudyView, known_study
 from autosearch.study import Study
 
 __all__ = ["Evaluation", "evaluate"]
@@ -135,7 +136,7 @@ def evaluate(
                 f'The file was found by study "{study}" on other images or another split than '
                 "these, and may have been trained on some of them: its figures may be too good."
             )
-        if split == "validation" and subject.is_refit and study == subject.study:
+        if split == "validation" and subject.is_refit and _is_own(dataset, study, subject):
             notes.append(
                 "The file was fitted on these images, too, so the figures are too good for what "
                 "the study found; --split test gives honest ones."
@@ -278,7 +279,18 @@ def _known_sides(
         return None
     begun_by = subject.promoted_at if is_its_own else None
     view = known_study(database, ArtifactStore.beside(database), study, begun_by=begun_by)
-    return None if view is None else view.sides()
+    if view is None or (is_its_own and not _found(view, subject)):
+        return None
+    return view.sides()
+
+
+def _found(view: StudyView, subject: Subject) -> bool:
+    """Whether a study of the name that a bundle bears is the one that the bundle came from."""
+    if view.data_fingerprint == subject.data_fingerprint:
+        return True
+    # It may have grown since.
+    known = view.candidates_frame()["artifact_sha256"]
+    return bool((known == hashlib.sha256(subject.file).hexdigest()).any())
 
 
 def _saw_another_split(subject: Subject, dataset: Dataset, database: Database | None) -> bool:

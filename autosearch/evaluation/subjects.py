@@ -199,6 +199,8 @@ def file_subject(path: Path, labels: Path | None = None) -> Subject:
     color = "rgb" if channels == 3 else "greyscale"
     pixels = _pixels(spec)
     source = "" if pixels == RAW_PIXELS else ", as the quantization of its input says"
+    if source and spec.dtype == np.int16:
+        source += " of the upper end; the lower one is assumed"
     preprocessing = asdict(
         PreprocessingConfig(size=width, color=color, resize="bilinear", fit="stretch")
     )

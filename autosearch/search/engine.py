@@ -338,9 +338,10 @@ class Engine:
                 recorder.finish_trial(
                     number,
                     TrialState.FAILED,
-                    config=dict(frozen.params),
+                    # Optuna's names and stand-ins are no values by name.
+                    config={},
                     stage_seconds={},
-                    facts={},
+                    facts={"optuna_params": dict(frozen.params)},
                     error=f"{reason}; tried {MAX_ATTEMPTS} times",
                 )
                 self.tell(number, TrialState.FAILED)

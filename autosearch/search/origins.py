@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_origins", "goes_on_from_its_own_images"]
 
-_SPLIT_WORDS = ("split_seed", "fractions", "group", "keep_alike_together", "known_sides")
+_SPLIT_WORDS = (
+    "split_seed", "fractions", "validation", "group", "keep_alike_together", "known_sides",
+)  # fmt: skip
 """What of a dataset's definition says how it is split, and not which images it has."""
 
 

@@ -539,8 +539,8 @@ class Worker:
         never = self._view.progress().num_evaluated == 0
         if never or failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise NothingTrainedError(
-                f"{failures_in_a_row} trials in a row failed, the last one with: {error}; "
-                f"see them all with: autosearch trials {self._study.name}"
+                f"{failures_in_a_row} trials failed and none between them came to its end, the "
+                f"last one with: {error}; see them all with: autosearch trials {self._study.name}"
             )
 
     @contextlib.contextmanager

@@ -341,7 +341,7 @@ def test_a_study_run_anew_under_the_name_has_not_split_what_was_promoted_before(
     )  # fmt: skip
     assert any("trained on some of them" in note for note in judged(subject, study).notes)
     # It would be the study's own split if it had been promoted from this one.
-    later = replace(subject, promoted_at=utc_now())
+    later = replace(subject, promoted_at=utc_now(), data_fingerprint=anew.fingerprint())
     assert judged(later, incident).data.members == anew.paths("test")
 
 
@@ -475,3 +475,60 @@ def test_a_bundle_meets_the_validation_images_that_a_grown_study_had(
     wrong = {one["image"] for one in found["wrong"]}
     assert wrong <= set(expected.paths("validation"))
     assert not {one["image"] for one in drawn_anew["wrong"]} <= set(expected.paths("validation"))
+
+
+def test_a_study_that_only_bears_the_name_of_a_bundles_says_nothing_of_its_images(
+    bundle, incident, tmp_path
+):
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'here.db'}")
+    subject = replace(find_subject(str(bundle.folder)), promoted_at=None)
+    seen = ImageFolder(incident, keep_alike_together=False)
+    Recorder.save_study(
+        database, name="tiny", seed=0, definition={"dataset": None}, definition_sha256="0" * 64,
+        data_fingerprint=seen.fingerprint(), environment={}, data_sides={"sides": seen.sides()},
+    )  # fmt: skip
+    judged = evaluate(subject, incident, database=database)
+    assert "is not known here" in judged.notes[-1]
+    assert judged.test_reading is None
+    own = replace(subject, data_fingerprint=seen.fingerprint())
+    judged = evaluate(own, incident, database=database)
+    assert any("trained on" in note for note in judged.notes)
+    assert judged.test_reading == 1
+
+
+def test_who_was_fitted_on_the_images_of_another_study_says_so_too(bundle, incident):
+    dataset = ImageFolder(incident, keep_alike_together=False)
+    subject = find_subject(str(bundle.folder))
+    fitted = replace(
+        subject, study="first", data_fingerprint=dataset.fingerprint(), is_refit=True, sides={}
+    )
+    second = Study(
+        name="second", dataset=dataset, space=SearchSpace(), objectives=[maximize("accuracy")],
+        budget=Budget(trials=1),
+    )  # fmt: skip
+    notes = evaluate(fitted, second, split="validation").notes
+    assert any("fitted on these images" in note for note in notes)
+
+
+def test_a_bundle_is_judged_on_plain_images_though_the_database_cannot_be_read(
+    bundle, incident, autosearch_here, tmp_path
+):
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database" * 100)
+    found, said = report(
+        autosearch_here, bundle.folder, incident, "--storage", f"sqlite:///{broken}"
+    )
+    assert found["num_images"] == 120
+    assert "What its study has seen is not known" in said
+
+
+def test_groups_of_an_npz_file_are_told(bundle, autosearch_here, tmp_path):
+    images, labels = Digits().load("test")
+    cameras = np.array(["left", "right"])[np.arange(len(labels)) % 2]
+    path = tmp_path / "digits.npz"
+    np.savez(path, images=images, labels=labels, camera=cameras)
+    found, _ = report(autosearch_here, bundle.folder, path, "--group", "camera")
+    assert set(found["per_group"]["camera"]) == {"left", "right"}
+    ended = autosearch_here("evaluate", bundle.folder, path, "--group", "lens")
+    assert ended.returncode == 2
+    assert '"lens"' in ended.stderr

@@ -16,10 +16,11 @@ from ai_edge_litert.interpreter import Interpreter
 from rich.cells import cell_len
 
 import autosearch
-from autosearch import Budget, Study, maximize
+from autosearch import Budget, Study, at_most, maximize
 from autosearch.cli.figures import print_details
 from autosearch.cli.options import FigureKind, OutputFormat
 from autosearch.cli.output import emit
+from autosearch.cli.reading import _why_no_front
 from autosearch.data import Digits, prepare_all
 from autosearch.evaluation.latency import host_target
 from autosearch.store.artifacts import ArtifactStore
@@ -293,3 +294,32 @@ def test_what_an_encoding_lacks_is_escaped_as_json_is(cli, tmp_path):
     assert r"\u00e9\u732b" in ended.stdout
     ended = cli("studies", "--storage", storage, "--format", "json", env=environment)
     assert json.loads(ended.stdout)[0]["study"] == "é猫🙂"
+
+
+def test_without_a_row_csv_names_the_columns_that_rows_would_have(autosearch_here, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'empty.db'}"
+    Database.open_to_write(storage)
+    for command, last in (("studies", "created_at"), ("models", "test_reading")):
+        ended = autosearch_here(command, "--format", "csv", "--storage", storage)
+        (header,) = csv.reader(io.StringIO(ended.stdout))
+        assert header[-1] == last
+
+
+def test_one_failure_does_not_hide_that_nothing_keeps_the_bounds(tmp_path):
+    def evaluate(trial):
+        trial.suggest_float("x", 0, 1)
+        if trial.number == 2:
+            raise ValueError("no")
+        trial.check_cost(size_bytes=2000)
+
+    study = Study(
+        name="tight",
+        evaluator=evaluate,
+        objectives=[maximize("accuracy")],
+        constraints=[at_most("size_bytes", 1000)],
+        budget=Budget(trials=4),
+        sampler="random",
+    )
+    view = autosearch.run(study, storage=f"sqlite:///{tmp_path / 'tight.db'}")
+    said = _why_no_front(view, FigureKind.VALIDATION)
+    assert "none of 4 trials keeps size_bytes ≤ 1000 (1 more failed)" in said

@@ -143,7 +143,7 @@ def test_arrays_that_do_not_fit_are_refused(images, labels, message):
     ("arguments", "message"),
     [
         ({"labels": [0] * 20}, "one class"),
-        ({"classes": ("a", "a")}, "name one twice"),
+        ({"classes": ("a", "a")}, 'name "a" twice'),
         ({"split_seed": -1}, "split_seed -1 is no seed"),
     ],
 )
@@ -171,7 +171,7 @@ def test_class_names_are_texts_also_where_they_were_numbers(given, tmp_path):
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
     dataset = Arrays.from_npz(tmp_path / "x.npz", classes=given)
     assert json.loads(json.dumps(dataset.definition()))["classes"] == ["3", "5"]
-    with pytest.raises(DefinitionError, match="name one twice"):
+    with pytest.raises(DefinitionError, match='name "1" twice'):
         Arrays(images, labels, classes=[1, "1"])
 
 
@@ -218,6 +218,40 @@ def test_an_npz_file_whose_classes_do_not_fit_is_named(tmp_path):
     assert Arrays.from_npz(path, classes=["eel", "no", "yes"]).classes == ("eel", "no", "yes")
 
 
+def test_an_npz_files_arrays_of_any_name_and_kind_are_read_or_named(tmp_path):
+    path, images = tmp_path / "x.npz", random_images(30, 4, 4)
+    numbers = np.arange(30) % 2
+    # What holds the labels is no list of names.
+    np.savez(path, images=images, classes=numbers)
+    assert Arrays.from_npz(path, labels="classes").classes == ("0", "1")
+    # What is not needed is not read.
+    np.savez(path, images=images, labels=numbers, classes=np.array(["a", None], dtype=object))
+    assert Arrays.from_npz(path, classes=["cat", "dog"]).classes == ("cat", "dog")
+    with pytest.raises(DefinitionError, match=r'"classes" of ".*x\.npz" holds no plain arrays'):
+        Arrays.from_npz(path)
+    np.savez(path, images=images, labels=numbers, classes=np.array(["a", "b"])[numbers])
+    with pytest.raises(DefinitionError, match=r'x.npz" the 30 classes name "a" twice.*classes=\['):
+        Arrays.from_npz(path)
+    in_bytes = np.array(["é".encode(), b"b"])
+    np.savez(path, images=images, labels=in_bytes[numbers], side=in_bytes[numbers])
+    dataset = Arrays.from_npz(path, groups=["side"])
+    assert dataset.classes == ("b", "é")
+    assert set(dataset.groups("train")["side"]) == {"b", "é"}
+    np.savez(path, images=images, labels=np.array([b"\xff", b"b"])[numbers])
+    with pytest.raises(DefinitionError, match="no text in UTF-8"):
+        Arrays.from_npz(path)
+    np.savez(path, images=images, labels=numbers, side=np.int64(3))
+    with pytest.raises(DefinitionError, match=r"the shape \(\); expected \(30,\)"):
+        Arrays.from_npz(path, groups=["side"])
+
+
+def test_copies_that_leave_a_side_without_a_class_are_refused():
+    images, labels = random_images(55, 4, 4), np.repeat([0, 1, 2], [25, 25, 5])
+    images[51:55] = images[50]
+    with pytest.raises(DefinitionError, match='class "2" has 5 images that belong together'):
+        Arrays(images, labels)
+
+
 def test_an_npz_file_damaged_within_its_packed_bytes_is_named(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, images=random_images(200, 8, 8) // 9, labels=np.arange(200) % 2)
@@ -225,7 +259,7 @@ def test_an_npz_file_damaged_within_its_packed_bytes_is_named(tmp_path):
     contents[500] ^= 0xFF
     path.write_bytes(contents)
     for read in (Arrays.from_npz, read_labelled):
-        with pytest.raises(DefinitionError, match="file of plain arrays"):
+        with pytest.raises(DefinitionError, match="no plain arrays"):
             read(path)
 
 
@@ -301,7 +335,7 @@ def test_arrays_without_copies_are_split_as_they_ever_were():
 
 
 def test_arrays_of_one_image_alone_cannot_be_split():
-    with pytest.raises(DefinitionError, match="one group, copies of an image being one"):
+    with pytest.raises(DefinitionError, match=r"10 images that belong together \(a group, copies"):
         Arrays(np.zeros((20, 4, 4), np.uint8), [0, 1] * 10)
 
 

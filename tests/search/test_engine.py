@@ -291,7 +291,7 @@ def test_five_failures_at_the_start_stop_the_run_and_say_why(storage):
         trial.hp.Int("x", 1, 3)
         raise RuntimeError("no such device")
 
-    with pytest.raises(NothingTrainedError, match=r"5 trials in a row failed.*no such device"):
+    with pytest.raises(NothingTrainedError, match=r"5 trials failed and none.*no such device"):
         autosearch.run(make_study(fails), storage=storage)
 
 
@@ -301,7 +301,7 @@ def test_what_is_infeasible_shows_not_that_evaluating_works(storage):
         raise RuntimeError("no such device")
 
     study = make_study(fails, constraints=[at_most("size_bytes", 10)])
-    with pytest.raises(NothingTrainedError, match=r"5 trials in a row failed.*no such device"):
+    with pytest.raises(NothingTrainedError, match=r"5 trials failed and none.*no such device"):
         autosearch.run(study, storage=storage)
     counts = autosearch.open_study("table", storage=storage).progress().counts
     assert counts == {TrialState.FAILED: 5, TrialState.INFEASIBLE: 4}
@@ -511,12 +511,18 @@ def test_a_killed_worker_is_replaced_and_its_trial_tried_again(tmp_path, storage
 
 
 def test_a_trial_that_always_kills_its_worker_fails_in_the_end(tmp_path, storage):
-    body = "if trial.number == 1: os.kill(os.getpid(), signal.SIGKILL)"
+    body = (
+        "trial.hp.Int('units', 8, 64, step=2, sampling='log')\n"
+        "    if trial.number == 1: os.kill(os.getpid(), signal.SIGKILL)"
+    )
     view = autosearch.run(write_study(tmp_path, body), storage=storage)
     assert view.progress().counts == {TrialState.COMPLETE: 5, TrialState.FAILED: 1}
     trial = view.trials_frame().set_index("number").loc[1]
     assert trial["attempt"] == MAX_ATTEMPTS
     assert f"SIGKILL); tried {MAX_ATTEMPTS} times" in trial["error"]
+    # Of a range like this Optuna holds a number that stands for the value.
+    assert trial["config"] == {}
+    assert set(trial["facts"]["optuna_params"]) >= {"units"}
 
 
 def test_a_trial_that_hangs_is_ended(tmp_path, storage):

@@ -1,12 +1,14 @@
 """Going on from a promoted network: never judged on images that it was fitted on."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import autosearch
 from autosearch import Budget, SearchSpace, Study, maximize
-from autosearch.data import Arrays, Digits, ImageFolder
+from autosearch.data import Arrays, Dataset, Digits, Idx, ImageFolder
 from autosearch.errors import DefinitionError
 from autosearch.search.check import check_study
 from autosearch.search.finals import plan_finals
@@ -86,10 +88,38 @@ def arrays(seed, first=0):
     return Arrays(images, np.arange(60) % 2, split_seed=seed)
 
 
+class Own(Dataset):
+    """A dataset as somebody writes one: it says no more of its split than its seed."""
+
+    name = "own"
+    classes = ("a", "b")
+
+    def __init__(self, split_seed):
+        self.split_seed = split_seed
+
+    def load(self, split):
+        return arrays(self.split_seed).load(split)
+
+
+def idx(folder, validation):
+    """Files of the MNIST family, with a share of the training images for validation."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for part, count in (("train", 40), ("t10k", 10)):
+        pixels = generator.integers(0, 256, (count, 4, 4), dtype=np.uint8)
+        images = struct.pack(">IIII", 0x803, count, 4, 4) + pixels.tobytes()
+        labels = struct.pack(">II", 0x801, count) + bytes(n % 2 for n in range(count))
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(images)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    return Idx(folder, classes=("a", "b"), validation=validation)
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("kind", [lambda folder, seed: Digits(seed), lambda _, seed: arrays(seed),
-                                  lambda folder, seed: ImageFolder(folder, split_seed=seed)],
-                         ids=["digits", "arrays", "photos"])  # fmt: skip
+                                  lambda folder, seed: ImageFolder(folder, split_seed=seed),
+                                  lambda _, seed: Own(seed),
+                                  lambda folder, seed: idx(folder / "idx", 0.2 + 0.1 * seed)],
+                         ids=["digits", "arrays", "photos", "own", "idx"])  # fmt: skip
 def test_another_split_of_its_images_is_refused(storage, tmp_path, kind, is_known):
     folder = photos(tmp_path / "photos", range(40))
     study = study_of(kind(folder, 1), promoted(storage, kind(folder, 0), is_known=is_known))
