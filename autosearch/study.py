@@ -22,11 +22,12 @@ from pydantic import (
 )
 
 from autosearch.changes import WITHOUT_IDENTITY
+from autosearch.code_names import STUDY_MODULE, code_name
 from autosearch.data import Dataset, dataset_from_definition
 from autosearch.declared import Declared
 from autosearch.errors import AutosearchError, DefinitionError, NotFoundError
 from autosearch.space import SearchSpace
-from autosearch.space.sources import STUDY_MODULE, code_name, given_arguments, syntax_hash
+from autosearch.space.sources import given_arguments, syntax_hash
 from autosearch.targets import MICRO_SCHEMES, Target
 from autosearch.values import (
     MEASURED_METRICS,

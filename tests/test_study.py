@@ -120,6 +120,23 @@ def test_another_name_of_the_file_is_no_change(tmp_path):
     assert renamed.definition_sha256() == load(tmp_path, text).definition_sha256()
 
 
+def test_another_name_of_the_file_is_no_change_of_a_dataset_in_it(tmp_path):
+    text = f"""{HEAD}
+from autosearch.data import Dataset
+import numpy as np
+class Own(Dataset):
+    name, classes = "own", ("a", "b")
+    def load(self, split):
+        return np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 1, 0, 1])
+study = Study(name="one", dataset=Own(), space=SearchSpace(), objectives=[maximize("accuracy")])
+"""
+    path = tmp_path / "renamed.py"
+    path.write_text(text)
+    dataset = load_study_file(path).definition()["dataset"]
+    assert dataset["class"] == "study file:Own"
+    assert dataset == load(tmp_path, text).definition()["dataset"]
+
+
 def test_a_change_of_a_partial_function_or_of_what_it_was_given_is_a_change(tmp_path):
     def definition(factor, given):
         code = f"import functools\ndef f(trial, x, y=None):\n    return {factor} * x\n"

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from autosearch.code_names import code_name
 from autosearch.errors import DefinitionError
 
 __all__ = [
@@ -109,10 +110,9 @@ class Dataset(ABC):
         A user's own class is recorded by its name and contents, and comes back only from the
         study file.
         """
-        cls = type(self)
         return {
             "kind": "user",
-            "class": f"{cls.__module__}:{cls.__qualname__}",
+            "class": code_name(type(self)),
             "name": self.name,
             "split_seed": self.split_seed,
             "fingerprint": self.fingerprint(),

@@ -12,12 +12,11 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from autosearch.code_names import code_name
 from autosearch.space.architecture import CNN, ArchitectureLike, check_architecture
 from autosearch.space.pretrained import Pretrained
 
-__all__ = ["STUDY_MODULE", "Architectures", "code_name", "given_arguments", "syntax_hash"]
-
-STUDY_MODULE = "autosearch_study_"
+__all__ = ["Architectures", "given_arguments", "syntax_hash"]
 """What the name of a module begins with that is a study's file."""
 
 
@@ -97,15 +96,6 @@ def _write_architectures(value: Any) -> Any:
     }
     arguments = given_arguments(value)
     return {**written, "arguments": arguments} if arguments else written
-
-
-def code_name(code: Any) -> str:
-    """Names a function or class by module and name; a study's file by neither name nor place.
-
-    Whoever renames the file has changed nothing.
-    """
-    module = code.__module__
-    return f"{'study file' if module.startswith(STUDY_MODULE) else module}:{code.__qualname__}"
 
 
 def given_arguments(value: Any) -> dict[str, Any]:
