@@ -12,8 +12,12 @@ __all__ = ["Declared"]
 
 _EXAMPLES = {
     "Budget": "Budget(trials=30)",
+    "CNN": "CNN(width=[8, 16])",
     "Constraint": 'at_most("size_bytes", 64_000)',
+    "CrossValidation": "CrossValidation(folds=5)",
+    "NoPruner": "NoPruner()",
     "Objective": 'maximize("accuracy")',
+    "ParetoPruner": "ParetoPruner(eta=3)",
     "Quantization": 'Quantization("float32", "int8")',
     "Target": 'Target("host")',
     "TrainOn": "TrainOn(first_epochs=2)",
@@ -34,10 +38,8 @@ class Declared(BaseModel):
             name = type(self).__name__
             known = ", ".join(type(self).model_fields)
             example = _EXAMPLES.get(name, f"{name}({known.partition(',')[0]}=…)")
-            raise DefinitionError(
-                f"{name}: {unnamed[0]!r} came without a name; write such as {example}, with one "
-                f"or more of {known}"
-            )
+            rest = f" such as {example}, with one or more of {known}" if known else f" {example}"
+            raise DefinitionError(f"{name}: {unnamed[0]!r} came without a name; write{rest}")
         try:
             super().__init__(**words)
         except ValidationError as error:
@@ -59,7 +61,8 @@ def _sentence(called: str, model: type[BaseModel], error: ValidationError) -> st
         place = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            message = f"no such parameter; {model.__name__} has {', '.join(model.model_fields)}"
+            known = ", ".join(model.model_fields) or "none"
+            message = f"no such parameter; {model.__name__} has {known}"
         elif fault["type"] == "missing":
             message = "is missing"
         elif fault["type"] == "model_type":

@@ -11,7 +11,9 @@ from autosearch.errors import DefinitionError
 from autosearch.values import (
     Budget,
     CandidateResult,
+    CrossValidation,
     Direction,
+    NoPruner,
     Objective,
     TrialState,
     at_most,
@@ -66,6 +68,12 @@ def test_what_is_not_to_be_had_breaks_a_bound(value):
         ),
         (lambda: Objective(metric="m"), "Objective: direction: is missing"),
         (lambda: Budget(8), r"Budget: 8 came without a name; write such as Budget\(trials=30\)"),
+        (lambda: NoPruner(3), r"NoPruner: 3 came without a name; write NoPruner\(\)$"),
+        (lambda: NoPruner(x=3), "NoPruner: x: no such parameter; NoPruner has none"),
+        (
+            lambda: CrossValidation(5),
+            r".*write such as CrossValidation\(folds=5\), with one or more",
+        ),
         (lambda: at_most("m", "5k"), "Constraint: bound: .* not '5k'"),
     ],
 )

@@ -157,6 +157,7 @@ class _Ending:
         repeated: What came of the trial that it repeats.
         error: Why it failed, in a sentence.
         trace: Where.
+        had_cost: Whether it failed only after its cost was checked.
     """
 
     state: TrialState
@@ -164,6 +165,7 @@ class _Ending:
     repeated: CandidateResult | None = None
     error: str | None = None
     trace: str | None = None
+    had_cost: bool = False
 
     @property
     def representative(self) -> CandidateResult | None:
@@ -268,7 +270,7 @@ class Worker:
         return None if came_to_their_end else self._why_cut_short()
 
     def _run_trials(self, worker_id: int) -> str:
-        failures_in_a_row = 0
+        num_early = num_late = 0
         while (outcome := self._reason_to_end()) is None:
             asked = self._engine.start_trial(
                 self._recorder,
@@ -285,15 +287,19 @@ class Worker:
                     return Outcome.DONE
                 self._wait_for_others()
                 continue
-            state, error = self._run_trial(asked)
-            if state is None:
+            ending = self._run_trial(asked)
+            if ending is None:
                 return Outcome.INTERRUPTED
             self._num_evaluated += 1
-            if state is TrialState.FAILED:
-                failures_in_a_row += 1
-            elif state.was_evaluated:
-                failures_in_a_row = 0
-            self._stop_hopeless_study(failures_in_a_row, error)
+            if ending.state is TrialState.FAILED:
+                num_late += ending.had_cost
+                num_early += not ending.had_cost
+            elif ending.state is TrialState.INFEASIBLE:
+                # It came through all that those failed in which never had a cost.
+                num_early = 0
+            elif ending.state.was_evaluated:
+                num_early = num_late = 0
+            self._stop_hopeless_study(num_early + num_late, ending.error)
             if self._spends_nothing():
                 return Outcome.DONE
         return outcome
@@ -398,15 +404,15 @@ class Worker:
             return None
         return Outcome.OUTGROWN if own_memory_bytes(psutil.Process()) > bound else None
 
-    def _run_trial(self, asked: optuna.Trial) -> tuple[TrialState | None, str | None]:
-        """One trial from ask to tell; state None if it was cut off and put back."""
+    def _run_trial(self, asked: optuna.Trial) -> _Ending | None:
+        """One trial from ask to tell; None if it was cut off and put back."""
         trial = self._search_trial(asked)
         started = time.perf_counter()
         try:
             ending = self._evaluate(trial)
         except InterruptedTrial:
             self._engine.put_back(self._recorder, trial.number)
-            return None, None
+            return None
         except StorageError:
             # What was trained could not be kept: the place is at fault, and the trial waits.
             with contextlib.suppress(StorageError):
@@ -418,7 +424,7 @@ class Worker:
             raise
         seconds = self._seconds_to_tell(trial, ending, time.perf_counter() - started)
         self._finish(trial, asked, ending, seconds)
-        return ending.state, ending.error
+        return ending
 
     def _search_trial(self, asked: optuna.Trial) -> SearchTrial:
         continues = continuation_of(asked)
@@ -470,7 +476,8 @@ class Worker:
             raise
         except (Exception, SystemExit) as fault:
             error = str(fault) if isinstance(fault, AutosearchError) else named(fault)
-            return _Ending(TrialState.FAILED, error=error, trace=traceback.format_exc())
+            trace, had_cost = traceback.format_exc(), bool(trial.costs)
+            return _Ending(TrialState.FAILED, error=error, trace=trace, had_cost=had_cost)
         # An evaluator may have caught what was to end its trial.
         if trial.is_pruned:
             return _Ending(TrialState.PRUNED)

@@ -307,6 +307,17 @@ def test_what_is_infeasible_shows_not_that_evaluating_works(storage):
     assert counts == {TrialState.FAILED: 5, TrialState.INFEASIBLE: 4}
 
 
+def test_failures_before_any_cost_stop_no_study_whose_other_trials_come_to_theirs(storage):
+    def fails(trial):
+        if trial.number % 3 == 0:
+            raise RuntimeError("no such network")
+        trial.check_cost(size_bytes=100)
+
+    study = make_study(fails, constraints=[at_most("size_bytes", 10)], trials=12)
+    view = autosearch.run(study, storage=storage)
+    assert view.progress().counts == {TrialState.INFEASIBLE: 12, TrialState.FAILED: 6}
+
+
 def test_a_kind_of_figure_that_there_is_not_is_refused(storage):
     view = autosearch.run(make_study(trials=2), storage=storage)
     with pytest.raises(DefinitionError, match='"cross-validation" is no kind of figure; expected'):
