@@ -41,6 +41,7 @@ __all__ = [
     "candidates_version",
     "database",
     "details",
+    "elsewhere",
     "epochs",
     "epochs_reached",
     "is_plain",
@@ -202,6 +203,16 @@ class _Candidates:
         self._fresh_until = time.monotonic() + fresh_s
         return self._parts
 
+    def elsewhere(self, row: pd.Series[Any]) -> pd.DataFrame:
+        """What other machines measured of the same file."""
+        self.parts()
+        assert self._whole is not None
+        whole = self._whole
+        is_same = whole["candidate_key"] == row["candidate_key"]
+        is_other = whole["target_id"].notna() & (whole["target_id"] != row["target_id"])
+        found: pd.DataFrame = whole[is_same & is_other]
+        return found
+
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _candidates(url: str, study_id: int, created_at: datetime) -> _Candidates:
@@ -238,6 +249,11 @@ def candidates(study: StudyView) -> pd.DataFrame:
 def judged(study: StudyView) -> pd.DataFrame:
     """Those of finalists, which were fitted again and judged by cross-validation."""
     return _candidates(*_key(study)).parts()[3]
+
+
+def elsewhere(study: StudyView, row: pd.Series[Any]) -> pd.DataFrame:
+    """The rows of a candidate that hold what other machines than its row's measured of it."""
+    return _candidates(*_key(study)).elsewhere(row)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from autosearch.store.view import StudyView
-from autosearch.values import Estimate
-from autosearch.visualization.choice import with_objectives
+from autosearch.values import TARGET_METRICS, Estimate
+from autosearch.visualization.choice import is_known, with_objectives
 from autosearch.visualization.style import figure_text, metric_label
 from autosearch.visualization.training import (
     plot_class_recall,
@@ -76,6 +76,7 @@ def show() -> None:
         show_calibration(name, predictions)
         st.subheader("How it was measured")
         _conditions(row, details, trial)
+        _elsewhere(study, row)
     with right:
         st.subheader("Configuration")
         _configuration(trial["config"])
@@ -218,6 +219,22 @@ def _conditions(row: pd.Series[Any], details: Mapping[str, Any], trial: pd.Serie
     facts |= {f"no {metric_label(k)}": reason for k, reason in details["reasons"].items()}
     facts["sha-256"] = row["artifact_sha256"]
     _facts_table(facts)
+
+
+def _elsewhere(study: StudyView, row: pd.Series[Any]) -> None:
+    """What ``autosearch worker --measure-only`` took of the file on other machines."""
+    rows = source.elsewhere(study, row)
+    if rows.empty:
+        return
+    known = [metric for metric in TARGET_METRICS if is_known(rows, metric)]
+    figures = {
+        metric_label(metric): [
+            figure_text(metric, None if pd.isna(value) else float(value)) for value in rows[metric]
+        ]
+        for metric in known
+    }
+    st.caption("On other machines:")
+    st.dataframe(pd.DataFrame({"target": rows["target"].tolist(), **figures}), hide_index=True)
 
 
 def _configuration(config: Mapping[str, Any]) -> None:

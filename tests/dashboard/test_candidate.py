@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import streamlit as st
 from sqlalchemy import update
 
 from autosearch.errors import DefinitionError
+from autosearch.store.latencies import Reading, add_measurements
 from autosearch.store.notes import add_note, notes
 from autosearch.store.tables import CandidateRow, TrialRow
 from autosearch.visualization.training import plot_confusion_matrix
@@ -99,3 +101,21 @@ def test_classes_keep_their_order_where_the_database_keeps_no_keys_in_order(
     assert json.loads(autosearch_here(*words, "--format", "json").stdout)["classes"] == classes
     table = autosearch_here(*words).stdout.partition("Confusion")[2].splitlines()
     assert [line.split()[0] for line in table if line[:1].isalpha()] == classes
+
+
+def test_what_another_machine_measured_is_told_beside_the_searchs_own(judged, page) -> None:
+    assert "On other machines:" not in words_of(page("candidate", judged.url, candidate="0-int8"))
+    slow = Reading(
+        latency_ms=50.0, latency_p90_ms=60.0, reference_latency_ms=1.0, num_runs=1, is_quiet=True
+    )
+    target = {"key": "1" * 64, "name": "pi"}
+    add_measurements(judged.database, 1, {"0-int8": slow}, target=target)
+    st.cache_resource.clear()
+    test = page("candidate", judged.url, candidate="0-int8")
+    assert "On other machines:" in words_of(test)
+    (table,) = [found.value for found in test.dataframe if "target" in found.value]
+    assert table["target"].tolist() == ["pi"]
+    assert table["latency p50"].tolist() == ["50 ms"]
+    assert "On other machines:" not in words_of(
+        page("candidate", judged.url, candidate="0-float32")
+    )
