@@ -147,16 +147,26 @@ def overview(study: StudyView) -> pd.Series[Any]:
     Raises:
         NotFoundError: It was deleted since the page was opened.
     """
-    frame = studies()
-    # Without any study there are no columns either. SQLite gives an id again.
-    rows = frame
-    if len(frame):
-        is_it = (frame["study_id"] == study.id) & (frame["created_at"] == study.created_at)
-        rows = frame[is_it]
+    rows = _rows_of(study)
+    if rows.empty:
+        # It may be newer than what was read a moment ago.
+        _studies.clear()
+        rows = _rows_of(study)
     if rows.empty:
         raise NotFoundError(f'there is no study "{study.name}" any more: it was deleted')
     row: pd.Series[Any] = rows.iloc[0]
     return row
+
+
+def _rows_of(study: StudyView) -> pd.DataFrame:
+    frame = studies()
+    # Without any study there are no columns either.
+    if frame.empty:
+        return frame
+    # SQLite gives the id of a deleted one to the next.
+    is_it = (frame["study_id"] == study.id) & (frame["created_at"] == study.created_at)
+    found: pd.DataFrame = frame[is_it]
+    return found
 
 
 def view(name: str) -> StudyView:
