@@ -17,7 +17,6 @@ from autosearch.space.architecture import CNN, ArchitectureLike, check_architect
 from autosearch.space.pretrained import Pretrained
 
 __all__ = ["Architectures", "given_arguments", "syntax_hash"]
-"""What the name of a module begins with that is a study's file."""
 
 
 class Architectures:
