@@ -23,6 +23,7 @@ from autosearch.store.promotions import Promotion, promotions
 from autosearch.store.study_frames import by_estimate
 from autosearch.store.view import StudyView
 from autosearch.suggestion import PairedTests
+from autosearch.values import Estimate
 from autosearch.visualization.architecture import Layer, layers_of
 from autosearch.visualization.unusual import unusual_parameters
 from dashboard.server import NOTES_VARIABLE, PROMOTE_VARIABLE
@@ -57,6 +58,7 @@ __all__ = [
     "predictions",
     "studies",
     "target_of",
+    "targets",
     "trials",
     "unusual",
     "view",
@@ -195,10 +197,14 @@ class _Candidates:
         self._live = frames.LiveCandidates(database(), study_id)
         self._whole: pd.DataFrame | None = None
         self._parts: tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
+        self._on_targets: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
         self._fresh_until = 0.0
 
     def parts(self) -> tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """A version, all, those with the search's own figures, those judged by cross-validation."""
+        """A version, all, those with the search's own figures, those judged by cross-validation.
+
+        All of them on the study's main target.
+        """
         # A page asks for several of them.
         if self._parts is not None and time.monotonic() < self._fresh_until:
             return self._parts
@@ -209,9 +215,31 @@ class _Candidates:
             searched, judged = by_estimate(whole)
             both = pd.concat([searched, judged], ignore_index=True) if len(judged) else searched
             self._parts = next(_VERSIONS), both, searched, judged
+            self._on_targets = {}
             self._whole = whole
         self._fresh_until = time.monotonic() + fresh_s
         return self._parts
+
+    def targets(self) -> list[str]:
+        """The name of the main target, "" where the search had none, then those of the others.
+
+        Targets on which finalists alone were judged are not among them.
+        """
+        searched = self.parts()[2]
+        if searched.empty or self._whole is None:
+            return []
+        main = searched["target"].iloc[0]
+        of_search = self._whole["estimate"] != Estimate.CROSS_VALIDATION
+        others = self._whole.loc[of_search, "target"].dropna()
+        return list(dict.fromkeys([main if isinstance(main, str) else "", *others]))
+
+    def on_target(self, target: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Both kinds of figure, of those that were measured on a target that is not the main."""
+        self.parts()
+        assert self._whole is not None
+        if target not in self._on_targets:
+            self._on_targets[target] = by_estimate(self._whole[self._whole["target"] == target])
+        return self._on_targets[target]
 
     def elsewhere(self, row: pd.Series[Any]) -> pd.DataFrame:
         """What other machines measured of the same file."""
@@ -251,14 +279,26 @@ def all_candidates(study: StudyView) -> pd.DataFrame:
     return _candidates(*_key(study)).parts()[1]
 
 
-def candidates(study: StudyView) -> pd.DataFrame:
-    """Those with the search's own figures, from the validation images."""
-    return _candidates(*_key(study)).parts()[2]
+def candidates(study: StudyView, target: str | None = None) -> pd.DataFrame:
+    """Those with the search's own figures, from the validation images.
+
+    Args:
+        study: Whose they are.
+        target: The name of another target than the main one, whose figures are wanted.
+    """
+    of = _candidates(*_key(study))
+    return of.parts()[2] if target is None else of.on_target(target)[0]
 
 
-def judged(study: StudyView) -> pd.DataFrame:
+def judged(study: StudyView, target: str | None = None) -> pd.DataFrame:
     """Those of finalists, which were fitted again and judged by cross-validation."""
-    return _candidates(*_key(study)).parts()[3]
+    of = _candidates(*_key(study))
+    return of.parts()[3] if target is None else of.on_target(target)[1]
+
+
+def targets(study: StudyView) -> list[str]:
+    """The name of a study's main target, "" where it has none, then those of other machines."""
+    return _candidates(*_key(study)).targets()
 
 
 def elsewhere(study: StudyView, row: pd.Series[Any]) -> pd.DataFrame:

@@ -97,7 +97,9 @@ class Growth:
     def _rewrite(self, asked: _Asked) -> bool:
         name, as_json = asked.name, distribution_to_json(asked.distribution)
         values, gone = dict[int, float](), list[tuple[int, str]]()
-        earlier = earlier_trials(self._database, self._study, name, before=self._num_earlier)
+        earlier = earlier_trials(
+            self._database, self._study, name, plain=asked.plain, before=self._num_earlier
+        )
         for trial in earlier:
             if trial.distribution == as_json and not asked.stands_in:
                 continue
@@ -105,8 +107,8 @@ class Growth:
             if value is not None:
                 if (value, as_json) != (trial.value, trial.distribution):
                     values[trial.id] = value
-                if asked.plain != name:
-                    gone.append((trial.id, asked.plain))
+                # It has one value: what it had under other conditions is this one.
+                gone.extend((trial.id, other) for other in trial.other_names)
             elif trial.distribution is not None:
                 _check_may_stay(name, trial, asked.distribution)
                 if asked.stands_in:

@@ -25,6 +25,13 @@ _PARAMETERS = text(
     "LEFT JOIN trial_params p ON p.trial_id = t.trial_id AND p.param_name = :name "
     "WHERE t.number < :before ORDER BY t.number"
 )
+_OTHERS = text(
+    "SELECT p.trial_id, p.param_name FROM trial_params p "
+    "JOIN trials t ON t.trial_id = p.trial_id AND t.number < :before "
+    "JOIN studies s ON s.study_id = t.study_id AND s.study_name = :study "
+    "WHERE p.param_name <> :name "
+    "AND (p.param_name = :plain OR substr(p.param_name, 1, :length) = :prefix)"
+)
 _DELETE = text("DELETE FROM trial_params WHERE trial_id = :trial AND param_name = :name")
 _INSERT = text(
     "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
@@ -43,6 +50,7 @@ class EarlierTrial:
         distribution: Optuna's JSON of what it was drawn from; None likewise.
         config: All that was sampled or fixed, by plain names; of a trial that is not finished
             only what it was given.
+        other_names: Under which other conditions, or none, Optuna knows the parameter too.
     """
 
     number: int
@@ -50,15 +58,19 @@ class EarlierTrial:
     value: float | None
     distribution: str | None
     config: Mapping[str, Any]
+    other_names: Sequence[str] = ()
 
 
-def earlier_trials(database: Database, study: str, name: str, *, before: int) -> list[EarlierTrial]:
+def earlier_trials(
+    database: Database, study: str, name: str, *, plain: str, before: int
+) -> list[EarlierTrial]:
     """The trials of lower numbers, with what they know of a parameter.
 
     Args:
         database: Opened to write.
         study: The study's name.
         name: The parameter's, as Optuna knows it.
+        plain: The name without conditions.
         before: The number at which to end.
     """
     with database.session() as session:
@@ -68,10 +80,16 @@ def earlier_trials(database: Database, study: str, name: str, *, before: int) ->
             .where(StudyRow.name == study, TrialRow.number < before)
         )
         configs = {row.number: whole_config(row.config, row.facts) for row in known}
-        rows = session.execute(_PARAMETERS, {"study": study, "name": name, "before": before})
+        of = {"study": study, "name": name, "before": before}
+        others = dict[int, list[str]]()
+        like = {"plain": plain, "prefix": f"{plain}[", "length": len(plain) + 1}
+        for key, other in session.execute(_OTHERS, of | like):
+            others.setdefault(key, []).append(other)
         return [
-            EarlierTrial(number, key, value, distribution, configs.get(number, {}))
-            for number, key, value, distribution in rows
+            EarlierTrial(
+                number, key, value, distribution, configs.get(number, {}), others.get(key, ())
+            )
+            for number, key, value, distribution in session.execute(_PARAMETERS, of)
         ]
 
 

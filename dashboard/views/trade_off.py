@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from autosearch.store.view import StudyView
 from autosearch.values import Direction, Estimate, Objective
@@ -70,13 +71,22 @@ def _body(study: StudyView) -> None:
     # An open page must not show what has come by the id of its study since that was deleted.
     source.overview(study)
     version = source.candidates_version(study)
-    frame = source.candidates(study)
-    if frame.empty:
+    if source.candidates(study).empty:
         _say_empty(study)
         return
-    bounds, quantizations, first = _filters(study, frame)
+    choices = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
+    with choices:
+        target = _chosen_target(study)
+    frame = source.candidates(study, target)
+    bounds, quantizations, first = _filters(study, frame, choices)
+    if target is not None:
+        num_all = len(source.candidates(study))
+        st.caption(
+            f"{len(frame):,} of {num_all:,} candidates were measured on {markdown_text(target)}: "
+            "latency and memory are its, everything else is the search's."
+        )
     role = roles(frame, study.objectives, bounds=bounds, quantizations=quantizations)
-    judged = source.judged(study)
+    judged = source.judged(study, target)
     judged_role = roles(judged, study.objectives, bounds=bounds, quantizations=quantizations)
     by_finalists = first is None and bool((judged_role == Role.FRONT.value).any())
     of, their_role = (judged, judged_role) if by_finalists else (frame, role)
@@ -88,7 +98,15 @@ def _body(study: StudyView) -> None:
     levels = dict(zip(baselines["baseline"], baselines[lead.metric], strict=True))
     suggested = picked.candidate if picked else None
     figures = _figures(
-        (version, study.definition_sha256, quantizations, suggested, repr(bounds), repr(levels)),
+        (
+            version,
+            target,
+            study.definition_sha256,
+            quantizations,
+            suggested,
+            repr(bounds),
+            repr(levels),
+        ),
         study,
         frame,
         role,
@@ -180,11 +198,22 @@ def _say_empty(study: StudyView) -> None:
         st.info("No candidate yet: the chart waits for the first finished trial.")
 
 
+def _chosen_target(study: StudyView) -> str | None:
+    """Where a file was measured on several machines, the one to look at; None: the main one."""
+    main, *others = source.targets(study) or [""]
+    if not others:
+        return None
+    names = {main or "the search's": None} | {name: name for name in others}
+    return names[
+        st.selectbox("measured on", list(names), key="target", bind="query-params", width=220)
+    ]
+
+
 def _filters(
-    study: StudyView, frame: pd.DataFrame
+    study: StudyView, frame: pd.DataFrame, choices: DeltaGenerator
 ) -> tuple[dict[str, Bound], list[str] | None, str | None]:
     schemes = sorted(set(frame["quantization"].unique()) - {""})
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    with choices:
         chosen: list[str] = []
         if len(schemes) > 1:
             chosen = st.multiselect(

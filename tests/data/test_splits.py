@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autosearch.data import SPLITS, stratified_split
+from autosearch.data.splits import fold_numbers
 from autosearch.errors import DefinitionError
 
 
@@ -50,3 +51,12 @@ def test_fewer_images_than_classes_in_a_part_is_a_sentence_too():
 def test_fractions_that_divide_nothing_are_refused(fractions):
     with pytest.raises(DefinitionError, match="fractions"):
         stratified_split([0, 1] * 20, fractions=fractions, seed=0)
+
+
+def test_lopsided_groups_leave_no_fold_empty():
+    """Of these five, two land in one fold by themselves."""
+    sizes, labels = [51, 1, 2, 7, 6], [2, 2, 2, 2, 1]
+    clusters = np.repeat(np.arange(5), sizes)
+    for seed in range(200):
+        folds = fold_numbers(np.repeat(labels, sizes), clusters, folds=5, seed=seed)
+        assert sorted(np.bincount(folds)) == sorted(sizes)

@@ -257,6 +257,32 @@ def test_one_architecture_that_grew_into_several_goes_on_teaching(storage):
     assert hp.values == {"architecture": "cnn", **before[0]}
 
 
+def pooled(trial, *, kinds):
+    kind = trial.hp.Choice("kind", ["plain", "residual", "separable"])
+    if kinds is None:
+        trial.hp.Choice("pooling", ["max", "stride"])
+    else:
+        with trial.hp.conditional_scope("kind", kinds):
+            trial.hp.Choice("pooling", ["max", "stride"])
+    return figures(8, kind)
+
+
+@pytest.mark.parametrize("wider", [["plain", "residual"], None])
+def test_a_parameter_asked_for_in_more_cases_is_one_parameter_and_not_two(storage, wider):
+    def pooling(kinds):
+        return make_study(partial(pooled, kinds=kinds), sampler="random")
+
+    view = autosearch.run(pooling(["plain"]), storage=storage, trials=12)
+    before = [config.get("pooling") for config in view.trials_frame()["config"]]
+    assert {"max", None} <= set(before)
+    autosearch.run(pooling(wider), storage=storage, trials=8, accept_changes=True)
+    trials = optuna_trials(storage)
+    (newest,) = {name for t in trials[12:] for name in t.params if name.startswith("pooling")}
+    for trial, value in zip(trials[:12], before, strict=True):
+        params = {name: v for name, v in trial.params.items() if name.startswith("pooling")}
+        assert params == ({} if value is None else {newest: value})
+
+
 def test_every_worker_learns_what_was_fixed_before(storage):
     study, database, first, recorder = engine_of_grown(storage)
     second = Engine(study, database, seed=0)
