@@ -14,6 +14,8 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from autosearch.visualization.style import CHART_CONFIG
+
 __all__ = ["as_json", "chart", "linked_charts", "picture"]
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def linked_charts(
     mount = st.components.v2.component("autosearch_linked_charts", **_parts(), isolate_styles=False)
     mount(
         key=key,
-        data={"figures": list(figures), "selected": list(selected)},
+        data={"figures": list(figures), "selected": list(selected), "config": CHART_CONFIG},
         on_selected_change=tell,
     )
 
@@ -81,8 +83,7 @@ def chart(make: Callable[[], go.Figure], *, key: str, name: str) -> None:
         _logger.exception("the chart %s failed", name)
         st.caption(f"The chart of {name} could not be drawn; the log of the dashboard says why.")
         return
-    config: dict[str, Any] = {"displaylogo": False}
-    st.plotly_chart(figure, key=key, config=config)
+    st.plotly_chart(figure, key=key, config=CHART_CONFIG)
 
 
 def picture(svg: str, *, key: str) -> None:
@@ -95,5 +96,7 @@ def picture(svg: str, *, key: str) -> None:
 
 @cache
 def _parts() -> dict[str, str]:
-    script = (Path(__file__).parent / "linked_charts.js").read_text(encoding="utf-8")
-    return {"html": _HTML, "css": _CSS, "js": script}
+    here = Path(__file__).parent
+    scripts = (here / name for name in ("point_cloud.js", "linked_charts.js"))
+    js = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
+    return {"html": _HTML, "css": _CSS, "js": js}

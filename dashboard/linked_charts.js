@@ -102,17 +102,20 @@ export default function (component) {
         if (zoom[axis] === null) layout[axis] = { ...layout[axis], range: undefined, autorange: true };
       }
       const config = {
-        displaylogo: false,
+        ...data.config,
         displayModeBar: "hover",
         modeBarButtonsToRemove: ["autoScale2d", "toImage"],
       };
       for (const trace of figure.data) {
         if (trace.customdata) trace.selectedpoints = pointsOf(trace, wanted);
       }
+      leaveOutClouds(figure.data);
       chart.marked = JSON.stringify(state.selected);
       await Plotly.react(node, figure.data, layout, config);
       // It may have been removed while it was drawn.
       if (isNew && state.charts.includes(chart)) {
+        drawClouds(node);
+        node.on("plotly_afterplot", () => drawClouds(node));
         node.on("plotly_relayout", (event) => {
           for (const axis of ["xaxis", "yaxis"]) {
             if (`${axis}.range[0]` in event || `${axis}.range` in event) {

@@ -213,7 +213,7 @@ def _knee(frame: pd.DataFrame, objectives: Sequence[Objective]) -> Pick:
     index = int(np.nanargmin(distances)) if np.isfinite(distances).any() else 0
     name = str(frame["candidate"].iloc[index])
     if len(frame) == 1:
-        return Pick(candidate=name, reason="Nothing else on the front keeps these bounds.")
+        return Pick(candidate=name, reason="It is the only one on the front.")
     lead = objectives[0]
     best = int(np.nanargmin(values[:, 0]))
     if best == index:

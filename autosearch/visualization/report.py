@@ -27,7 +27,7 @@ from autosearch.visualization.choice import (
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
 from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
 from autosearch.visualization.parameters import parameters_frame
-from autosearch.visualization.style import figure_text, metric_label, not_yet
+from autosearch.visualization.style import CHART_CONFIG, figure_text, metric_label, not_yet
 from autosearch.visualization.trade_off import costs_of, plot_trade_off
 from autosearch.visualization.training import plot_learning_curves
 from autosearch.visualization.unusual import unusual_parameters
@@ -162,7 +162,7 @@ def _charts(makers: Sequence[Callable[[], go.Figure]], *, kind: str = "charts") 
             figure.to_html(
                 full_html=False,
                 include_plotlyjs=False,
-                config={"displaylogo": False, "responsive": True},
+                config={**CHART_CONFIG, "responsive": True},
                 default_height=f"{figure.layout.height}px",
             )
         )

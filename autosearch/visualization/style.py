@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from autosearch.metrics import BYTES, METRICS, SHARES
 
 __all__ = [
+    "CHART_CONFIG",
     "GREY",
     "PALETTE",
     "axis_title",
@@ -35,6 +36,14 @@ __all__ = [
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#999999")
 GREY = "#8c8c8c"
+
+CHART_CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    # Plotly offers by default to upload a chart to its maker's servers.
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+}
+"""How Plotly behaves wherever a figure is shown in a browser."""
 
 _SCHEMES = ("int8", "float32", "int16x8", "dynamic_int8", "float16", "mixed")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "pentagon", "x")

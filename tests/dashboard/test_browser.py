@@ -194,6 +194,57 @@ def test_what_a_box_holds_is_chosen_in_both_charts_and_the_ring_stays(tab, addre
     )
 
 
+CORNERS = """() => {
+  const { xaxis, yaxis } = document.querySelector(".linked-chart")._fullLayout;
+  const box = document.querySelector(".linked-chart").getBoundingClientRect();
+  return [...document.querySelectorAll(".linked-chart")].map((node) =>
+    [...node.querySelectorAll(".clouds > path")].map((path) =>
+      path.getAttribute("d").slice(1).split("L").map((pair) => {
+        const [x, y] = pair.split(",").map(Number);
+        return [box.left + xaxis._offset + x, box.top + yaxis._offset + y];
+      })));
+}"""
+
+
+@pytest.fixture
+def crowd(maker, tmp_path):
+    """A dashboard on 151 candidates, 150 of which the last one dominates."""
+    study = maker.study()
+    for number in range(150):
+        accuracy, size = 0.6 + 0.001 * number, 9000 + 700 * (number * 37 % 150)
+        maker.trial(study, number, candidates=[("int8", accuracy, size, size / 1e6, True)])
+    maker.trial(study, 150, candidates=[("int8", 0.9, 5000, 0.004, True)])
+    with served(tmp_path / "made.db") as found:
+        yield found
+
+
+def test_many_points_are_drawn_as_one_and_answer_each_for_itself(tab, crowd):
+    trade_off(tab, crowd, "small")
+    shapes = tab.locator(".linked-chart .point").count()
+    assert shapes < 20
+    ((corners,), (others,)) = tab.evaluate(CORNERS)
+    assert len(corners) == len(others) == 150
+    name = "75-int8"
+    where = tab.evaluate(POINT, name)
+    assert min(abs(x - where[0]) + abs(y - where[1]) for x, y in corners) < 0.2
+    click_point(tab, name)
+    tab.get_by_text(", 1 selected").wait_for()
+    assert tab.evaluate(SELECTED) == [[name], [name]]
+    # Those that fade, and it alone.
+    for faint, full in tab.evaluate(CORNERS):
+        assert (len(faint), len(full)) == (149, 1)
+    picture(tab, "many")
+    before = tab.evaluate(POINT, name)
+    tab.mouse.move(before[0] - 60, before[1] - 40)
+    tab.mouse.down()
+    tab.mouse.move(before[0] + 90, before[1] + 60, steps=4)
+    tab.mouse.up()
+    tab.wait_for_timeout(500)
+    where, (faint, full) = tab.evaluate(POINT, name), tab.evaluate(CORNERS)[0]
+    assert abs(where[0] - before[0]) > 20
+    assert abs(full[0][0] - where[0]) + abs(full[0][1] - where[1]) < 0.2
+
+
 def test_a_page_is_told_where_the_server_is_and_asks_for_nothing_in_vain(tab, address):
     asked = []
     tab.on("response", lambda response: asked.append((response.url, response.status)))
@@ -232,6 +283,18 @@ def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
     path = tmp_path / "bundle.zip"
     download.value.save_as(path)
     assert {"model.tflite", "predict.py"} <= set(zipfile.ZipFile(path).namelist())
+
+
+BUTTONS = """() => [...document.querySelectorAll(".modebar-btn")].map((b) => b.dataset.title)"""
+
+
+def test_no_chart_offers_to_be_sent_to_somebody_else(tab, address, searched, tmp_path):
+    path = tmp_path / "report.html"
+    assert searched.autosearch("report", "tiny", "--output", path).returncode == 0
+    for place in (f"{address}trade-off", f"{address}search", f"{address}candidate", path.as_uri()):
+        tab.goto(place)
+        tab.wait_for_function(f"() => ({BUTTONS})().length > 0")
+        assert not [title for title in tab.evaluate(BUTTONS) if "share" in title.lower()]
 
 
 def test_two_candidates_are_compared(tab, address):
