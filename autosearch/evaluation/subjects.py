@@ -31,7 +31,8 @@ __all__ = [
     "promotion_subject",
 ]
 
-_RAW_RANGE = RAW_PIXELS[1] - RAW_PIXELS[0]
+_LEAST_RAW = 4.0
+"""More than any usual way of normalising makes of the brightest pixel where the darkest stays 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +225,8 @@ def _pixels(spec: TensorSpec) -> tuple[float, float]:
     if spec.dtype == np.int16:
         # Its zero is in the middle whatever goes in, so the lower end says nothing.
         low = 0.0
-    # A range found on a sample of images lies about that of all images.
-    is_raw = abs(low) < _RAW_RANGE / 10 and _RAW_RANGE / 2 <= high <= 2 * _RAW_RANGE
+    # A range found on a sample of images lies about that of all images, below it if they are dark.
+    is_raw = abs(low) < high / 10 and _LEAST_RAW <= high <= 2 * RAW_PIXELS[1]
     return RAW_PIXELS if is_raw else (low, high)
 
 

@@ -89,6 +89,13 @@ def test_a_file_of_ours_is_shown_raw_pixels(files, tmp_path):
         assert subject.note.endswith("with pixels from 0 to 255.")
 
 
+@pytest.mark.parametrize("brightest", [30, 110, 255])
+def test_a_file_that_was_quantized_on_dark_samples_is_shown_raw_pixels(images, tmp_path, brightest):
+    file = tmp_path / "dark.tflite"
+    file.write_bytes(foreign_file(images, (0, brightest)))
+    assert file_subject(file).pixels == (0, 255)
+
+
 def test_no_images_give_no_rows(files, images):
     assert TFLiteModel(files["int8"]).predict(images[:0]).shape == (0, 10)
 
