@@ -13,10 +13,11 @@ from sqlalchemy import case, func, select
 from autosearch.store.database import Database
 from autosearch.store.recorder import lease_clock
 from autosearch.store.study_frames import (
-    candidate_id,
+    FIGURES,
     class_names,
+    read_candidates,
     read_frame,
-    with_own_target,
+    select_candidates,
 )
 from autosearch.store.tables import (
     CandidateRow,
@@ -38,18 +39,6 @@ __all__ = [
     "trials_of",
     "workers_frame",
 ]
-
-_FIGURES = (
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "size_bytes",
-    "latency_ms",
-    "latency_p90_ms",
-    "memory_bytes",
-    "parameters",
-    "macs",
-)
 
 
 class LiveCandidates:
@@ -123,48 +112,16 @@ class LiveCandidates:
 
     def _read(self, after_id: int, up_to_id: int) -> pd.DataFrame:
         statement = (
-            select(
-                CandidateRow.id.label("candidate_key"),
-                TrialRow.number.label("trial"),
-                CandidateRow.quantization,
-                CandidateRow.is_feasible.label("feasible"),
-                CandidateRow.is_representative.label("representative"),
-                CandidateRow.estimate,
-                CandidateRow.accuracy,
-                CandidateRow.accuracy_low,
-                CandidateRow.accuracy_high,
-                CandidateRow.size_bytes,
-                MeasurementRow.latency_ms,
-                MeasurementRow.latency_p90_ms,
-                MeasurementRow.memory_bytes,
-                CandidateRow.parameters,
-                CandidateRow.macs,
-                TargetRow.name.label("target"),
-                TargetRow.id.label("target_id"),
-                CandidateRow.artifact_sha256,
-                CandidateRow.predictions_sha256,
-                TrialRow.finished_at,
-                CandidateRow.metrics,
+            select_candidates(
+                self._study_id, CandidateRow.id.label("candidate_key"), TrialRow.finished_at
             )
-            .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
-            .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
-            .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
-            .where(
-                CandidateRow.study_id == self._study_id,
-                TrialRow.state != TrialState.DISCARDED,
-                CandidateRow.id > after_id,
-                CandidateRow.id <= up_to_id,
-            )
+            .where(CandidateRow.id > after_id, CandidateRow.id <= up_to_id)
             .order_by(CandidateRow.id, MeasurementRow.id)
         )
-        frame = read_frame(self._database, statement)
-        frame = frame.astype(dict.fromkeys(_FIGURES, float))
-        names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
-        frame.insert(0, "candidate", list(names))
-        frame, others = with_own_target(frame)
+        frame, others = read_candidates(self._database, statement)
         for name in others.columns:
             # A user's function may not take the place of a name, a key or a time.
-            if name in _FIGURES or name not in frame:
+            if name in FIGURES or name not in frame:
                 frame[name] = others[name]
         return frame
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import Executable, select
+from sqlalchemy import Executable, Select, select
 
 from autosearch.metrics import WHOLE
 from autosearch.store.artifacts import ArtifactStore
@@ -24,6 +24,7 @@ from autosearch.values import TARGET_METRICS, Direction, Estimate, Objective, Tr
 
 __all__ = [
     "CANDIDATE_COLUMNS",
+    "FIGURES",
     "RESERVED_COLUMNS",
     "by_estimate",
     "candidate_id",
@@ -33,8 +34,10 @@ __all__ = [
     "figures_of",
     "minimized",
     "on_one_target",
+    "read_candidates",
     "read_frame",
     "records",
+    "select_candidates",
     "trials_frame",
     "with_own_target",
 ]
@@ -93,14 +96,8 @@ _OF_TARGET = (
 )
 """What a row has of its target, and of what was measured there."""
 
-_FLOATS = (
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "latency_ms",
-    "latency_p90_ms",
-    *WHOLE,
-)
+FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "latency_ms", "latency_p90_ms", *WHOLE)
+"""The columns of candidates that are figures of ours: NaN where one is not to be had."""
 
 
 def candidate_id(trial: int, quantization: str, estimate: str = Estimate.VALIDATION) -> str:
@@ -185,7 +182,33 @@ def epochs_frame(database: Database, study_id: int) -> pd.DataFrame:
 
 def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore) -> pd.DataFrame:
     """What ``StudyView.candidates_frame()`` answers."""
-    statement = (
+    statement = select_candidates(
+        study_id,
+        MeasurementRow.is_measured,
+        CandidateRow.keras_sha256,
+        CandidateRow.conditions,
+        CandidateRow.reasons,
+        TargetRow.description.label("target_description"),
+    ).order_by(TrialRow.number, CandidateRow.id, MeasurementRow.id)
+    frame, others = read_candidates(database, statement)
+    frame["artifact"] = [
+        artifacts.url(sha256) if isinstance(sha256, str) else None
+        for sha256 in frame["artifact_sha256"]
+    ]
+    ordered = frame[[*CANDIDATE_COLUMNS]].copy()
+    for name in others.columns:
+        ordered[name] = others[name]
+    return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
+
+
+def select_candidates(study_id: int, *more: Any) -> Select[*tuple[Any, ...]]:
+    """The candidates of a study that were not discarded, once for each target they ran on.
+
+    Args:
+        study_id: The study's row.
+        more: Further columns of trials, candidates, measurements and targets.
+    """
+    return (
         select(
             TrialRow.number.label("trial"),
             CandidateRow.quantization,
@@ -199,37 +222,28 @@ def candidates_frame(database: Database, study_id: int, artifacts: ArtifactStore
             MeasurementRow.latency_ms,
             MeasurementRow.latency_p90_ms,
             MeasurementRow.memory_bytes,
-            TargetRow.name.label("target"),
-            MeasurementRow.is_measured,
             CandidateRow.parameters,
             CandidateRow.macs,
+            TargetRow.name.label("target"),
+            TargetRow.id.label("target_id"),
             CandidateRow.artifact_sha256,
-            CandidateRow.keras_sha256,
             CandidateRow.predictions_sha256,
             CandidateRow.metrics,
-            CandidateRow.conditions,
-            CandidateRow.reasons,
-            TargetRow.id.label("target_id"),
-            TargetRow.description.label("target_description"),
+            *more,
         )
         .join(TrialRow, TrialRow.id == CandidateRow.trial_id)
         .outerjoin(MeasurementRow, MeasurementRow.candidate_id == CandidateRow.id)
         .outerjoin(TargetRow, TargetRow.id == MeasurementRow.target_id)
         .where(CandidateRow.study_id == study_id, TrialRow.state != TrialState.DISCARDED)
-        .order_by(TrialRow.number, CandidateRow.id, MeasurementRow.id)
     )
+
+
+def read_candidates(database: Database, statement: Executable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What ``select_candidates`` finds, named, as ``with_own_target`` gives it."""
     frame = read_frame(database, statement)
     names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
     frame.insert(0, "candidate", list(names))
-    frame, others = with_own_target(frame.astype(dict.fromkeys(_FLOATS, float)))
-    frame["artifact"] = [
-        artifacts.url(sha256) if isinstance(sha256, str) else None
-        for sha256 in frame["artifact_sha256"]
-    ]
-    ordered = frame[[*CANDIDATE_COLUMNS]].copy()
-    for name in others.columns:
-        ordered[name] = others[name]
-    return pd.concat([ordered, frame[[*_LAST_COLUMNS]]], axis=1)
+    return with_own_target(frame.astype(dict.fromkeys(FIGURES, float)))
 
 
 def with_own_target(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

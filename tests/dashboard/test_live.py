@@ -114,16 +114,16 @@ def test_a_frame_that_is_kept_is_what_a_new_one_would_be(change, three) -> None:
 def test_new_candidates_are_added_without_reading_the_others_again(three, monkeypatch) -> None:
     live = LiveCandidates(three.database, 1)
     live.frame()
-    genuine, read = frames.read_frame, []
+    genuine, read = frames.read_candidates, []
 
     def watched(*words):
         read.append(genuine(*words))
         return read[-1]
 
-    monkeypatch.setattr(frames, "read_frame", watched)
+    monkeypatch.setattr(frames, "read_candidates", watched)
     three.trial(1, 3, candidates=[("int8", 0.9, 1e3, 0.1, True)])
     assert live.frame()["trial"].tolist() == [0, 1, 2, 3]
-    assert [len(frame) for frame in read] == [1]
+    assert [len(frame) for frame, _ in read] == [1]
 
 
 def test_candidates_with_lower_keys_may_come_later(three) -> None:
