@@ -288,13 +288,18 @@ def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
 BUTTONS = """() => [...document.querySelectorAll(".modebar-btn")].map((b) => b.dataset.title)"""
 
 
-def test_no_chart_offers_to_be_sent_to_somebody_else(tab, address, searched, tmp_path):
+def test_nothing_is_asked_of_another_server_and_no_chart_offers_to_be_sent_to_one(
+    tab, address, searched, tmp_path
+):
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
     path = tmp_path / "report.html"
     assert searched.autosearch("report", "tiny", "--output", path).returncode == 0
     for place in (f"{address}trade-off", f"{address}search", f"{address}candidate", path.as_uri()):
         tab.goto(place)
         tab.wait_for_function(f"() => ({BUTTONS})().length > 0")
         assert not [title for title in tab.evaluate(BUTTONS) if "share" in title.lower()]
+    assert not [url for url in asked if not url.startswith((address, "file:", "data:", "blob:"))]
 
 
 def test_two_candidates_are_compared(tab, address):
