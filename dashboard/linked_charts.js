@@ -55,6 +55,19 @@ function choose(state, names) {
   state.send("selected", { names: state.selected, at: Date.now() });
 }
 
+// They share what they show upwards, and so the zoom on it.
+function follow(state, { node }, event) {
+  if (!Object.keys(event).some((key) => key.startsWith("yaxis"))) return;
+  const { range, autorange } = node.layout.yaxis;
+  for (const { node: other } of state.charts) {
+    const theirs = other.layout?.yaxis;
+    // Whoever follows is told in turn to be followed: there is nothing to do by then.
+    const isThere = autorange ? theirs?.autorange : String(theirs?.range) === String(range);
+    if (!theirs || other === node || isThere) continue;
+    window.Plotly.relayout(other, autorange ? { "yaxis.autorange": true } : { "yaxis.range": [...range] });
+  }
+}
+
 function remove(charts) {
   for (const { node, observer } of charts) {
     observer?.disconnect();
@@ -122,6 +135,7 @@ export default function (component) {
               zoom[axis] = [...node.layout[axis].range];
             } else if (event[`${axis}.autorange`]) zoom[axis] = null;
           }
+          follow(state, chart, event);
         });
         node.on("plotly_click", (event) => {
           const name = candidateOf(event.points[0]);

@@ -35,6 +35,8 @@ POINT = """(name) => {
 SELECTED = """() => [...document.querySelectorAll(".linked-chart")].map((node) =>
   node.data.flatMap((t) => (t.selectedpoints || []).map((i) => t.customdata[i][0])))"""
 RANGE = '() => document.querySelector(".linked-chart")._fullLayout.yaxis.range'
+RANGES = """() => [...document.querySelectorAll(".linked-chart")]
+  .map((node) => node._fullLayout.yaxis.range)"""
 
 
 @contextmanager
@@ -251,6 +253,19 @@ def test_a_page_is_told_where_the_server_is_and_asks_for_nothing_in_vain(tab, ad
     trade_off(tab, address)
     assert [one for one in asked if one[1] not in (200, 304)] == []
     assert [url for url, _ in asked if "health" in url] == [f"{address}_stcore/health"]
+
+
+def test_a_zoom_in_one_chart_shows_the_same_accuracies_in_the_other(tab, address):
+    trade_off(tab, address)
+    whole = tab.evaluate(RANGES)
+    assert whole[0] == whole[1]
+    zoomed = zoom(tab)
+    assert zoomed != whole[0]
+    tab.wait_for_function(f"() => ({RANGES})()[1].join() === {','.join(map(str, zoomed))!r}")
+    drag = tab.locator(".linked-chart .nsewdrag").nth(1).bounding_box()
+    tab.mouse.dblclick(drag["x"] + 9, drag["y"] + 9)
+    tab.wait_for_function(f"() => new Set(({RANGES})().map(String)).size === 1")
+    assert tab.evaluate(RANGES)[0] != zoomed
 
 
 def test_a_zoom_outlives_a_filter(tab, address):
