@@ -37,10 +37,11 @@ function cloud(shape, opacity, places) {
 // Whenever Plotly has drawn: beneath its own traces, where they move as those do.
 function drawClouds(node) {
   const layer = node.querySelector(".scatterlayer");
-  layer?.querySelector(".clouds")?.remove();
+  if (!layer) return;
+  layer.querySelector(".clouds")?.remove();
   const { xaxis, yaxis } = node._fullLayout;
   const clouds = svg("g", { class: "clouds" });
-  for (const group of layer?.querySelectorAll("g.trace") ?? []) {
+  for (const group of layer.querySelectorAll("g.trace")) {
     const points = group.__data__;
     const { trace } = points[0];
     const shape = isCloud(trace) && group.querySelector("path.point");
@@ -57,5 +58,5 @@ function drawClouds(node) {
     if (faint.length) clouds.append(...cloud(shape, DIMMED * opacity, faint));
     if (full.length) clouds.append(...cloud(shape, opacity, full));
   }
-  layer?.prepend(clouds);
+  layer.prepend(clouds);
 }

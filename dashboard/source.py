@@ -227,7 +227,7 @@ class _Candidates:
         """
         searched = self.parts()[2]
         if searched.empty or self._whole is None:
-            return []
+            return [""]
         main = searched["target"].iloc[0]
         of_search = self._whole["estimate"] != Estimate.CROSS_VALIDATION
         others = self._whole.loc[of_search, "target"].dropna()

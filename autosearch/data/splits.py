@@ -109,7 +109,8 @@ def fold_numbers(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels, clusters = np.asarray(labels), np.asarray(clusters)
-    num_clusters = len(np.unique(clusters))
+    _, first, sizes = np.unique(clusters, return_index=True, return_counts=True)
+    num_clusters = len(sizes)
     if num_clusters < folds:
         raise DefinitionError(
             f"{num_clusters} groups of images cannot be divided into {folds} folds; lower "
@@ -130,7 +131,6 @@ def fold_numbers(
             numbers[inside] = number
     # Lopsided groups can leave one empty.
     for empty in np.setdiff1d(np.arange(folds), numbers):
-        _, first, sizes = np.unique(clusters, return_index=True, return_counts=True)
         held = np.bincount(numbers[first], minlength=folds)[numbers[first]]
         smallest = np.lexsort((sizes, -held))[0]
         numbers[clusters == clusters[first[smallest]]] = empty

@@ -107,8 +107,9 @@ class Growth:
             if value is not None:
                 if (value, as_json) != (trial.value, trial.distribution):
                     values[trial.id] = value
-                # It has one value: what it had under other conditions is this one.
-                gone.extend((trial.id, other) for other in trial.other_names)
+                # It has one value: what it had under conditions that nobody asks by is this one.
+                others = (other for other in trial.other_names if other not in self._seen)
+                gone.extend((trial.id, other) for other in others)
             elif trial.distribution is not None:
                 _check_may_stay(name, trial, asked.distribution)
                 if asked.stands_in:

@@ -39,7 +39,6 @@ __all__ = [
     "records",
     "select_candidates",
     "trials_frame",
-    "with_own_target",
 ]
 
 CANDIDATE_COLUMNS = (
@@ -239,14 +238,14 @@ def select_candidates(study_id: int, *more: Any) -> Select[*tuple[Any, ...]]:
 
 
 def read_candidates(database: Database, statement: Executable) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What ``select_candidates`` finds, named, as ``with_own_target`` gives it."""
+    """What ``select_candidates`` finds, named, as ``_with_own_target`` gives it."""
     frame = read_frame(database, statement)
     names = map(candidate_id, frame["trial"], frame["quantization"], frame["estimate"])
     frame.insert(0, "candidate", list(names))
-    return with_own_target(frame.astype(dict.fromkeys(FIGURES, float)))
+    return _with_own_target(frame.astype(dict.fromkeys(FIGURES, float)))
 
 
-def with_own_target(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _with_own_target(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gives candidates that a search without a target found a row of no target.
 
     Such a search keeps what ``TARGET_METRICS`` names among a candidate's other metrics. What a

@@ -200,7 +200,7 @@ def _say_empty(study: StudyView) -> None:
 
 def _chosen_target(study: StudyView) -> str | None:
     """Where a file was measured on several machines, the one to look at; None: the main one."""
-    main, *others = source.targets(study) or [""]
+    main, *others = source.targets(study)
     if not others:
         return None
     names = {main or "the search's": None} | {name: name for name in others}

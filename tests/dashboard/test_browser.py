@@ -34,9 +34,9 @@ POINT = """(name) => {
 }"""
 SELECTED = """() => [...document.querySelectorAll(".linked-chart")].map((node) =>
   node.data.flatMap((t) => (t.selectedpoints || []).map((i) => t.customdata[i][0])))"""
-RANGE = '() => document.querySelector(".linked-chart")._fullLayout.yaxis.range'
 RANGES = """() => [...document.querySelectorAll(".linked-chart")]
   .map((node) => node._fullLayout.yaxis.range)"""
+RANGE = f"() => ({RANGES})()[0]"
 
 
 @contextmanager

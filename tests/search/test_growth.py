@@ -283,6 +283,29 @@ def test_a_parameter_asked_for_in_more_cases_is_one_parameter_and_not_two(storag
         assert params == ({} if value is None else {newest: value})
 
 
+def twice(trial, *, is_wider):
+    kind = trial.hp.Choice("kind", ["plain", "residual"])
+    trial.hp.Choice("size", [8, 16])
+    with trial.hp.conditional_scope("kind", ["plain"]):
+        trial.hp.Choice("pooling", ["max", "stride"])
+    if is_wider:
+        with trial.hp.conditional_scope("size", [16]):
+            trial.hp.Choice("pooling", ["max", "stride"])
+    return figures(8, kind)
+
+
+def test_a_parameter_of_two_cases_stays_in_the_one_that_it_was_asked_for_in(storage):
+    def asking(is_wider):
+        return make_study(partial(twice, is_wider=is_wider), sampler="random")
+
+    view = autosearch.run(asking(False), storage=storage, trials=12)
+    before = [config.get("pooling") for config in view.trials_frame()["config"]]
+    autosearch.run(asking(True), storage=storage, trials=12, accept_changes=True)
+    trials = optuna_trials(storage)
+    assert {"pooling[kind=plain]", "pooling[size=16]"} <= {n for t in trials[12:] for n in t.params}
+    assert [trial.params.get("pooling[kind=plain]") for trial in trials[:12]] == before
+
+
 def test_every_worker_learns_what_was_fixed_before(storage):
     study, database, first, recorder = engine_of_grown(storage)
     second = Engine(study, database, seed=0)
