@@ -9,6 +9,7 @@ import streamlit as st
 
 from autosearch.errors import AutosearchError
 from dashboard import source
+from dashboard.left_pages import forget_left_pages
 from dashboard.links import PAGES_KEY
 from dashboard.views import candidate, compare, data, registry, search, studies, trade_off
 from dashboard.views.common import refreshed, say_error
@@ -48,6 +49,8 @@ _ASKED_AGAIN_S = 5.0
 # Streamlit has all garbage collected after every run of a page. What was loaded until here stays
 # for good, and looking through it took 0.1 s, in which nothing was sent to the browser.
 gc.freeze()
+
+forget_left_pages()
 
 
 def run(first: str = "studies") -> None:

@@ -300,6 +300,21 @@ def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
     assert {"model.tflite", "predict.py"} <= set(zipfile.ZipFile(path).namelist())
 
 
+@pytest.mark.parametrize("pause_ms", [80, 150, 300])
+def test_what_is_asked_while_a_page_is_turned_does_not_empty_the_next_one(tab, address, pause_ms):
+    trade_off(tab, address)
+    box = tab.get_by_role("button", name="Open it").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.click(*middle)
+    tab.wait_for_timeout(pause_ms)
+    tab.mouse.click(*middle)
+    back = tab.get_by_text("Back to the trade-off")
+    back.wait_for()
+    tab.wait_for_selector('[data-test-script-state="notRunning"]')
+    tab.wait_for_timeout(500)
+    assert back.is_visible()
+
+
 BUTTONS = """() => [...document.querySelectorAll(".modebar-btn")].map((b) => b.dataset.title)"""
 
 
