@@ -85,9 +85,11 @@ def study_of(arm: str) -> Study:
 
 def _judge(words: argparse.Namespace, folder: Path) -> None:
     volumes: dict[str, list[float]] = {}
+    places = [f"{arm}-{seed}" for seed in words.seeds for arm in words.arms]
+    judged = fashion.judged({place: folder / place for place in places})
     for seed in words.seeds:
         for arm in words.arms:
-            figures = fashion.judged(folder / f"{arm}-{seed}")
+            figures = judged[f"{arm}-{seed}"]
             rows = {arm: figures}
             if arm == "all":
                 rows["no_siblings"] = [f for f in figures if f["label"].endswith(" sampled")]
