@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ __all__ = [
     "layers",
     "notes",
     "now",
+    "on_target",
     "overview",
     "paired_tests",
     "plain_study",
@@ -190,62 +192,88 @@ def baselines(study: StudyView) -> pd.DataFrame:
     return _baselines(database().url, study.name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """Candidates on one target, by kind of figure.
+
+    Attributes:
+        both: All of them.
+        searched: Those with the search's own figures.
+        judged: Those judged by cross-validation.
+    """
+
+    both: pd.DataFrame
+    searched: pd.DataFrame
+    judged: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The candidates of a study at one moment.
+
+    Attributes:
+        version: A number that no other state of any study has.
+        whole: One row a candidate and target.
+        kinds: What was parted of it so far, by target; None is the study's main one.
+    """
+
+    version: int
+    whole: pd.DataFrame
+    kinds: dict[str | None, _Kinds]
+
+
 class _Candidates:
-    """The candidates of a study, and their two kinds, which are parted once for all who look."""
+    """The candidates of a study, parted by target and kind once for all who look."""
 
     def __init__(self, study_id: int) -> None:
         self._live = frames.LiveCandidates(database(), study_id)
-        self._whole: pd.DataFrame | None = None
-        self._parts: tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
-        self._on_targets: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+        self._state: _State | None = None
         self._fresh_until = 0.0
 
-    def parts(self) -> tuple[int, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """A version, all, those with the search's own figures, those judged by cross-validation.
-
-        All of them on the study's main target.
-        """
-        # A page asks for several of them.
-        if self._parts is not None and time.monotonic() < self._fresh_until:
-            return self._parts
+    def _now(self) -> _State:
+        # A page asks several times.
+        if self._state is not None and time.monotonic() < self._fresh_until:
+            return self._state
         whole = self._live.frame()
+        is_new = self._state is None or whole is not self._state.whole
         # A look costs as much as drawing half a chart; where nothing was new, the next can wait.
-        fresh_s = _RESTING_S if whole is self._whole else _FRESH_S
-        if self._parts is None or whole is not self._whole:
-            searched, judged = by_estimate(whole)
-            both = pd.concat([searched, judged], ignore_index=True) if len(judged) else searched
-            self._parts = next(_VERSIONS), both, searched, judged
-            self._on_targets = {}
-            self._whole = whole
+        fresh_s = _FRESH_S if is_new else _RESTING_S
+        if self._state is None or is_new:
+            self._state = _State(next(_VERSIONS), whole, {})
         self._fresh_until = time.monotonic() + fresh_s
-        return self._parts
+        return self._state
+
+    def version(self) -> int:
+        """A number for the state."""
+        return self._now().version
+
+    def kinds(self, target: str | None = None) -> _Kinds:
+        """The candidates on a target; None is the study's main one."""
+        state = self._now()
+        if target not in state.kinds:
+            whole = state.whole
+            rows = whole if target is None else whole[whole["target"] == target]
+            searched, judged = by_estimate(rows)
+            both = pd.concat([searched, judged], ignore_index=True) if len(judged) else searched
+            state.kinds[target] = _Kinds(both, searched, judged)
+        return state.kinds[target]
 
     def targets(self) -> list[str]:
         """The name of the main target, "" where the search had none, then those of the others.
 
         Targets on which finalists alone were judged are not among them.
         """
-        searched = self.parts()[2]
-        if searched.empty or self._whole is None:
+        whole, searched = self._now().whole, self.kinds().searched
+        if searched.empty:
             return [""]
         main = searched["target"].iloc[0]
-        of_search = self._whole["estimate"] != Estimate.CROSS_VALIDATION
-        others = self._whole.loc[of_search, "target"].dropna()
+        of_search = whole["estimate"] != Estimate.CROSS_VALIDATION
+        others = whole.loc[of_search, "target"].dropna()
         return list(dict.fromkeys([main if isinstance(main, str) else "", *others]))
-
-    def on_target(self, target: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Both kinds of figure, of those that were measured on a target that is not the main."""
-        self.parts()
-        assert self._whole is not None
-        if target not in self._on_targets:
-            self._on_targets[target] = by_estimate(self._whole[self._whole["target"] == target])
-        return self._on_targets[target]
 
     def elsewhere(self, row: pd.Series[Any]) -> pd.DataFrame:
         """What other machines measured of the same file."""
-        self.parts()
-        assert self._whole is not None
-        whole = self._whole
+        whole = self._now().whole
         is_same = whole["candidate_key"] == row["candidate_key"]
         is_other = whole["target_id"].notna() & (whole["target_id"] != row["target_id"])
         found: pd.DataFrame = whole[is_same & is_other]
@@ -268,37 +296,42 @@ def candidates_version(study: StudyView) -> int:
     It is to be asked for before the candidates: they are then as new as it says, or newer, and
     what is kept under it is never older.
     """
-    return _candidates(*_key(study)).parts()[0]
+    return _candidates(*_key(study)).version()
 
 
-def all_candidates(study: StudyView) -> pd.DataFrame:
-    """The candidates of a study, of both kinds of figure, each on its main target.
+def all_candidates(study: StudyView, target: str | None = None) -> pd.DataFrame:
+    """The candidates of a study, of both kinds of figure.
 
     This frame and those of the two functions below must not be changed in place.
-    """
-    return _candidates(*_key(study)).parts()[1]
-
-
-def candidates(study: StudyView, target: str | None = None) -> pd.DataFrame:
-    """Those with the search's own figures, from the validation images.
 
     Args:
         study: Whose they are.
-        target: The name of another target than the main one, whose figures are wanted.
+        target: The name of the target whose figures are wanted; None for the main one, of which
+            each kind has its own.
     """
-    of = _candidates(*_key(study))
-    return of.parts()[2] if target is None else of.on_target(target)[0]
+    return _candidates(*_key(study)).kinds(target).both
+
+
+def candidates(study: StudyView, target: str | None = None) -> pd.DataFrame:
+    """Those with the search's own figures, from the validation images."""
+    return _candidates(*_key(study)).kinds(target).searched
 
 
 def judged(study: StudyView, target: str | None = None) -> pd.DataFrame:
     """Those of finalists, which were fitted again and judged by cross-validation."""
-    of = _candidates(*_key(study))
-    return of.parts()[3] if target is None else of.on_target(target)[1]
+    return _candidates(*_key(study)).kinds(target).judged
 
 
 def targets(study: StudyView) -> list[str]:
     """The name of a study's main target, "" where it has none, then those of other machines."""
     return _candidates(*_key(study)).targets()
+
+
+def on_target(study: StudyView, row: pd.Series[Any], target: str | None) -> pd.Series[Any]:
+    """The row of the same candidate with the figures of a target; itself if there is none."""
+    rows = all_candidates(study, target)
+    found = rows[rows["candidate_key"] == row["candidate_key"]]
+    return found.iloc[0] if len(found) else row
 
 
 def elsewhere(study: StudyView, row: pd.Series[Any]) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from dashboard.views.common import (
     candidate_columns,
     chosen_candidate,
     chosen_study,
+    chosen_target,
     free_name,
     rerun_when,
 )
@@ -52,7 +53,11 @@ def show() -> None:
         rerun_when(lambda: not source.all_candidates(study).empty)
         return
     name = chosen_candidate(study)
-    row = frame[frame["candidate"] == name].iloc[0]
+    target = chosen_target(study)
+    own = frame[frame["candidate"] == name].iloc[0]
+    row = source.on_target(study, own, target)
+    if target is not None and row["target"] != target:
+        st.caption(f"It was not measured on {markdown_text(target)}.")
     promoted = st.query_params.get("sha256")
     if promoted not in (None, row["artifact_sha256"]):
         st.warning(
@@ -62,7 +67,7 @@ def show() -> None:
     details = source.details(row)
     trial = source.trials(study, (int(row["trial"]),)).iloc[0]
     _figures(study, row, details)
-    _actions(study, name, row)
+    _actions(study, name, own)
     file = row["artifact_sha256"]
     layers = source.layers(study, file)
     predictions = source.predictions(study, row["predictions_sha256"])
@@ -72,7 +77,7 @@ def show() -> None:
         epochs = source.epochs(study, (int(row["trial"]),))
         chart(lambda: plot_learning_curves(epochs), key="curves", name="learning curves")
         st.subheader("What quantization costs")
-        _siblings(study, frame, row)
+        _siblings(study, source.all_candidates(study, target), row)
         show_calibration(name, predictions)
         st.subheader("How it was measured")
         _conditions(row, details, trial)

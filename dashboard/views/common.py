@@ -28,6 +28,7 @@ __all__ = [
     "candidate_columns",
     "chosen_candidate",
     "chosen_study",
+    "chosen_target",
     "enlarged",
     "free_name",
     "groups_left_out",
@@ -114,6 +115,17 @@ def chosen_candidate(study: StudyView) -> str:
         # The file that the address speaks of is another one's.
         st.query_params.pop("sha256", None)
     return chosen
+
+
+def chosen_target(study: StudyView) -> str | None:
+    """Where files were measured on several machines, the one to look at; None: the main one."""
+    main, *others = source.targets(study)
+    if not others:
+        return None
+    names = {main or "the search's": None} | {name: name for name in others}
+    return names[
+        st.selectbox("measured on", list(names), key="target", bind="query-params", width=220)
+    ]
 
 
 def ranked_kinds(study: StudyView) -> tuple[pd.DataFrame, pd.DataFrame]:

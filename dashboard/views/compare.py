@@ -24,7 +24,14 @@ from dashboard import source
 from dashboard.charts import chart
 from dashboard.links import link, markdown_text
 from dashboard.views.anatomy import measured_us
-from dashboard.views.common import FIGURES, chosen_study, kept_of, ranked_kinds, rerun_when
+from dashboard.views.common import (
+    FIGURES,
+    chosen_study,
+    chosen_target,
+    kept_of,
+    ranked_kinds,
+    rerun_when,
+)
 
 __all__ = ["show"]
 
@@ -58,7 +65,9 @@ def show() -> None:
     if len(chosen) < 2:
         st.info("Choose two to four candidates, here or on the Trade-off page.")
         return
-    rows = [frame[frame["candidate"] == name].iloc[0] for name in chosen]
+    target = chosen_target(study)
+    of = {name: frame[frame["candidate"] == name].iloc[0] for name in chosen}
+    rows = [source.on_target(study, row, target) for row in of.values()]
     trials = [int(row["trial"]) for row in rows]
     details = [source.details(row) for row in rows]
     _figures(study, rows)

@@ -32,6 +32,7 @@ from dashboard.views.common import (
     bound_text,
     candidate_columns,
     chosen_study,
+    chosen_target,
     free_name,
     kept_of,
     refreshed,
@@ -76,7 +77,7 @@ def _body(study: StudyView) -> None:
         return
     choices = st.container(horizontal=True, gap="small", vertical_alignment="bottom")
     with choices:
-        target = _chosen_target(study)
+        target = chosen_target(study)
     frame = source.candidates(study, target)
     bounds, quantizations, first = _filters(study, frame, choices)
     if target is not None:
@@ -196,17 +197,6 @@ def _say_empty(study: StudyView) -> None:
         )
     else:
         st.info("No candidate yet: the chart waits for the first finished trial.")
-
-
-def _chosen_target(study: StudyView) -> str | None:
-    """Where a file was measured on several machines, the one to look at; None: the main one."""
-    main, *others = source.targets(study)
-    if not others:
-        return None
-    names = {main or "the search's": None} | {name: name for name in others}
-    return names[
-        st.selectbox("measured on", list(names), key="target", bind="query-params", width=220)
-    ]
 
 
 def _filters(

@@ -71,3 +71,28 @@ def test_a_study_without_that_machine_keeps_its_own(on_pi, page) -> None:
     assert not test.exception
     assert not picker(test)
     assert candidates_of(test) == ["0-int8"]
+
+
+def text_of(test):
+    return " ".join(markdown.value for markdown in test.markdown)
+
+
+def test_a_candidate_and_a_comparison_keep_the_machine_of_the_address(on_pi, page) -> None:
+    test = page("candidate", on_pi.url, study="small", candidate="0-int8", target="pi")
+    assert not test.exception
+    assert picker(test)[0].value == "pi"
+    assert "**7 ms**" in text_of(test)
+    assert "**7 ms**" not in text_of(picker(test)[0].set_value("host").run())
+
+    test = page("compare", on_pi.url, candidates="0-int8,1-int8", target="pi")
+    assert not test.exception
+    shown = test.dataframe[0].value.set_index("figure")
+    assert shown.loc["latency p50"].tolist() == ["7 ms", "3 ms  (-57%)"]
+
+
+def test_what_was_not_measured_on_the_machine_says_so(on_pi, page) -> None:
+    test = page("candidate", on_pi.url, study="small", candidate="2-int8", target="pi")
+    assert not test.exception
+    assert any("not measured on pi" in caption.value for caption in test.caption)
+    test = page("compare", on_pi.url, candidates="0-int8,2-int8", target="pi")
+    assert {"0-int8, on pi", "2-int8, on host"} <= set(test.dataframe[0].value)
