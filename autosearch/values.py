@@ -276,7 +276,8 @@ class TrainOn(Declared):
     Attributes:
         first_epochs: How long a trial of the search is trained; fewer than the space says.
         share: Of the time that trials take, how much goes to training on. Of the last quarter of
-            the budget all does, as long as it promises anything.
+            the budget all does, as long as it promises anything; of up to the last half, where
+            the network that promises most takes so long to be trained to its end.
     """
 
     first_epochs: int = Field(ge=1, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +28,10 @@ __all__ = ["Promise", "TrainingOn", "epochs_trained", "first_of"]
 
 _ERROR_LEFT = 0.87
 """What training for as long again leaves of the error, about."""
-_LAST = 0.75
-"""Of the budget: what is sampled later would stay a brief training."""
+_LAST = 0.25
+"""Of the budget: what is sampled then would stay a brief training."""
+_AT_MOST = 0.5
+"""Of the budget that is kept to train a network to its end, where that takes more than the last."""
 
 
 class TrainingOn:
@@ -73,12 +76,14 @@ class TrainingOn:
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
         progress = self._view.progress()
         taken = {continuation.trial for continuation in started}
-        ways = [way for way in self._ways_on(ranked, trials, taken, progress) if way[0] > 0]
+        ways = [way for way in self._ways_on(ranked, trials, taken, progress) if way.rate > 0]
         if not ways:
             return None
-        _, seconds, chosen = max(ways, key=lambda way: (way[0], -way[2].trial))
-        is_last = self._limits.used(progress, self._minutes) >= _LAST
-        return chosen if is_last or self._is_due(trials.values(), seconds) else None
+        best = max(ways, key=lambda way: (way.rate, -way.continuation.trial))
+        left = 1 - self._limits.used(progress, self._minutes)
+        is_last = left <= max(_LAST, min(self._share_to_its_end(best), _AT_MOST))
+        is_wanted = is_last or self._is_due(trials.values(), best.seconds)
+        return best.continuation if is_wanted else None
 
     def _ways_on(
         self,
@@ -86,8 +91,8 @@ class TrainingOn:
         trials: Mapping[int, Mapping[str, Any]],
         taken: set[int],
         progress: Progress,
-    ) -> Iterator[tuple[float, float, Continuation]]:
-        """What can be trained on: what it promises for a second, how many it takes, and it."""
+    ) -> Iterator[_Way]:
+        """What can be trained on."""
         values = self._view.minimized(ranked)
         whose = ranked["trial"].to_numpy(dtype=np.intp)
         promise = Promise(values, self._view.objectives)
@@ -108,7 +113,18 @@ class TrainingOn:
                 epochs_before=length,
                 epochs=epochs,
             )
-            yield rate, epochs * epoch_s, continuation
+            yield _Way(rate=rate, epoch_s=epoch_s, continuation=continuation)
+
+    def _share_to_its_end(self, way: _Way) -> float:
+        """Of the budget, how much it takes to train a network to its end after one more look."""
+        limits, length = self._limits, way.continuation.epochs_before
+        epochs = self._full_epochs - length + self._rules.first_epochs
+        shares = [0.0]
+        if limits.deadline is not None and self._minutes is not None:
+            shares.append(epochs * way.epoch_s / (60 * self._minutes))
+        if limits.total_epochs is not None:
+            shares.append(epochs / limits.total_epochs)
+        return max(shares)
 
     def _is_due(self, trials: Iterable[Mapping[str, Any]], seconds: float) -> bool:
         """Whether training on has not had its share yet, were so many seconds more to go to it."""
@@ -129,6 +145,25 @@ class TrainingOn:
             left_s = self._limits.deadline - time.time() - (trial["duration_s"] - training_s)
             left = min(left, int(left_s * trial["facts"]["num_epochs"] / max(training_s, 1e-3)))
         return left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """A way on from a network.
+
+    Attributes:
+        rate: What it promises for a second.
+        epoch_s: Seconds that an epoch takes, with what comes after it.
+        continuation: What is done.
+    """
+
+    rate: float
+    epoch_s: float
+    continuation: Continuation
+
+    @property
+    def seconds(self) -> float:
+        return self.continuation.epochs * self.epoch_s
 
 
 class Promise:

@@ -45,12 +45,12 @@ def view(tmp_path):
     return autosearch.run(study, storage=f"sqlite:///{tmp_path / 'briefly.db'}")
 
 
-def training_on(view, *, share=1.0, **limits):
+def training_on(view, *, share=1.0, minutes=None, **limits):
     return TrainingOn(
         TrainOn(first_epochs=3, share=share),
         full_epochs=FULL,
         limits=Limits(**(limits or {"counted_trials": 12})),
-        minutes=None,
+        minutes=minutes,
         view=view,
     )
 
@@ -122,6 +122,36 @@ def test_training_on_gets_its_share_of_the_time_and_no_more(view):
 def test_of_the_last_quarter_of_the_budget_all_goes_to_training_on(view):
     assert training_on(view, share=0.01, counted_trials=9).next([]) is None
     assert training_on(view, share=0.01, counted_trials=8).next([]) is not None
+
+
+@pytest.mark.parametrize(
+    ("look_s", "last_s"),
+    [
+        # Nine epochs to the end and a look of three are 12 seconds: the last quarter has room.
+        (3.0, 15.0),
+        (6.0, 24.0),
+        # It would take all, and half is for what is not known yet.
+        (15.0, 30.0),
+    ],
+)
+def test_time_is_kept_to_train_a_network_to_its_end(view, look_s, last_s):
+    frame = view.trials_frame()
+    frame["duration_s"] = look_s
+
+    def chosen(left_s):
+        chooser = training_on(
+            _Seen(view, frame), share=0.01, minutes=1, deadline=time.time() + left_s
+        )
+        return chooser.next([])
+
+    assert chosen(last_s - 1) is not None
+    assert chosen(last_s + 1) is None
+
+
+def test_epochs_are_kept_to_train_a_network_to_its_end(view):
+    # It takes 12 of 36: the last third, and 18 are spent.
+    assert training_on(view, share=0.01, total_epochs=28).next([]) is not None
+    assert training_on(view, share=0.01, total_epochs=40).next([]) is None
 
 
 def test_a_training_that_goes_on_fits_into_what_is_left(view):
