@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import streamlit as st
 
 from autosearch.errors import AutosearchError
@@ -13,6 +16,7 @@ from dashboard.views.common import kept_of
 __all__ = ["show_notes"]
 
 _AUTHOR = "note_author"
+_TWICE_S = 3.0
 
 
 def show_notes(study: StudyView, candidate: str) -> None:
@@ -29,17 +33,33 @@ def show_notes(study: StudyView, candidate: str) -> None:
         if not found:
             st.caption("None. To leave one, start the dashboard with --allow-notes.")
         return
-    with st.form(kept_of(study, f"note on {candidate}"), clear_on_submit=True, border=False):
-        text = st.text_area("Note", placeholder="Markdown", max_chars=10_000, height=90)
-        author = st.text_input(
-            "Your name", value=st.session_state.get(_AUTHOR, ""), max_chars=200, width=260
+    key = kept_of(study, f"note on {candidate}")
+    with st.form(key, clear_on_submit=True, border=False):
+        st.text_area("Note", placeholder="Markdown", max_chars=10_000, height=90, key=f"{key} text")
+        st.text_input(
+            "Your name",
+            value=st.session_state.get(_AUTHOR, ""),
+            max_chars=200,
+            width=260,
+            key=f"{key} name",
         )
-        if not st.form_submit_button("Leave the note"):
-            return
-    st.session_state[_AUTHOR] = author
+        st.form_submit_button("Leave the note", on_click=_leave, args=(study, candidate, key))
+    fault = st.session_state.pop(f"{key} fault", None)
+    if fault is not None:
+        st.error(markdown_text(fault))
+
+
+def _leave(study: StudyView, candidate: str, key: str) -> None:
+    """Keeps what is in the form: before the page is drawn, which a further click would end."""
+    state = st.session_state
+    text, author = state[f"{key} text"], state[f"{key} name"]
+    last, left_at = state.get(f"{key} last", ("", -math.inf))
+    if text in ("", last) and time.monotonic() - left_at < _TWICE_S:
+        # Pressed twice: the form may have been emptied since, or not yet.
+        return
+    state[_AUTHOR], state[f"{key} last"] = author, (text, time.monotonic())
     try:
         source.add_note(study, candidate, author=author, text=text)
     except AutosearchError as error:
-        st.error(markdown_text(error))
-        return
-    st.rerun()
+        state[f"{key} fault"], state[f"{key} text"] = str(error), text
+        del state[f"{key} last"]

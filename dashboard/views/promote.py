@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,8 +18,9 @@ from dashboard import source
 from dashboard.links import link, markdown_text
 from dashboard.promotion import CommandError, promoted
 
-__all__ = ["promote_button", "run_promotion"]
+__all__ = ["confirm", "promote_button", "run_promotion"]
 
+_DONE = "promotion_done"
 _COMPARED = ("accuracy", "size_bytes", "latency_ms", "latency_p90_ms", "memory_bytes")
 
 
@@ -32,7 +35,18 @@ def promote_button(study: StudyView, candidate: str, row: pd.Series[Any]) -> Non
         help=None if allowed else "This dashboard only reads: start it with --allow-promote.",
     )
     if is_pressed:
-        st.dialog("Promote a candidate", width="large")(_confirmation)(study, candidate, row)
+        confirm(partial(_confirmation, study, candidate, row), title="Promote a candidate")
+
+
+def confirm(ask: Callable[[], None], *, title: str) -> None:
+    """Opens a dialog that may end in a promotion.
+
+    Args:
+        ask: Draws it.
+        title: Stands on top.
+    """
+    st.session_state.pop(_DONE, None)
+    st.dialog(title, width="large")(ask)()
 
 
 def run_promotion(
@@ -48,6 +62,11 @@ def run_promotion(
         alias: What to promote it to.
         note: Kept with the promotion.
     """
+    asked = (study, candidate, sha256, model, alias, note)
+    if st.session_state.get(_DONE) == asked:
+        # The button was pressed twice: the test images are not to be read again.
+        st.success("Promoted.")
+        return True
     with st.status("Measuring it on the test images …", expanded=True) as status:
         try:
             for line in promoted(
@@ -64,6 +83,7 @@ def run_promotion(
             st.error(markdown_text(error))
             return False
         status.update(label="Promoted.", state="complete")
+    st.session_state[_DONE] = asked
     return True
 
 

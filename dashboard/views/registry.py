@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from autosearch.visualization.style import figure_text
 from dashboard import source
 from dashboard.links import link, markdown_text
 from dashboard.promotion import CommandError, exported
-from dashboard.views.promote import run_promotion
+from dashboard.views.promote import confirm, run_promotion
 
 __all__ = ["show"]
 
@@ -82,7 +83,7 @@ def _alias(model: str, alias: str, history: list[Promotion]) -> None:
             help=reason,
         )
         if is_pressed and earlier is not None:
-            st.dialog("Move back")(_move_back)(model, alias, present, earlier)
+            confirm(partial(_move_back, model, alias, present, earlier), title="Move back")
 
 
 def _differs(one: Promotion, other: Promotion) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 from sqlalchemy import update
 
-from autosearch.errors import DefinitionError
+from autosearch.errors import DefinitionError, StorageError
 from autosearch.store.latencies import Reading, add_measurements
 from autosearch.store.notes import add_note, notes
 from autosearch.store.tables import CandidateRow, TrialRow
@@ -56,7 +56,31 @@ def test_a_note_is_left_where_that_is_allowed(judged, page, monkeypatch) -> None
     test = button.click().run()
     assert not test.exception
     assert "try it on the board" in words_of(test)
+    # Pressed twice, before the form was emptied and after.
+    for text in ("try it on the board", ""):
+        test.text_area[0].set_value(text)
+        (button,) = [b for b in test.button if b.label == "Leave the note"]
+        test = button.click().run()
+        assert not test.error
     assert len(notes(judged.database, 1, "0-int8")) == 1
+
+
+def test_a_note_that_cannot_be_kept_says_why_and_stays_in_the_form(judged, page, monkeypatch):
+    monkeypatch.setenv("AUTOSEARCH_DASHBOARD_NOTES", "1")
+    test = page("candidate", judged.url, candidate="0-int8")
+    (button,) = [b for b in test.button if b.label == "Leave the note"]
+    test = button.click().run()
+    assert "write from 1 to 10,000" in test.error[0].value.replace("\\", "")
+
+    def refuse(*_place, **_words):
+        raise StorageError("the database is locked")
+
+    monkeypatch.setattr("dashboard.source._add_note", refuse)
+    test.text_area[0].set_value("not to be lost")
+    (button,) = [b for b in test.button if b.label == "Leave the note"]
+    test = button.click().run()
+    assert "the database is locked" in test.error[0].value
+    assert test.text_area[0].value == "not to be lost"
 
 
 def test_mistakes_are_counted_and_quantization_is_held_against_float(judged, page) -> None:

@@ -221,6 +221,31 @@ def confirm():
     registry._move_back("small", "champion", later, first)
 
 
+def promote_twice():
+    """A button that was pressed twice while the promotion ran."""
+    from dashboard.views import promote
+
+    words = {"candidate": "2-int8", "sha256": "b" * 64, "model": "m", "alias": "a", "note": ""}
+    assert promote.run_promotion(study="small", **words)
+    assert promote.run_promotion(study="small", **words)
+
+
+def test_a_button_that_is_pressed_twice_promotes_once(small, monkeypatch) -> None:
+    monkeypatch.setenv("AUTOSEARCH_STORAGE", small.url)
+    monkeypatch.setenv("AUTOSEARCH_DASHBOARD_PROMOTE", "1")
+    asked = []
+
+    def said(**words):
+        asked.append(words)
+        yield "done"
+
+    monkeypatch.setattr("dashboard.views.promote.promoted", said)
+    test = AppTest.from_function(promote_twice, default_timeout=30).run()
+    assert not test.exception
+    assert len(asked) == 1
+    assert test.success[0].value == "Promoted."
+
+
 def test_only_the_file_that_was_shown_is_promoted(small, monkeypatch) -> None:
     small.promotion("small", "1-int8")
     with small.database.session() as session:
