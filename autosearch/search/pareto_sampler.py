@@ -43,7 +43,9 @@ _Array = NDArray[np.float64]
 
 _SPREAD_TRIALS = 10
 _SPREAD_TRIALS_IN_HASTE = 6
-_POOL = 320
+_POOL = 1_600
+_DESCRIBED = 320
+"""A smaller pool, where what is known of each configuration has to be worked out."""
 _FEWEST = 64
 _COMPARED = 480_000
 _SHOWN_VALUES = 3_000
@@ -174,23 +176,22 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             self._shares,
         )
         if surrogate.is_boxed:
-            surrogate.look_below(sight.of(vectors.draw(rng)[None])[0])
+            surrogate.look_below(sight.of(vectors.draw(rng, 1))[0])
         found: list[tuple[float, _Array]] = []
         parents = sight.without(surrogate.parents)
         # As many as can be compared with the trials shown in a tenth of a second.
-        size = min(max(_COMPARED // max(points.size, 1), _FEWEST), _POOL)
+        most = _POOL if self._describe is None else _DESCRIBED
+        size = min(max(_COMPARED // max(points.size, 1), _FEWEST), most)
         for round_number in range(_ROUNDS):
-            pool = []
-            for _ in range(size):
-                share = 0.0 if round_number else _RANDOM_SHARE
-                row = vectors.vary(parents, rng, random_share=share)
-                if row.tobytes() not in taken:
-                    taken.add(row.tobytes())
-                    pool.append(row)
-            if not pool:
+            share = 0.0 if round_number else _RANDOM_SHARE
+            rows = vectors.vary(parents, rng, size, random_share=share)
+            pool = {row.tobytes(): row for row in rows}
+            fresh = [row for key, row in pool.items() if key not in taken]
+            if not fresh:
                 break
-            scores = surrogate.score(sight.of(np.stack(pool)))
-            found += zip(scores.tolist(), pool, strict=True)
+            taken |= pool.keys()
+            scores = surrogate.score(sight.of(np.stack(fresh)))
+            found += zip(scores.tolist(), fresh, strict=True)
             found.sort(key=lambda pair: -pair[0])
             # What promises most is varied further.
             parents = np.stack([row for _, row in found[:12]])

@@ -24,6 +24,7 @@ __all__ = ["Vectors", "spread_value"]
 _Array = NDArray[np.float64]
 
 _MOST_LEVELS = 64
+_STEPS = np.array([0.05, 0.15, 0.4])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +78,37 @@ class _Axis:
             return position
         return self.encode(self.decode(position))
 
-    def draw(self, rng: np.random.Generator) -> float:
+    def draw(self, rng: np.random.Generator, count: int) -> _Array:
+        """So many positions at random."""
         if self.is_choice:
             assert self.levels is not None
-            return float(rng.integers(self.levels))
-        return self.snap(float(rng.random()))
+            return rng.integers(self.levels, size=count).astype(np.float64)
+        return self._snapped(rng.random(count))
 
-    def near(self, position: float, rng: np.random.Generator) -> float:
-        """Another value, of a number more likely a close one."""
-        if self.levels == 1 or math.isnan(position):
-            return position if self.levels == 1 else self.draw(rng)
+    def near(self, positions: _Array, rng: np.random.Generator) -> _Array:
+        """Other positions than these, of a number more likely close ones."""
+        if self.levels == 1:
+            return positions
         if self.is_choice:
             assert self.levels is not None
-            return float((round(position) + rng.integers(1, self.levels)) % self.levels)
+            return (positions + rng.integers(1, self.levels, size=len(positions))) % self.levels
+        # What stays where it was eight times is drawn anew.
+        others = self.draw(rng, len(positions))
+        left = np.arange(len(positions))
         for _ in range(8):
-            moved = position + rng.normal() * (0.05, 0.15, 0.4)[rng.integers(3)]
-            if self.levels is not None and self.levels <= 8 and rng.random() < 0.5:
-                moved = rng.random()
-            snapped = self.snap(min(max(moved, 0.0), 1.0))
-            if snapped != position:
-                return snapped
-        return self.draw(rng)
+            count = len(left)
+            moved = positions[left] + rng.normal(size=count) * _STEPS[rng.integers(3, size=count)]
+            if self.levels is not None and self.levels <= 8:
+                moved = np.where(rng.random(count) < 0.5, rng.random(count), moved)
+            snapped = self._snapped(np.clip(moved, 0.0, 1.0))
+            is_other = snapped != positions[left]
+            others[left[is_other]] = snapped[is_other]
+            left = left[~is_other]
+        return others
+
+    def _snapped(self, positions: _Array) -> _Array:
+        # One by one, to the last bit as ``encode`` has it: a configuration is known by its bytes.
+        return np.array([self.snap(position) for position in positions.tolist()], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,35 +187,55 @@ class Vectors:
             for column, condition in self._conditions.items()
         }
 
-    def vary(self, parents: _Array, rng: np.random.Generator, *, random_share: float) -> _Array:
-        """A new configuration: at random, or from one or two others with a few changes."""
-        if rng.random() < random_share:
-            return self.draw(rng)
-        row = parents[rng.integers(len(parents))].copy()
-        if rng.random() < 0.3:
-            other = parents[rng.integers(len(parents))]
-            row = np.where(rng.random(len(row)) < 0.5, row, other)
-        present = np.flatnonzero(~np.isnan(row))
-        changes = min(int(rng.geometric(0.6)), len(present))
-        for column in rng.choice(present, size=changes, replace=False):
-            row[column] = self._axes[column].near(row[column], rng)
-        return self._complete(row, rng)
+    def vary(
+        self, parents: _Array, rng: np.random.Generator, count: int, *, random_share: float
+    ) -> _Array:
+        """New configurations: at random, or from one or two others with a few changes.
 
-    def draw(self, rng: np.random.Generator) -> _Array:
-        """A configuration at random, shape ``(d,)``."""
-        return self._complete(np.array([axis.draw(rng) for axis in self._axes]), rng)
+        Args:
+            parents: The others, shape ``(n, d)``.
+            rng: Where chance comes from.
+            count: How many.
+            random_share: How likely one is entirely random.
 
-    def _complete(self, row: _Array, rng: np.random.Generator) -> _Array:
-        """Adds what the row's choices bring in, and takes out what they leave out."""
+        Returns:
+            Shape ``(count, d)``; some may be alike.
+        """
+        rows, others = (parents[rng.integers(len(parents), size=count)] for _ in range(2))
+        is_crossed = rng.random((count, 1)) < 0.3
+        rows = np.where(is_crossed & (rng.random(rows.shape) < 0.5), others, rows)
+        is_present = ~np.isnan(rows)
+        num_changes = np.minimum(rng.geometric(0.6, size=count), is_present.sum(axis=1))
+        order = np.where(is_present, rng.random(rows.shape), np.inf).argsort(axis=1)
+        is_changed = order.argsort(axis=1) < num_changes[:, None]
+        for column, axis in enumerate(self._axes):
+            changed = np.flatnonzero(is_changed[:, column])
+            rows[changed, column] = axis.near(rows[changed, column], rng)
+        is_random = rng.random(count) < random_share
+        rows[is_random] = self._random(rng, int(is_random.sum()))
+        return self._complete(rows, rng)
+
+    def draw(self, rng: np.random.Generator, count: int) -> _Array:
+        """Configurations at random, shape ``(count, d)``."""
+        return self._complete(self._random(rng, count), rng)
+
+    def _random(self, rng: np.random.Generator, count: int) -> _Array:
+        rows = np.empty((count, len(self._axes)))
+        for column, axis in enumerate(self._axes):
+            rows[:, column] = axis.draw(rng, count)
+        return rows
+
+    def _complete(self, rows: _Array, rng: np.random.Generator) -> _Array:
+        """Adds what the rows' choices bring in, and takes out what they leave out."""
         for column in self._depths:
             condition = self._conditions.get(column)
             if condition is None:
                 continue
-            if row[condition.parent] not in condition.positions:
-                row[column] = np.nan
-            elif math.isnan(row[column]):
-                row[column] = self._axes[column].draw(rng)
-        return row
+            is_wanted = np.isin(rows[:, condition.parent], list(condition.positions))
+            missing = np.flatnonzero(is_wanted & np.isnan(rows[:, column]))
+            rows[~is_wanted, column] = np.nan
+            rows[missing, column] = self._axes[column].draw(rng, len(missing))
+        return rows
 
     def _depth(self, column: int) -> int:
         depth = 0

@@ -101,8 +101,8 @@ def test_a_parameter_of_one_branch_is_absent_in_the_other():
     study = search(conditional, ["minimize", "minimize"], trials=40, sampler="random")
     vectors = Vectors.of(study.trials)
     rng, parents = np.random.default_rng(0), vectors.encode(study.trials)
-    for _ in range(300):
-        values = vectors.decode(vectors.vary(parents, rng, random_share=0.3))
+    for row in vectors.vary(parents, rng, 300, random_share=0.3):
+        values = vectors.decode(row)
         assert ("units" in values) == (values["kind"] == "dense")
         assert ("width1" in values) == (values.get("layers", 1) > 1)
         for name, value in values.items():
