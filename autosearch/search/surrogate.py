@@ -249,12 +249,12 @@ def _fitted(points: _Array, geometry: Geometry, targets: _Array) -> tuple[Hyperp
     if len(points) < FEWEST_VALUES:
         among = geometry.differences(points[:1], points[:1])
         return Hyperparameters.unknown(len(among.squared), len(among.alike)), 0.0
-    rows = choose_trials(targets[:, None], np.ones(len(targets), dtype=bool), _FITTED_TRIALS)
-    normed = targets[rows] - targets[rows].mean()
-    normed = normed / (normed.std() or 1.0)
-    told = points[rows].tobytes() + normed.tobytes() + repr(geometry).encode()
+    told = points.tobytes() + targets.tobytes() + repr(geometry).encode()
     key = hashlib.sha256(told).digest()
     if key not in _fits:
+        rows = choose_trials(targets[:, None], np.ones(len(targets), dtype=bool), _FITTED_TRIALS)
+        normed = targets[rows] - targets[rows].mean()
+        normed = normed / (normed.std() or 1.0)
         some = geometry.differences(points[rows], points[rows])
         found = fit_hyperparameters(some, normed)
         left_out = GaussianProcess(some, normed, found).without_each()
