@@ -11,28 +11,22 @@ __all__ = ["PAGES_KEY", "code_text", "go", "link", "markdown_text"]
 
 PAGES_KEY = "autosearch_pages"
 
-_CARRIED = ("target",)
-
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in r"\`*_{}[]<>()#+-.!|~$:^="})
 
 
 def go(page: str, **query: str) -> NoReturn:
-    """Turns to another page, to the figures of the same machine."""
-    st.switch_page(st.session_state[PAGES_KEY][page], query_params=_carried() | query)
+    """Turns to another page."""
+    st.switch_page(st.session_state[PAGES_KEY][page], query_params=query)
 
 
 def link(page: str, label: str, *, icon: str | None = None, **query: str) -> None:
-    """A link to another page, to the figures of the same machine. The label is shown as it is."""
+    """A link to another page. The label is shown as it stands."""
     st.page_link(
         st.session_state[PAGES_KEY][page],
         label=markdown_text(label),
         icon=icon,
-        query_params=_carried() | query,
+        query_params=query,
     )
-
-
-def _carried() -> dict[str, str]:
-    return {name: st.query_params[name] for name in _CARRIED if name in st.query_params}
 
 
 def code_text(text: object) -> str:

@@ -96,3 +96,10 @@ def test_what_was_not_measured_on_the_machine_says_so(on_pi, page) -> None:
     assert any("not measured on pi" in caption.value for caption in test.caption)
     test = page("compare", on_pi.url, candidates="0-int8,2-int8", target="pi")
     assert {"0-int8, on pi", "2-int8, on host"} <= set(test.dataframe[0].value)
+
+
+def test_the_machine_goes_along_to_the_candidate_that_is_opened(on_pi, page) -> None:
+    test = page("trade-off", on_pi.url, target="pi")
+    (button,) = [button for button in test.button if button.label == "Open it"]
+    test = button.click().run()
+    assert not test.exception
