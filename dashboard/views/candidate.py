@@ -58,6 +58,7 @@ def show() -> None:
     row = source.on_target(study, own, target)
     if target is not None and row["target"] != target:
         st.caption(f"It was not measured on {markdown_text(target)}.")
+        target = None
     promoted = st.query_params.get("sha256")
     if promoted not in (None, row["artifact_sha256"]):
         st.warning(

@@ -94,6 +94,9 @@ def test_what_was_not_measured_on_the_machine_says_so(on_pi, page) -> None:
     test = page("candidate", on_pi.url, study="small", candidate="2-int8", target="pi")
     assert not test.exception
     assert any("not measured on pi" in caption.value for caption in test.caption)
+    shown = test.dataframe[0].value
+    plain = page("candidate", on_pi.url, study="small", candidate="2-int8").dataframe[0].value
+    assert shown.equals(plain)
     test = page("compare", on_pi.url, candidates="0-int8,2-int8", target="pi")
     assert {"0-int8, on pi", "2-int8, on host"} <= set(test.dataframe[0].value)
 
