@@ -386,27 +386,29 @@ def judged(folders: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
 
     images, labels = study.dataset.load("test")
     pixels = np.stack([np.asarray(image) for image in images]).reshape(-1, 28, 28, 1)
-    found = {arm: sorted(folder.glob("*.tflite")) for arm, folder in folders.items()}
-    contents = (path.read_bytes() for paths in found.values() for path in paths)
-    names = {file: str(number) for number, file in enumerate(dict.fromkeys(contents))}
-    latencies = measure_latency({name: f for f, name in names.items()}, seconds_per_file=0.15)
+    found = {
+        arm: {path.stem: path.read_bytes() for path in sorted(folder.glob("*.tflite"))}
+        for arm, folder in folders.items()
+    }
+    distinct = list(dict.fromkeys(file for files in found.values() for file in files.values()))
+    timed = {str(number): file for number, file in enumerate(distinct)}
+    latencies = measure_latency(timed, seconds_per_file=0.15)
 
-    def figures(file: bytes) -> dict[str, float]:
-        right = TFLiteModel(file).predict(pixels).argmax(axis=1) == labels
-        return {
-            "accuracy": float(right.mean()),
-            "size_bytes": len(file),
-            "latency_ms": latencies[names[file]].p50_ms,
-        }
+    def accuracy(file: bytes) -> float:
+        return float((TFLiteModel(file).predict(pixels).argmax(axis=1) == labels).mean())
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        of = dict(zip(names, pool.map(figures, names), strict=True))
+        accuracies = list(pool.map(accuracy, distinct))
+    of = {
+        file: {"accuracy": share, "size_bytes": len(file), "latency_ms": latencies[name].p50_ms}
+        for (name, file), share in zip(timed.items(), accuracies, strict=True)
+    }
     rows: dict[str, list[dict[str, Any]]] = {}
-    for arm, paths in found.items():
+    for arm, files in found.items():
         rows[arm] = []
-        for path in paths:
-            seconds, _, label = path.stem.split(" ", 2)
-            rows[arm].append({"seconds": float(seconds), "label": label, **of[path.read_bytes()]})
+        for stem, file in files.items():
+            seconds, _, label = stem.split(" ", 2)
+            rows[arm].append({"seconds": float(seconds), "label": label, **of[file]})
     return rows
 
 

@@ -231,17 +231,18 @@ class _Candidates:
         self._fresh_until = 0.0
 
     def _now(self) -> _State:
+        state = self._state
         # A page asks several times.
-        if self._state is not None and time.monotonic() < self._fresh_until:
-            return self._state
+        if state is not None and time.monotonic() < self._fresh_until:
+            return state
         whole = self._live.frame()
-        is_new = self._state is None or whole is not self._state.whole
         # A look costs as much as drawing half a chart; where nothing was new, the next can wait.
-        fresh_s = _FRESH_S if is_new else _RESTING_S
-        if self._state is None or is_new:
-            self._state = _State(next(_VERSIONS), whole, {})
+        fresh_s = _RESTING_S
+        if state is None or whole is not state.whole:
+            state = self._state = _State(next(_VERSIONS), whole, {})
+            fresh_s = _FRESH_S
         self._fresh_until = time.monotonic() + fresh_s
-        return self._state
+        return state
 
     def version(self) -> int:
         """A number for the state."""

@@ -72,18 +72,19 @@ class _Axis:
         value = min(max(value, d.low), d.high)
         return round(value) if isinstance(d, IntDistribution) else float(value)
 
-    def snap(self, position: float) -> float:
-        """The nearest position that a value has."""
+    def snapped(self, positions: _Array) -> _Array:
+        """The nearest positions that values have."""
         if self.is_choice or self.levels is None:
-            return position
-        return self.encode(self.decode(position))
+            return positions
+        # One by one, to the last bit as ``encode`` has it: a configuration is known by its bytes.
+        return np.array([self.encode(self.decode(position)) for position in positions.tolist()])
 
     def draw(self, rng: np.random.Generator, count: int) -> _Array:
         """So many positions at random."""
         if self.is_choice:
             assert self.levels is not None
             return rng.integers(self.levels, size=count).astype(np.float64)
-        return self._snapped(rng.random(count))
+        return self.snapped(rng.random(count))
 
     def near(self, positions: _Array, rng: np.random.Generator) -> _Array:
         """Other positions than these, of a number more likely close ones."""
@@ -100,15 +101,11 @@ class _Axis:
             moved = positions[left] + rng.normal(size=count) * _STEPS[rng.integers(3, size=count)]
             if self.levels is not None and self.levels <= 8:
                 moved = np.where(rng.random(count) < 0.5, rng.random(count), moved)
-            snapped = self._snapped(np.clip(moved, 0.0, 1.0))
+            snapped = self.snapped(np.clip(moved, 0.0, 1.0))
             is_other = snapped != positions[left]
             others[left[is_other]] = snapped[is_other]
             left = left[~is_other]
         return others
-
-    def _snapped(self, positions: _Array) -> _Array:
-        # One by one, to the last bit as ``encode`` has it: a configuration is known by its bytes.
-        return np.array([self.snap(position) for position in positions.tolist()], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +263,7 @@ def spread_value(
         order = np.concatenate([rng.permutation(axis.levels) for _ in range(rounds)])
         return axis.decode(float(order[place]))
     position = (rng.permutation(block) + rng.random(block)) / block
-    return axis.decode(axis.snap(float(position[place])))
+    return axis.decode(float(position[place]))
 
 
 def _groups(axes: Sequence[_Axis]) -> tuple[Group, ...]:

@@ -66,8 +66,8 @@ def show() -> None:
         st.info("Choose two to four candidates, here or on the Trade-off page.")
         return
     target = chosen_target(study)
-    of = {name: frame[frame["candidate"] == name].iloc[0] for name in chosen}
-    rows = [source.on_target(study, row, target) for row in of.values()]
+    own = (frame[frame["candidate"] == name].iloc[0] for name in chosen)
+    rows = [source.on_target(study, row, target) for row in own]
     trials = [int(row["trial"]) for row in rows]
     details = [source.details(row) for row in rows]
     _figures(study, rows)

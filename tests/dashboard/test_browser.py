@@ -297,6 +297,8 @@ def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
     # Pressed twice, as people do: it is promoted once, and the test images are read once.
     press_twice(tab, dialog.get_by_role("button", name="Promote it"), pause_ms=150)
     dialog.get_by_text("Promoted.").wait_for(timeout=60_000)
+    tab.wait_for_timeout(500)
+    tab.wait_for_selector('[data-test-script-state="notRunning"]')
     dialog.get_by_text("See it in the registry").click()
     tab.get_by_text("History (1)").wait_for()
     tab.get_by_role("button", name="Export").click()

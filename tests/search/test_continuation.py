@@ -149,7 +149,7 @@ def test_time_is_kept_to_train_a_network_to_its_end(view, look_s, last_s):
 
 
 def test_epochs_are_kept_to_train_a_network_to_its_end(view):
-    # It takes 12 of 36: the last third, and 18 are spent.
+    # Nine epochs to the end and a look of three are kept; 18 are spent.
     assert training_on(view, share=0.01, total_epochs=28).next([]) is not None
     assert training_on(view, share=0.01, total_epochs=40).next([]) is None
 
