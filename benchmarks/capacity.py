@@ -28,7 +28,7 @@ import optuna
 
 from autosearch import SearchSpace, pareto
 from autosearch.search.capacities import Capacities
-from autosearch.search.history import SECONDS
+from autosearch.search.finished import SECONDS
 from autosearch.search.samplers import make_sampler
 from autosearch.search.sight import Describe
 from autosearch.search.warm_start import StartingSampler

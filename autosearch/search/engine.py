@@ -17,8 +17,8 @@ import optuna
 
 from autosearch.errors import StorageError
 from autosearch.search.capacities import Capacities
+from autosearch.search.finished import CONTINUES, FAILED, RUNGS, SECONDS, num_sampled_before
 from autosearch.search.growth import Growth
-from autosearch.search.history import CONTINUES, FAILED, RUNGS, SECONDS, num_sampled_before
 from autosearch.search.keras_tuner_sampler import KerasTunerSampler
 from autosearch.search.samplers import make_sampler
 from autosearch.search.warm_start import GIVEN, ORIGIN, StartingPoint, StartingSampler, best_of

@@ -7,7 +7,6 @@ spread of the rest; that much is shown to it, and no more.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -15,47 +14,19 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autosearch import pareto
+from autosearch.search.finished import teaching_trials
 
-__all__ = [
-    "CONTINUES",
-    "FAILED",
-    "RUNGS",
-    "SECONDS",
-    "SHOWN_TRIALS",
-    "BoundedHistory",
-    "choose_trials",
-    "expected_values",
-    "minimized_values",
-    "num_sampled_before",
-    "seconds_of",
-    "shown_trials",
-    "teaching_trials",
-]
+__all__ = ["SHOWN_TRIALS", "BoundedHistory", "choose_trials", "shown_trials"]
 
 SHOWN_TRIALS = 250
 """How many finished trials a sampler is shown at most."""
 
-CONTINUES = "autosearch:continues"
-"""The user attribute of a trial that trains an earlier one's network on: which."""
-
-SECONDS = "autosearch:seconds"
-"""The user attribute of how long a trial took, where its configuration is to answer for that."""
-
-FAILED = "autosearch:failed"
-"""The constraint that a failed trial breaks, for whoever learns where not to look."""
-
-RUNGS = "autosearch:rungs"
-"""The user attribute of what a trial had reached where it could be pruned: epoch to objectives."""
-
-_FEWEST_ENDED = 5
 _SHARE_OF_BEST = 0.4
 _SHARE_OF_RECENT = 0.3
 _SHARE_OF_INFEASIBLE = 0.15
-_TEACHING_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def choose_trials(
@@ -98,93 +69,11 @@ def choose_trials(
     return np.flatnonzero(chosen)
 
 
-def minimized_values(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
-) -> NDArray[np.float64]:
-    """The objectives of trials, lower is better, shape ``(n, k)``; NaN where there are none."""
-    unknown = [float("nan")] * len(directions)
-    rows = [t.values if t.state is TrialState.COMPLETE else unknown for t in trials]
-    signs = [-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions]
-    return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(signs)) * signs
-
-
-def expected_values(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
-) -> NDArray[np.float64]:
-    """As ``minimized_values``, and of pruned trials what they would have come to.
-
-    That lies on a line through what trials that came to their end had at the same epoch, and had
-    at last; where those are few, nothing is expected.
-    """
-    values = minimized_values(trials, directions)
-    signs = np.array([-1.0 if d is StudyDirection.MAXIMIZE else 1.0 for d in directions])
-    rungs: dict[int, dict[int, NDArray[np.float64]]] = {}
-    for row, trial in enumerate(trials):
-        for epoch, figures in trial.user_attrs.get(RUNGS, {}).items():
-            rungs.setdefault(int(epoch), {})[row] = signs * figures
-    # Of several rungs that a trial was on, the last one says most.
-    for _, rung in sorted(rungs.items()):
-        ended = [row for row in rung if trials[row].state is TrialState.COMPLETE]
-        pruned = [row for row in rung if trials[row].state is TrialState.PRUNED]
-        if len(ended) >= _FEWEST_ENDED and pruned:
-            then = np.array([rung[row] for row in ended])
-            now = np.array([rung[row] for row in pruned])
-            values[pruned] = _on_a_line(then, values[ended], now)
-    return values
-
-
-def _on_a_line(
-    then: NDArray[np.float64], at_last: NDArray[np.float64], now: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What rows come to, by the line of each column from what others had then to their last."""
-    apart = then - then.mean(axis=0)
-    slope = (apart * at_last).sum(axis=0) / np.maximum((apart**2).sum(axis=0), 1e-12)
-    # Trainings come nearer to each other.
-    line = at_last.mean(axis=0) + np.clip(slope, 0, 1) * (now - then.mean(axis=0))
-    is_cost = (then == at_last).all(axis=0)
-    return np.where(is_cost, now, line)
-
-
-def seconds_of(trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
-    """How long each trial took, shape ``(n,)``; NaN where that says nothing of others."""
-    return np.array([t.user_attrs.get(SECONDS, math.nan) for t in trials], dtype=np.float64)
-
-
-def teaching_trials(study: optuna.Study, *, with_failed: bool = False) -> list[FrozenTrial]:
-    """All finished trials of a study that teach something, in their order.
-
-    Not those that were trained on: their configurations are their parents', and what is sampled
-    next is trained as briefly as these were. Held against figures of twenty epochs, nothing that
-    has had two promises anything but to be smaller.
-
-    Args:
-        study: The study.
-        with_failed: Failed trials as well, as infeasible ones; Optuna's samplers ignore them.
-    """
-    states = (*_TEACHING_STATES, TrialState.FAIL) if with_failed else _TEACHING_STATES
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=states)
-        if CONTINUES not in trial.user_attrs
-        # One that was discarded failed as well, and teaches nothing.
-        and (trial.state is not TrialState.FAIL or (trial.params and FAILED in trial.constraints))
-    ]
-
-
-def num_sampled_before(study: optuna.Study, number: int) -> int:
-    """How many trials were sampled before one: those that went on from others do not count."""
-    earlier = study.get_trials(deepcopy=False)[:number]
-    return sum(CONTINUES not in trial.user_attrs for trial in earlier)
-
-
 def shown_trials(study: optuna.Study, limit: int = SHOWN_TRIALS) -> list[FrozenTrial]:
     """At most that many finished trials of a study that teach something, in their order."""
-    trials = teaching_trials(study)
-    if len(trials) <= limit:
-        return trials
-    is_feasible = np.array([all(c <= 0 for c in t.constraints.values()) for t in trials])
-    values = minimized_values(trials, study.directions)
-    return [trials[i] for i in choose_trials(values, is_feasible, limit)]
+    found = teaching_trials(study)
+    chosen = choose_trials(found.values, found.violations <= 0, limit)
+    return [found.trials[i] for i in chosen]
 
 
 class BoundedHistory(optuna.samplers.BaseSampler):

@@ -25,14 +25,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import ThreadpoolController
 
-from autosearch.search.history import (
-    SHOWN_TRIALS,
-    choose_trials,
-    expected_values,
-    num_sampled_before,
-    seconds_of,
-    teaching_trials,
-)
+from autosearch.search.finished import num_sampled_before, number_of, teaching_trials
+from autosearch.search.history import SHOWN_TRIALS, choose_trials
 from autosearch.search.sight import Describe, Sight
 from autosearch.search.surrogate import Surrogate, Told
 from autosearch.search.vectors import Vectors, spread_value
@@ -134,22 +128,16 @@ class ParetoSampler(optuna.samplers.BaseSampler):
     def _propose(
         self, study: optuna.Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> tuple[Mapping[str, Any], Mapping[str, BaseDistribution]]:
-        every = teaching_trials(study, with_failed=True)
+        told = teaching_trials(study, with_failed=True)
+        every, violations = told.trials, told.violations
         if len(every) < self._num_spread:
             return {}, {}
-        expected = expected_values(every, study.directions)
-        is_real = np.array([trial.state is TrialState.COMPLETE for trial in every])
-        values = np.where(is_real[:, None], expected, np.nan)
-        # Only of trials that say anything of the kind: in a long study asking takes its time.
-        violations = np.array(
-            [max(t.constraints.values(), default=0.0) if t.system_attrs else 0.0 for t in every]
-        )
-        seconds = seconds_of(every)
+        expected = told.expected_values()
+        is_real = np.asarray(np.isfinite(told.values).all(axis=1))
         limit = _num_shown(every)
-        now, then = (
-            choose_trials(values[:count], violations[:count] <= 0, limit)
-            for count in (len(every), _milestone(len(every)))
-        )
+        now = choose_trials(told.values, violations <= 0, limit)
+        count = _milestone(len(every))
+        then = _chosen_then(told.values[:count], violations[:count] <= 0, limit)
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         vectors = Vectors.of([every[i] for i in now])
         points = vectors.points
@@ -163,13 +151,13 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         points_then = np.stack([encoded[i] for i in then.tolist()])
         sight = Sight(vectors, points_then, self._describe)
 
-        def told(rows: NDArray[np.intp], encoded: _Array) -> Told:
+        def tell(rows: NDArray[np.intp], encoded: _Array) -> Told:
             seen = sight.of(encoded)
-            return Told(seen, expected[rows], is_real[rows], violations[rows], seconds[rows])
+            return Told(seen, expected[rows], is_real[rows], violations[rows], told.seconds[rows])
 
         surrogate = Surrogate(
-            told(now, points),
-            told(then, points_then),
+            tell(now, points),
+            tell(then, points_then),
             sight.geometry,
             rng,
             self._impatience,
@@ -195,11 +183,10 @@ class ParetoSampler(optuna.samplers.BaseSampler):
             found.sort(key=lambda pair: -pair[0])
             # What promises most is varied further.
             parents = np.stack([row for _, row in found[:12]])
-        # Of a long study not all trials are shown.
-        tried = [t.params for t in every] if len(every) > len(now) else []
         for _, row in found[:_MOST_LOOKED_UP]:
             params = vectors.decode(row)
-            if params not in tried:
+            # Of a long study not all trials are shown.
+            if number_of(params) not in told.configurations:
                 return params, vectors.space
         return {}, {}
 
@@ -207,6 +194,19 @@ class ParetoSampler(optuna.samplers.BaseSampler):
 @lru_cache(maxsize=1)
 def _linear_algebra() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+def _chosen_then(values: _Array, is_feasible: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """As ``choose_trials``, kept until the next milestone."""
+    return _chosen(values.tobytes(), values.shape, is_feasible.tobytes(), limit)
+
+
+@lru_cache(maxsize=4)
+def _chosen(
+    values: bytes, shape: tuple[int, int], is_feasible: bytes, limit: int
+) -> NDArray[np.intp]:
+    told = np.frombuffer(values, dtype=np.float64).reshape(shape)
+    return choose_trials(told, np.frombuffer(is_feasible, dtype=np.bool_), limit)
 
 
 def _num_shown(trials: list[FrozenTrial]) -> int:

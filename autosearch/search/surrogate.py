@@ -20,7 +20,6 @@ from scipy import special
 
 from autosearch import pareto
 from autosearch.search.gaussian import (
-    Differences,
     GaussianProcess,
     Geometry,
     Hyperparameters,
@@ -41,7 +40,6 @@ FEWEST_VALUES = 5
 _FITTED_TRIALS = 120
 _PREDICTABLE = 0.85
 _MAX_FRONT = 60
-_BLOCK = 100_000
 _REFERENCE = 1.01
 _QUANTILES = 12
 _NODES = special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
@@ -84,9 +82,9 @@ class _Modelled:
     process: GaussianProcess
     scale: Scale
 
-    def predict(self, differences: Differences) -> _Array:
-        """Equally likely values of each configuration, shape ``(m, q)``."""
-        mean, deviation = self.process.predict(differences)
+    def predict(self, kernel: _Array) -> _Array:
+        """Equally likely values of ``m`` configurations, shape ``(m, q)``."""
+        mean, deviation = self.process.predict(kernel)
         return self.scale.backward(mean[:, None] + deviation[:, None] * _NODES)
 
 
@@ -169,11 +167,14 @@ class Surrogate:
             self._reference = np.minimum(self._reference, least + _REFERENCE - 1)
             self._front = self._front[(self._front < self._reference).all(axis=1)]
         self.is_boxed = targets.shape[1] > 1
-        among = geometry.differences(self._points, self._points)
-        points_then = then.points[known_then]
-        for column, column_then in zip(targets[known].T, of_then.T, strict=True):
-            found, scale = _fitted_on_scale(points_then, geometry, column_then, column)
-            process = GaussianProcess(among, scale.forward(column), found)
+        points_then, columns = then.points[known_then], targets[known].T
+        fitted = [
+            _fitted_on_scale(points_then, geometry, column_then, column)
+            for column, column_then in zip(columns, of_then.T, strict=True)
+        ]
+        kernels = geometry.covariances(self._points, self._points, [found for found, _ in fitted])
+        for (found, scale), column, kernel in zip(fitted, columns, kernels, strict=True):
+            process = GaussianProcess(kernel, scale.forward(column), found)
             self._modelled.append(_Modelled(process, scale))
 
     def look_below(self, point: _Array) -> None:
@@ -185,8 +186,7 @@ class Surrogate:
         Args:
             point: Shape ``(d,)``.
         """
-        differences = self._geometry.differences(self._points, point[None])
-        expected = np.array([np.median(m.predict(differences)) for m in self._modelled])
+        expected = np.median(self._predicted(point[None])[0], axis=1)
         corner = np.minimum((expected - self._low) / self._spread + 1e-3, self._reference)
         self._reference = corner
         self._front = self._front[(self._front < corner).all(axis=1)]
@@ -195,33 +195,36 @@ class Surrogate:
 
     def score(self, points: _Array) -> _Array:
         """What each configuration promises; more is better. Shape ``(m,)``."""
-        # A block's differences stay in the processor's cache.
-        room = max(_BLOCK // (self._all_points.size or 1), 1)
-        blocks = [points[i : i + room] for i in range(0, len(points), room)]
-        return np.concatenate([self._score(block) for block in blocks])
-
-    def _score(self, points: _Array) -> _Array:
-        scores = np.ones(len(points))
-        if self._modelled:
-            scores = self._improvement(points)
+        scores = self._improvement(points) if self._modelled else np.ones(len(points))
         if self._violation is not None:
-            differences = self._geometry.differences(self._all_points, points)
-            violation, deviation = self._violation.predict(differences)
+            (kernel,) = self._kernels(self._all_points, points, [self._violation])
+            violation, deviation = self._violation.predict(kernel)
             scores = scores * special.ndtr(-violation / deviation)
         if self._time is not None:
-            differences = self._geometry.differences(self._timed_points, points)
-            scores = scores * np.exp(-self._impatience * self._time.predict(differences)[0])
+            (kernel,) = self._kernels(self._timed_points, points, [self._time])
+            scores = scores * np.exp(-self._impatience * self._time.predict(kernel)[0])
         return scores
 
     def _improvement(self, points: _Array) -> _Array:
-        differences = self._geometry.differences(self._points, points)
-        predicted = np.stack([m.predict(differences) for m in self._modelled], axis=1)
-        normed = (predicted - self._low[:, None]) / self._spread[:, None]
         front = self._front
         if len(front) > _MAX_FRONT:
             order = np.argsort(front[:, 0], kind="stable")
             front = front[order[np.linspace(0, len(order) - 1, _MAX_FRONT).astype(np.intp)]]
+        normed = (self._predicted(points) - self._low[:, None]) / self._spread[:, None]
         return expected_improvement(front, self._reference, normed)
+
+    def _predicted(self, points: _Array) -> _Array:
+        """Equally likely values of each objective, shape ``(m, k, q)``."""
+        processes = [modelled.process for modelled in self._modelled]
+        both = zip(self._modelled, self._kernels(self._points, points, processes), strict=True)
+        return np.stack([modelled.predict(kernel) for modelled, kernel in both], axis=1)
+
+    def _kernels(
+        self, known: _Array, points: _Array, processes: Sequence[GaussianProcess]
+    ) -> _Array:
+        """Prior covariances of what is known and of configurations, shape ``(k, n, m)``."""
+        found = [process.hyperparameters for process in processes]
+        return self._geometry.covariances(known, points, found)
 
 
 def _process(
@@ -229,7 +232,8 @@ def _process(
 ) -> GaussianProcess:
     """A process of what is known now, with the hyperparameters of what was known then."""
     found, _ = _fitted(points_then, geometry, of_then)
-    return GaussianProcess(geometry.differences(points, points), targets, found)
+    (kernel,) = geometry.covariances(points, points, [found])
+    return GaussianProcess(kernel, targets, found)
 
 
 def _fitted_on_scale(
@@ -257,7 +261,7 @@ def _fitted(points: _Array, geometry: Geometry, targets: _Array) -> tuple[Hyperp
         normed = normed / (normed.std() or 1.0)
         some = geometry.differences(points[rows], points[rows])
         found = fit_hyperparameters(some, normed)
-        left_out = GaussianProcess(some, normed, found).without_each()
+        left_out = GaussianProcess(some.kernels([found])[0], normed, found).without_each()
         is_flat = np.ptp(normed) == 0 or np.ptp(left_out) == 0
         # scipy.stats has the correlation of ranks, too, and takes half a second to import.
         ranks = pd.Series(left_out).rank(), pd.Series(normed).rank()

@@ -6,15 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from autosearch import pareto
-from autosearch.search.history import (
-    CONTINUES,
-    RUNGS,
-    SHOWN_TRIALS,
-    choose_trials,
-    expected_values,
-    minimized_values,
-    shown_trials,
-)
+from autosearch.search.finished import CONTINUES
+from autosearch.search.history import SHOWN_TRIALS, choose_trials, shown_trials
 from autosearch.search.samplers import make_sampler
 
 SPACE = {f"x{i}": FloatDistribution(0.0, 1.0) for i in range(13)} | {
@@ -99,32 +92,3 @@ def test_a_network_that_was_trained_on_teaches_nothing_of_what_is_trained_briefl
         )
     )
     assert [trial.number for trial in shown_trials(study)] == list(range(6))
-
-
-def rung_trial(at_two, at_last=None, *, bytes_=100.0):
-    """A trial that had that accuracy after two epochs, and ended or was pruned there."""
-    state = optuna.trial.TrialState.PRUNED if at_last is None else optuna.trial.TrialState.COMPLETE
-    return optuna.create_trial(
-        values=None if at_last is None else [at_last, bytes_],
-        state=state,
-        user_attrs={RUNGS: {"2": [at_two, bytes_]}},
-    )
-
-
-def test_of_a_pruned_trial_is_expected_what_others_came_to_from_there():
-    directions = [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE]
-    ended = [
-        rung_trial(at_two, 0.8 + at_two / 4, bytes_=100 + 10 * i)
-        for i, at_two in enumerate((0.4, 0.5, 0.6, 0.7, 0.8))
-    ]
-    pruned = [rung_trial(0.2, bytes_=500.0), rung_trial(0.3, bytes_=20.0)]
-    found = expected_values([*pruned[:1], *ended, *pruned[1:]], directions)
-    assert found[0] == pytest.approx([-0.85, 500.0])
-    assert found[-1] == pytest.approx([-0.875, 20.0])
-    assert found[1:-1].tolist() == minimized_values(ended, directions).tolist()
-    alike = [rung_trial(at_two, 0.9) for at_two in (0.4, 0.5, 0.6, 0.7, 0.8)]
-    assert expected_values([pruned[0], *alike], directions)[0] == pytest.approx([-0.9, 500.0])
-    # Nothing is made up from a handful, nor where nothing was told.
-    assert np.isnan(expected_values([*pruned, *ended[:4]], directions)[:2]).all()
-    untold = optuna.create_trial(state=optuna.trial.TrialState.PRUNED)
-    assert np.isnan(expected_values([untold, *ended], directions)[0]).all()

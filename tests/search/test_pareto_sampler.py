@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from autosearch import pareto
+from autosearch.search.finished import CONTINUES, FAILED, SECONDS
 from autosearch.search.gaussian import GaussianProcess, Geometry, Group, fit_hyperparameters
-from autosearch.search.history import CONTINUES, FAILED, SECONDS
 from autosearch.search.improvement import expected_improvement
 from autosearch.search.samplers import make_sampler
 from autosearch.search.scales import AsItIs, ByRank
@@ -64,8 +64,9 @@ def test_a_process_knows_what_it_was_shown_and_which_parameter_matters():
     normed = (targets - targets.mean()) / targets.std()
     found = fit_hyperparameters(geometry.differences(points, points), normed)
     assert found.variances[2] < 0.3 * found.variances[:2].min()
-    half = GaussianProcess(geometry.differences(points[:40], points[:40]), targets[:40], found)
-    mean, sd = half.predict(geometry.differences(points[:40], points[40:]))
+    kernel = geometry.differences(points[:40], points).kernels([found])[0]
+    half = GaussianProcess(kernel[:, :40], targets[:40], found)
+    mean, sd = half.predict(kernel[:, 40:])
     assert np.abs(mean - targets[40:]).max() < 0.3
     assert sd.min() > 0
     assert np.abs(half.without_each() - targets[:40]).max() < 0.5
@@ -75,14 +76,14 @@ def test_costs_of_alike_layers_are_known_after_a_few_trials():
     rng = np.random.default_rng(0)
     points = rng.integers(5, size=(315, 6)).astype(float)
     costs = np.array([0.0, 0.0, 1.0, 9.0, 0.0])[points.astype(int)].sum(axis=1)
-    seen, unseen = points[:15], points[15:]
+    seen = points[:15]
     normed = (costs[:15] - costs[:15].mean()) / costs[:15].std()
 
     def error(groups):
         geometry = Geometry(np.ones(6, dtype=bool), groups)
-        among = geometry.differences(seen, seen)
-        process = GaussianProcess(among, costs[:15], fit_hyperparameters(among, normed))
-        mean, _ = process.predict(geometry.differences(seen, unseen))
+        found = fit_hyperparameters(geometry.differences(seen, seen), normed)
+        kernel = geometry.differences(seen, points).kernels([found])[0]
+        mean, _ = GaussianProcess(kernel[:, :15], costs[:15], found).predict(kernel[:, 15:])
         return np.abs(mean - costs[15:]).mean() / costs.std()
 
     assert error((Group(tuple(range(6)), 5),)) < 0.1 < error(())

@@ -25,7 +25,7 @@ from autosearch import (
 from autosearch.cli.main import app
 from autosearch.data import Digits
 from autosearch.errors import DefinitionError
-from autosearch.search.history import RUNGS
+from autosearch.search.finished import RUNGS
 from autosearch.search.pruning import place_on_rung, survives
 from autosearch.store.rungs import why_pruned
 from autosearch.values import TrialState

@@ -11,7 +11,7 @@ from autosearch import Budget, SearchSpace, Study, maximize, minimize
 from autosearch.errors import ChangedDefinitionError, DefinitionError, NotFoundError, StorageError
 from autosearch.search.enqueueing import check_config, enqueue_config
 from autosearch.search.finals import Finals
-from autosearch.search.history import teaching_trials
+from autosearch.search.finished import teaching_trials
 from autosearch.search.joining import join
 from autosearch.search.warm_start import StartingSampler
 from autosearch.search.worker import Limits, Outcome, Worker
@@ -336,7 +336,7 @@ def test_a_failed_trial_that_was_discarded_teaches_no_more(storage):
     autosearch.run(make_study(fails, trials=3), storage=storage)
     discard_trial(Database.open_to_write(storage), "table", 1, reason="no fault of its own")
     known = optuna.load_study(study_name="table", storage=storage)
-    assert [t.number for t in teaching_trials(known, with_failed=True)] == [0, 2, 3, 4]
+    assert [t.number for t in teaching_trials(known, with_failed=True).trials] == [0, 2, 3, 4]
 
 
 def make_worker(storage, finals=None):

@@ -23,8 +23,8 @@ from autosearch import Budget, Study, maximize, minimize
 from autosearch.data import Digits
 from autosearch.errors import NothingTrainedError, StorageError, StudyError
 from autosearch.search.engine import Engine, delete_optuna_study
+from autosearch.search.finished import SECONDS
 from autosearch.search.growth import GrownTrial
-from autosearch.search.history import SECONDS
 from autosearch.search.samplers import SAMPLERS
 from autosearch.search.worker import (
     MAX_TRIALS_WITHOUT_EPOCHS,
