@@ -16,7 +16,7 @@ from autosearch.data.files import printable
 from autosearch.data.labelled import EVERY_SPLIT, LabelledImages, labelled_images, read_labelled
 from autosearch.data.photos import Photos
 from autosearch.errors import DefinitionError
-from autosearch.evaluation.judging import Judgement, judge
+from autosearch.evaluation.judging import Judgement, judge, labels_by
 from autosearch.evaluation.litert import TFLiteModel
 from autosearch.evaluation.subjects import Subject
 from autosearch.store.artifacts import ArtifactStore
@@ -149,11 +149,6 @@ def evaluate(
         notes += _about_seen(seen, subject, len(found), is_drawn=is_drawn)
         if tested is None and seen is not None and seen["test"]:
             tested = subject.study, subject.data_fingerprint
-    reading = None
-    if tested is not None and database is None:
-        notes.append("There is no database to count this reading of the test split in.")
-    elif tested is not None and database is not None:
-        reading = _count_reading(database, *map(str, tested), what=subject.name)
     classes = subject.classes
     if classes is None:
         classes = found.classes
@@ -161,12 +156,15 @@ def evaluate(
             f"The file does not name its {len(classes)} classes; they are taken for those of the "
             "images, in order of name."
         )
-    judgement = judge(
-        TFLiteModel(subject.file, pixels=subject.pixels),
-        found,
-        classes=classes,
-        preprocessing=subject.preprocessing,
-    )
+    lite = TFLiteModel(subject.file, pixels=subject.pixels)
+    # Images that the file cannot be judged on are no reading.
+    labels_by(lite, found, classes)
+    reading = None
+    if tested is not None and database is None:
+        notes.append("There is no database to count this reading of the test split in.")
+    elif tested is not None and database is not None:
+        reading = _count_reading(database, *map(str, tested), what=subject.name)
+    judgement = judge(lite, found, classes=classes, preprocessing=subject.preprocessing)
     return Evaluation(
         subject=subject, judgement=judgement, data=found, test_reading=reading, notes=tuple(notes)
     )

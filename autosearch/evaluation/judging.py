@@ -26,7 +26,7 @@ from autosearch.evaluation.metrics import (
     wilson_interval,
 )
 
-__all__ = ["Judgement", "compare", "judge"]
+__all__ = ["Judgement", "compare", "judge", "labels_by"]
 
 _PREPARED_AT_ONCE = 256
 
@@ -92,23 +92,10 @@ def judge(
         preprocessing: What ``prepare`` takes besides an image.
 
     Raises:
-        DefinitionError: There is no image, images are of classes that the file does not know, or
-            classes or preprocessing are not those of the file.
+        DefinitionError: As ``labels_by``, or the preprocessing is not that of the file.
         StudyError: A photo can no longer be decoded, or is another than it was.
     """
-    if not len(data):
-        raise DefinitionError("there is no image to judge on; expected at least one")
-    num_outputs = lite.output.shape[1]
-    if len(classes) != num_outputs:
-        raise DefinitionError(
-            f"the file has {num_outputs} outputs, and {len(classes)} classes are named; expected "
-            "a name for each output: write them into a file, one on each line, and name it with "
-            "--labels FILE"
-        )
-    if len(set(classes)) < len(classes):
-        twice = next(name for name in classes if list(classes).count(name) > 1)
-        raise DefinitionError(f'class "{twice}" is named twice; expected different names')
-    labels = _matched(data, classes)
+    labels = labels_by(lite, data, classes)
     probabilities = _answers(lite, data.images, preprocessing)
     return _judged(labels, probabilities, tuple(classes), data)
 
@@ -169,7 +156,27 @@ def compare(old: Judgement, new: Judgement) -> dict[str, Any]:
     }
 
 
-def _matched(data: LabelledImages, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+def labels_by(
+    lite: TFLiteModel, data: LabelledImages, classes: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """Which of a file's outputs each image belongs to, shape ``(n,)``; runs nothing.
+
+    Raises:
+        DefinitionError: There is no image, images are of classes that the file does not know, or
+            the classes are not those of the file.
+    """
+    if not len(data):
+        raise DefinitionError("there is no image to judge on; expected at least one")
+    num_outputs = lite.output.shape[1]
+    if len(classes) != num_outputs:
+        raise DefinitionError(
+            f"the file has {num_outputs} outputs, and {len(classes)} classes are named; expected "
+            "a name for each output: write them into a file, one on each line, and name it with "
+            "--labels FILE"
+        )
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if list(classes).count(name) > 1)
+        raise DefinitionError(f'class "{twice}" is named twice; expected different names')
     index_of = {name: index for index, name in enumerate(classes)}
     present = np.unique(data.labels).tolist()
     if present[0] < 0 or present[-1] >= len(data.classes):

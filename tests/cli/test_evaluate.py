@@ -13,6 +13,7 @@ from PIL import Image
 import autosearch
 from autosearch import Budget, SearchSpace, Study, maximize
 from autosearch.data import Digits, ImageFolder, dataset_from_definition
+from autosearch.errors import DefinitionError
 from autosearch.evaluation.evaluate import evaluate
 from autosearch.evaluation.subjects import find_subject
 from autosearch.space import Preprocessing
@@ -532,3 +533,17 @@ def test_groups_of_an_npz_file_are_told(bundle, autosearch_here, tmp_path):
     ended = autosearch_here("evaluate", bundle.folder, path, "--group", "lens")
     assert ended.returncode == 2
     assert '"lens"' in ended.stderr
+
+
+def test_images_that_a_file_cannot_be_judged_on_are_no_reading(bundle, incident, tmp_path):
+    dataset = ImageFolder(incident, split_seed=3, keep_alike_together=False)
+    subject = replace(
+        find_subject(str(bundle.folder)),
+        study="own",
+        dataset=dataset.definition(),
+        classes=tuple(f"digit {number}" for number in range(10)),
+    )
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'new.db'}")
+    with pytest.raises(DefinitionError, match="which the model does not know"):
+        evaluate(subject, incident, split="test", database=database)
+    assert readings(database, dataset.fingerprint()) == []
