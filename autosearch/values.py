@@ -127,13 +127,13 @@ class Constraint(Declared):
     bound: float = Field(allow_inf_nan=False)
 
     def violation(self, value: float | None) -> float:
-        """How far over the bound, relative to it; at most 0 is feasible.
+        """How far over the bound, relative to it unless that is 0; at most 0 is feasible.
 
         A figure that is not to be had (None, NaN, infinite) breaks the bound.
         """
         if value is None or not math.isfinite(value):
             return 1.0
-        return (value - self.bound) / max(abs(self.bound), 1.0)
+        return (value - self.bound) / (abs(self.bound) or 1.0)
 
     def __str__(self) -> str:
         return f"{self.metric} ≤ {self.bound:.12g}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +49,7 @@ def inspect(
 
     Example: autosearch data inspect photos --html photos.html
     """
-    from autosearch.cli.output import say
+    from autosearch.cli.output import print_json, say
     from autosearch.data.page import page
     from autosearch.data.photos import MAX_PIXELS
     from autosearch.data.report import inspect as inspect_data
@@ -67,7 +65,7 @@ def inspect(
             raise StorageError(f'"{html}" cannot be written ({error.strerror})') from error
         say(f"Wrote {html}.")
     if output_format is ReportFormat.JSON:
-        _print_json(report)
+        print_json(report)
     else:
         _print_report(report)
 
@@ -83,7 +81,7 @@ def split(
 
     Example: autosearch data split studies/photos.py --format json
     """
-    from autosearch.cli.output import emit
+    from autosearch.cli.output import emit, print_json
     from autosearch.data.dataset import SPLITS
     from autosearch.data.report import split_members
     from autosearch.errors import DefinitionError, NotFoundError
@@ -97,7 +95,7 @@ def split(
         raise DefinitionError(f'study "{study.name}" has no dataset; there is nothing to split')
     members = split_members(study.dataset)
     if output_format is ReportFormat.JSON:
-        _print_json(members)
+        print_json(members)
         return
     rows = [{"split": name, "images": len(members[name])} for name in SPLITS]
     emit(rows, OutputFormat.TABLE, columns={"split": "split", "images": "images"})
@@ -150,10 +148,6 @@ def cache(
     }
     emit(rows, output_format, columns=columns)
     say(f"{images.root} holds {images.held_bytes():,} of at most {images.max_bytes:,} bytes.")
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,7 +79,7 @@ def evaluate(
 
     Example: autosearch evaluate digits/12-int8 incident --format json
     """
-    from autosearch.cli.output import say
+    from autosearch.cli.output import print_json, say
     from autosearch.errors import DefinitionError
     from autosearch.evaluation import evaluate as judging
     from autosearch.evaluation.subjects import find_subject
@@ -106,7 +104,7 @@ def evaluate(
     if report["test_reading"] is not None:
         say(reading_words(report["test_reading"]))
     if output_format is ReportFormat.JSON:
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        print_json(report)
     else:
         _print(report)
 

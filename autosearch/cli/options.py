@@ -17,6 +17,7 @@ __all__ = [
     "Storage",
     "StudyFile",
     "StudyFileOption",
+    "TrialTimeout",
     "Workers",
     "WorkersPerGpu",
 ]
@@ -94,5 +95,15 @@ WorkersPerGpu = Annotated[
         min=1,
         help="Let at most K workers share a GPU.",
         show_default="as many as must",
+    ),
+]
+
+TrialTimeout = Annotated[
+    float,
+    typer.Option(
+        "--trial-timeout",
+        metavar="MINUTES",
+        min=0.1,
+        help="Replace a worker whose trial ends no epoch for so long.",
     ),
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from rich.console import Console
 from autosearch.cli.options import OutputFormat
 from autosearch.metrics import WHOLE
 
-__all__ = ["duration", "emit", "figure", "say", "stderr", "stdout"]
+__all__ = ["command", "duration", "emit", "figure", "print_json", "say", "stderr", "stdout"]
 
 stdout = Console(soft_wrap=True, highlight=False)
 stderr = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -23,6 +25,28 @@ stderr = Console(stderr=True, soft_wrap=True, highlight=False)
 def say(text: str, *, style: str = "") -> None:
     """Prints words for a person, and never takes them for markup."""
     stderr.print(text, style=style, markup=False)
+
+
+def command(*words: str, storage: str | None = None, artifacts: str | None = None) -> str:
+    """What to type next in the same database, as a shell takes it; a password is not told.
+
+    Without the database that was named, the command would look into this folder's.
+    """
+    from autosearch.store.artifacts import ARTIFACTS_VARIABLE
+    from autosearch.store.database import STORAGE_VARIABLE, shown_url
+
+    typed = ["autosearch", *words]
+    # A variable that is set is set for the next command too.
+    if storage and storage != os.environ.get(STORAGE_VARIABLE):
+        typed += ["--storage", shown_url(storage)]
+    if artifacts and artifacts != os.environ.get(ARTIFACTS_VARIABLE):
+        typed += ["--artifacts", artifacts]
+    return shlex.join(typed)
+
+
+def print_json(value: Any) -> None:
+    """Prints data for a program on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def emit(
@@ -48,7 +72,7 @@ def emit(
         return
     chosen = [{key: row.get(key) for key in fields} if fields else dict(row) for row in rows]
     if output_format is OutputFormat.JSON:
-        sys.stdout.write(json.dumps(chosen, indent=2, ensure_ascii=False) + "\n")
+        print_json(chosen)
         return
     keys = list(fields or dict.fromkeys(k for row in chosen for k in row) or columns)
     writer = csv.DictWriter(sys.stdout, keys, lineterminator="\n")

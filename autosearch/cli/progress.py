@@ -34,7 +34,9 @@ class ProgressLine:
         self._is_terminal = stderr.is_terminal
         self._started: float | None = None
         self._num_at_start = 0
+        self._num_finals_at_start = 0
         self.num_new = 0
+        self.num_new_finals = 0
         self._num_stops = 0
         self.was_stopped = False
         self._so_far = (-1, 0)
@@ -59,6 +61,8 @@ class ProgressLine:
         if self._started is None:
             self._started, self._num_at_start = time.monotonic(), progress.num_counted
             self._num_stops = progress.num_stops
+            self._num_finals_at_start = progress.num_final_trainings
+        self.num_new_finals = progress.num_final_trainings - self._num_finals_at_start
         self.was_stopped = progress.num_stops != self._num_stops
         self.num_new = progress.num_counted - self._num_at_start
         finished = sum(n for state, n in progress.counts.items() if state.is_finished)

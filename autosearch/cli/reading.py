@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -303,13 +301,13 @@ def show(
     Example: autosearch show digits 12-int8
     """
     from autosearch.cli.figures import baselines_line, print_details
-    from autosearch.cli.output import emit
+    from autosearch.cli.output import emit, print_json
     from autosearch.store.view import open_study
 
     view = open_study(study, storage=storage, artifacts=artifacts)
     found = view.candidate(candidate)
     if output_format is OutputFormat.JSON:
-        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        print_json(found)
     elif output_format is OutputFormat.CSV:
         emit([found], output_format, columns={})
     else:
@@ -500,6 +498,7 @@ def _over(violations: dict[str, float] | None) -> str:
 
 
 def _why_no_front(view: StudyView, estimate: FigureKind) -> str:
+    from autosearch.cli.output import command
     from autosearch.values import TrialState
 
     counts = view.progress().counts
@@ -521,9 +520,9 @@ def _why_no_front(view: StudyView, estimate: FigureKind) -> str:
     if failed:
         return (
             f"No candidate yet: {failed} of {total} trials failed; "
-            f"see why with: autosearch trials {view.name}"
+            f"see why with: {command('trials', view.name)}"
         )
     return (
         f"No candidate yet: {total} trials, none of them complete; "
-        f"see them with: autosearch trials {view.name}"
+        f"see them with: {command('trials', view.name)}"
     )

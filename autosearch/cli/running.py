@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -17,11 +14,12 @@ from autosearch.cli.options import (
     OutputFormat,
     Storage,
     StudyFile,
+    TrialTimeout,
     Workers,
     WorkersPerGpu,
 )
 
-__all__ = ["INTERRUPTED", "command_to_go_on", "end_by_signals", "register"]
+__all__ = ["INTERRUPTED", "end_by_signals", "register"]
 
 INTERRUPTED = 130
 """The exit code of a run that Ctrl-C ended, as shells have it."""
@@ -48,6 +46,7 @@ def run(
     ] = None,
     workers: Workers = 1,
     workers_per_gpu: WorkersPerGpu = None,
+    trial_timeout: TrialTimeout = 60.0,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", min=0, help="Seed of a new study (default 0)."),
@@ -86,7 +85,7 @@ def run(
 
     Example: autosearch run studies/digits.py --storage sqlite:///digits.db
     """
-    from autosearch.cli.output import say
+    from autosearch.cli.output import command, say
     from autosearch.cli.progress import ProgressLine
     from autosearch.cli.reading import print_front
     from autosearch.search.runner import run as run_study
@@ -97,7 +96,7 @@ def run(
     line = ProgressLine()
 
     def say_stopped(how: str) -> None:
-        again = command_to_go_on("run", study_file, storage, artifacts)
+        again = command("run", str(study_file), storage=storage, artifacts=artifacts)
         if trials is not None and trials > line.num_new:
             again += f" --trials {trials - line.num_new}"
         say(f"{how}; go on with: {again}")
@@ -111,6 +110,7 @@ def run(
                 trials=trials,
                 workers=workers,
                 workers_per_gpu=workers_per_gpu,
+                trial_timeout_s=60 * trial_timeout,
                 seed=seed,
                 accept_changes=accept_changes,
                 accept_data=accept_data,
@@ -126,27 +126,8 @@ def run(
         say_stopped("Stopped, as it was asked to")
     if not print_front(view, output_format):
         raise typer.Exit(1)
-    if line.num_new == 0 and not line.was_stopped:
+    if line.num_new == line.num_new_finals == 0 and not line.was_stopped:
         say("Nothing was left to do; run more with: --trials N")
-
-
-def command_to_go_on(
-    command: str, study_file: Path, storage: str | None, artifacts: str | None
-) -> str:
-    """What to type to go on in the same database, as a shell takes it; a password is not told.
-
-    Without the database that was named, the command would begin anew in this folder's.
-    """
-    from autosearch.store.artifacts import ARTIFACTS_VARIABLE
-    from autosearch.store.database import STORAGE_VARIABLE, shown_url
-
-    words = ["autosearch", command, str(study_file)]
-    # A variable that is set is set for the next command too.
-    if storage and storage != os.environ.get(STORAGE_VARIABLE):
-        words += ["--storage", shown_url(storage)]
-    if artifacts and artifacts != os.environ.get(ARTIFACTS_VARIABLE):
-        words += ["--artifacts", artifacts]
-    return shlex.join(words)
 
 
 def end_by_signals() -> None:

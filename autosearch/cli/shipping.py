@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,7 +57,7 @@ def promote(
     """
     from autosearch import registry
     from autosearch.cli.judging import reading_words
-    from autosearch.cli.output import say
+    from autosearch.cli.output import command, print_json, say
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
     from autosearch.study import load_study_file
@@ -104,8 +102,9 @@ def promote(
             "comparison": comparison,
             "test_reading": promotion.record["test_reading"],
         }
-        sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
-    say(f"Write it out with: autosearch export {promotion.model} --alias {alias} --output DIR")
+        print_json(shown)
+    words = ("export", promotion.model, "--alias", alias, "--output", "DIR")
+    say(f"Write it out with: {command(*words, storage=storage, artifacts=artifacts)}")
 
 
 def export(

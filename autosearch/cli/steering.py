@@ -14,6 +14,7 @@ from autosearch.cli.options import (
     Format,
     OutputFormat,
     Storage,
+    TrialTimeout,
     Workers,
     WorkersPerGpu,
 )
@@ -44,6 +45,7 @@ def worker(
     artifacts: Artifacts = None,
     workers: Workers = 1,
     workers_per_gpu: WorkersPerGpu = None,
+    trial_timeout: TrialTimeout = 60.0,
     measure_only: Annotated[
         bool,
         typer.Option(
@@ -70,11 +72,11 @@ def worker(
     if target is not None:
         _measure_only(study, storage, artifacts, target)
     else:
-        _work(Path(study), storage, artifacts, workers, workers_per_gpu)
+        _work(Path(study), storage, artifacts, workers, workers_per_gpu, trial_timeout)
 
 
 def _measure_only(study: str, storage: str | None, artifacts: str | None, target: str) -> None:
-    from autosearch.cli.output import say
+    from autosearch.cli.output import command, say
     from autosearch.search.measuring import measure_front
 
     if study.endswith(".py"):
@@ -84,7 +86,8 @@ def _measure_only(study: str, storage: str | None, artifacts: str | None, target
     database, view = _opened(study, storage, artifacts)
     count = measure_front(database, view, target=target, on_progress=_say_files)
     if count:
-        say(f"Rank by them with: autosearch front {study} --target {target}")
+        words = ("front", study, "--target", target)
+        say(f"Rank by them with: {command(*words, storage=storage, artifacts=artifacts)}")
     else:
         say(f'All of the front of "{study}" was measured on "{target}" before.')
 
@@ -102,10 +105,11 @@ def _work(
     artifacts: str | None,
     workers: int,
     workers_per_gpu: int | None,
+    trial_timeout: float,
 ) -> None:
-    from autosearch.cli.output import say
+    from autosearch.cli.output import command, say
     from autosearch.cli.progress import ProgressLine
-    from autosearch.cli.running import INTERRUPTED, command_to_go_on, end_by_signals
+    from autosearch.cli.running import INTERRUPTED, end_by_signals
     from autosearch.search.joining import join
     from autosearch.study import load_study_file
 
@@ -119,11 +123,12 @@ def _work(
                 artifacts=artifacts,
                 workers=workers,
                 workers_per_gpu=workers_per_gpu,
+                trial_timeout_s=60 * trial_timeout,
                 on_progress=line.update,
                 on_message=say,
             )
     except KeyboardInterrupt:
-        again = command_to_go_on("worker", study_file, storage, artifacts)
+        again = command("worker", str(study_file), storage=storage, artifacts=artifacts)
         say(f"Stopped. Nothing is lost; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     say("Asked to stop." if line.was_stopped else "The study's budget is spent.")

@@ -65,8 +65,10 @@ def run_baselines(
         trial = ReplayedTrial(0, {"quantization": "int8"}, artifacts, should_stop)
         try:
             result = _judge(name, study, trial)
-        except InterruptedTrial:
+        except (InterruptedTrial, KeyboardInterrupt) as ending:
             baselines.release(name)
+            if isinstance(ending, KeyboardInterrupt):
+                raise
             return False
         except StorageError:
             raise

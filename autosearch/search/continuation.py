@@ -6,9 +6,10 @@ parent's weights; its candidates are further candidates, and its parent's stay a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class TrainingOn:
         self._minutes = minutes
         self._view = view
 
-    def next(self, started: Sequence[Continuation]) -> Continuation | None:
+    def next(self, started: Sequence[Continuation], num_pending: int = 0) -> Continuation | None:
         """What to go on from; None to sample something new.
 
         The network whose training promises most hypervolume for its time, were it trained for as
@@ -68,6 +69,7 @@ class TrainingOn:
 
         Args:
             started: What was gone on from already.
+            num_pending: For how many epochs together what other workers go on from is trained.
         """
         # The trials last: another worker may end one between the two, and whose candidates are
         # known is then known as it ended.
@@ -76,7 +78,8 @@ class TrainingOn:
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
         progress = self._view.progress()
         taken = {continuation.trial for continuation in started}
-        ways = [way for way in self._ways_on(ranked, trials, taken, progress) if way.rate > 0]
+        num_free = self._epochs_of_budget(progress) - num_pending
+        ways = [way for way in self._ways_on(ranked, trials, taken, num_free) if way.rate > 0]
         if not ways:
             return None
         best = max(ways, key=lambda way: (way.rate, -way.continuation.trial))
@@ -90,7 +93,7 @@ class TrainingOn:
         ranked: pd.DataFrame,
         trials: Mapping[int, Mapping[str, Any]],
         taken: set[int],
-        progress: Progress,
+        num_free: float,
     ) -> Iterator[_Way]:
         """What can be trained on."""
         values = self._view.minimized(ranked)
@@ -98,7 +101,7 @@ class TrainingOn:
         promise = Promise(values, self._view.objectives)
         for number in sorted(set(whose.tolist()) - taken):
             facts = trials[number]["facts"]
-            length, left = epochs_trained(facts), self._epochs_left(trials[number], progress)
+            length, left = epochs_trained(facts), self._epochs_left(trials[number], num_free)
             if "keras_sha256" not in facts or left < 1:
                 continue
             epoch_s = max(trials[number]["duration_s"] / facts["num_epochs"], 1e-9)
@@ -135,11 +138,24 @@ class TrainingOn:
         continued_s = spent[True] + seconds
         return continued_s <= self._rules.share * (spent[False] + continued_s)
 
-    def _epochs_left(self, trial: Mapping[str, Any], progress: Progress) -> int:
+    def cut(self, again: Continuation) -> Continuation:
+        """The same for fewer epochs, where the budget has less left than when it was chosen.
+
+        As of one that was interrupted, or whose worker was lost; it gets one epoch at least.
+        """
+        frame = self._view.trials_frame()
+        parent: pd.Series[Any] = frame[frame["number"] == again.trial].iloc[0]
+        left = self._epochs_left(dict(parent), self._epochs_of_budget(self._view.progress()))
+        return replace(again, epochs=max(1, min(again.epochs, left)))
+
+    def _epochs_of_budget(self, progress: Progress) -> float:
+        """How many epochs the study may still cost."""
+        total = self._limits.total_epochs
+        return math.inf if total is None else total - progress.num_epochs
+
+    def _epochs_left(self, trial: Mapping[str, Any], num_free: float) -> int:
         """For how many epochs a trial's network can be trained on, with all that comes after."""
-        left = self._full_epochs - epochs_trained(trial["facts"])
-        if self._limits.total_epochs is not None:
-            left = min(left, self._limits.total_epochs - progress.num_epochs)
+        left = int(min(self._full_epochs - epochs_trained(trial["facts"]), num_free))
         if self._limits.deadline is not None:
             training_s = trial["stage_seconds"].get("train", 0.0)
             left_s = self._limits.deadline - time.time() - (trial["duration_s"] - training_s)

@@ -53,7 +53,7 @@ _LATEST_GUESS = 4
 
 _REDEFINED = "autosearch:trials_before_the_definition_changed"
 
-ContinuationChoice = Callable[[list[Continuation]], Continuation | None]
+ContinuationChoice = Callable[[list[Continuation], int], Continuation | None]
 
 
 class Engine:
@@ -187,8 +187,8 @@ class Engine:
             worker_id: The worker that will evaluate it.
             may_start: Whether there is room for one more trial; if not, there is none.
             is_out_of_date: Whether a finished trial has changed since this process read it.
-            continue_from: Told what was gone on from already, answers what to go on from; None to
-                sample something new.
+            continue_from: Told what was gone on from already, and for how many epochs together
+                what has not ended of it, answers what to go on from; None to sample something new.
             impatience: How much the trial's time is to count, from 0 to 1.
         """
         self._impatience = impatience
@@ -210,8 +210,9 @@ class Engine:
         trials = self._study.get_trials(deepcopy=False)
         if any(trial.state is optuna.trial.TrialState.WAITING for trial in trials):
             return
-        started = [c for trial in trials if (c := continuation_of(trial)) is not None]
-        chosen = choose(started)
+        started = [(trial, c) for trial in trials if (c := continuation_of(trial)) is not None]
+        num_pending = sum(c.epochs for trial, c in started if not trial.state.is_finished())
+        chosen = choose([c for _, c in started], num_pending)
         if chosen is not None:
             self._study.enqueue_trial({}, user_attrs={CONTINUES: asdict(chosen)})
 
@@ -316,6 +317,8 @@ class Engine:
             was_asked_to_end: The trial is not to blame, and the attempt does not count.
         """
         with self._database.exclusive(), quiet(), _explained(self._database):
+            if was_asked_to_end:
+                recorder.forgive_lost()
             self._recover(recorder, view, reason, was_asked_to_end)
 
     def _recover(

@@ -145,6 +145,7 @@ def run_finals(
     study: Study,
     view: StudyView,
     *,
+    worker_id: int | None,
     evaluator: Any,
     recorder: Recorder,
     artifacts: ArtifactStore,
@@ -152,12 +153,15 @@ def run_finals(
     should_stop: Callable[[], bool],
     should_end: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Judges every finalist that is not judged yet, and records each fold as it ends.
+    """Judges every finalist that is not judged yet and that no other worker is about.
+
+    Each fold is recorded as it ends.
 
     Args:
         finals: What to judge.
         study: Its definition.
         view: Reads it.
+        worker_id: Of this worker.
         evaluator: The one that trains with Keras.
         recorder: Writes the study's rows.
         artifacts: Where files go.
@@ -177,7 +181,9 @@ def run_finals(
     facts = dict(zip(frame["number"], frame["facts"], strict=True))
     configs = dict(zip(frame["number"], frame["config"], strict=True))
     for number in left:
-        attempt = recorder.start_finalist(number, **key)
+        attempt = recorder.start_finalist(number, worker_id, **key)
+        if attempt is None:
+            continue
         known = view.finalists(**key)[number].folds
         # What was trained on was trained for longer than a trial of the search is.
         num_epochs = epochs_trained(facts[number]) if study.train_on is not None else None
@@ -216,8 +222,10 @@ def run_finals(
                 num_folds=finals.num_folds,
                 split_seed=seed,
             )
-        except InterruptedTrial:
+        except (InterruptedTrial, KeyboardInterrupt) as ending:
             recorder.interrupt_finalist(number, **key)
+            if isinstance(ending, KeyboardInterrupt):
+                raise
             return False
         except StorageError:
             raise

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autosearch.changes import changes
-from autosearch.errors import ChangedDefinitionError, DefinitionError
+from autosearch.errors import DefinitionError
 from autosearch.search.devices import worker_environments
 from autosearch.search.engine import Engine
 from autosearch.search.runner import (
@@ -15,6 +14,7 @@ from autosearch.search.runner import (
     plan_limits,
     supervise,
 )
+from autosearch.search.same import check_same
 from autosearch.search.samplers import check_sampler
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
@@ -48,7 +48,7 @@ def join(
         artifacts: Where the study's files go; by default beside the database.
         workers: Worker processes here.
         workers_per_gpu: How many may share a GPU here; by default as many as must.
-        trial_timeout_s: How long a trial may run.
+        trial_timeout_s: As for ``run``.
         on_progress: As for ``run``.
         on_message: Likewise.
 
@@ -71,15 +71,17 @@ def join(
     store = ArtifactStore.beside(database, artifacts)
     view = StudyView(database, store, study.name)
     study = study.keeping_sides(view.sides())
-    _check_same(study, view, store)
+    check_same(study, view)
+    # Files would be left where nobody finds them.
+    files = view.candidates_frame()["artifact_sha256"].dropna()
+    if len(files):
+        store.get(str(files.iloc[-1]))
     recorder = Recorder(database, view.id)
     limits = plan_limits(study, view.progress(), trials=None, workers=workers)
-    # Beside others the minutes are those of their run.
-    clock = None if recorder.num_living_workers() else RunClock(recorder)
+    clock = RunClock(recorder, is_over=lambda: limits.are_reached(view.progress()))
 
     def on_tick() -> None:
-        if clock is not None:
-            clock.tick()
+        clock.tick()
         if on_progress is not None:
             on_progress(view, view.progress(), limits)
 
@@ -100,25 +102,6 @@ def join(
             on_message=on_message,
         )
     finally:
-        if clock is not None:
-            clock.write()
+        clock.write()
         on_tick()
     return view
-
-
-def _check_same(study: Study, view: StudyView, store: ArtifactStore) -> None:
-    """Refuses what would mix trials of two studies, or leave files where nobody finds them."""
-    if study.definition_sha256() != view.definition_sha256:
-        listed = "; ".join(changes(view.definition, study.definition())) or "its code"
-        raise ChangedDefinitionError(
-            f'study "{study.name}" differs from the one in the database ({listed}); '
-            "work with the file that it was started from"
-        )
-    if study.dataset is not None and study.dataset.fingerprint() != view.data_fingerprint:
-        raise ChangedDefinitionError(
-            f'the images of study "{study.name}" are not those that it was started on; '
-            "copy the same ones to this machine"
-        )
-    files = view.candidates_frame()["artifact_sha256"].dropna()
-    if len(files):
-        store.get(str(files.iloc[-1]))

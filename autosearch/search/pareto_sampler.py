@@ -168,7 +168,7 @@ class ParetoSampler(optuna.samplers.BaseSampler):
         found: list[tuple[float, _Array]] = []
         parents = sight.without(surrogate.parents)
         # As many as can be compared with the trials shown in a tenth of a second.
-        most = _POOL if self._describe is None else _DESCRIBED
+        most = _DESCRIBED if sight.knows_any else _POOL
         size = min(max(_COMPARED // max(points.size, 1), _FEWEST), most)
         for round_number in range(_ROUNDS):
             share = 0.0 if round_number else _RANDOM_SHARE

@@ -118,6 +118,7 @@ def main() -> None:
 def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     from autosearch.search.evaluators import make_evaluator
     from autosearch.search.finals import Finals
+    from autosearch.search.same import check_same
     from autosearch.search.worker import Limits, Worker
     from autosearch.store.artifacts import ArtifactStore
     from autosearch.store.database import Database
@@ -134,6 +135,8 @@ def _work(order: Order, should_stop: Callable[[], bool]) -> str:
     else:
         study = Study.from_definition(view.definition)
     study = study.keeping_sides(view.sides())
+    # A worker that takes another's place hours later may find another file or other images.
+    check_same(study, view)
     if order.is_one_of_several and not isinstance(study.sampler, str):
         # An instance has one seed of its own, and each worker made it anew from the file.
         study.sampler.reseed_rng()

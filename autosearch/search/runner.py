@@ -54,7 +54,6 @@ __all__ = [
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _CLOCK_WRITTEN_S = 10.0
-_MAX_MEMORY_BYTES = 6_000_000_000
 _MIN_MEMORY_BYTES = 1_500_000_000
 
 ProgressCallback = Callable[[StudyView, Progress, Limits], None]
@@ -97,7 +96,7 @@ def run(
             earlier trials go on teaching the sampler.
         accept_data: Go on although images were added or removed. Those that were there stay on
             their side of the split, and earlier trials keep their figures.
-        trial_timeout_s: How long a trial may run in a worker process.
+        trial_timeout_s: How long a trial in a worker process may go without the end of an epoch.
         warm_start: Begin with the best configurations of the study of that name, which may be one
             of Optuna's alone; parameters that do not fit by name and range are sampled.
         warm_start_storage: The database URL of that study; by default the same as ``storage``.
@@ -143,7 +142,7 @@ def run(
         has_changed = _check_definition(study, earlier, seed=seed, accept_changes=accept_changes)
         if has_changed:
             _check_nobody_works(study, database, earlier)
-        if fingerprint != earlier.data_fingerprint:
+        if study.dataset is not None and fingerprint != earlier.data_fingerprint:
             _check_data(study, before, accept_data=accept_data)
         seed = earlier.seed
     check_origins(study)
@@ -292,7 +291,8 @@ def supervise(
         seed=view.seed,
         limits=asdict(limits),
         finals=asdict(finals) if finals is not None else None,
-        import_path=list(sys.path),
+        # What is no text there, Python passes over.
+        import_path=[folder for folder in sys.path if isinstance(folder, str)],
         num_stops=view.progress().num_stops,
         is_one_of_several=is_one_of_several,
         report_file="",
@@ -447,9 +447,8 @@ def _check_workers(
 def plan_limits(study: Study, progress: Progress, *, trials: int | None, workers: int) -> Limits:
     """When the workers of a run are done, by the study's budget or after so many trials more."""
     budget = study.budget
-    share = psutil.virtual_memory().total // (2 * workers)
     # With less, TensorFlow itself would outgrow it before the first trial.
-    memory = max(_MIN_MEMORY_BYTES, min(_MAX_MEMORY_BYTES, share))
+    memory = max(_MIN_MEMORY_BYTES, psutil.virtual_memory().total // (2 * workers))
     if trials is not None:
         return Limits(
             counted_trials=progress.num_counted + trials,

@@ -47,9 +47,14 @@ class Sight:
         is_choice = np.append(geometry.is_choice, np.zeros(len(self._low), dtype=np.bool_))
         self.geometry = Geometry(is_choice, geometry.groups)
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether anything is known of what was tried."""
+        return bool(len(self._low))
+
     def of(self, rows: _Array) -> _Array:
         """Configurations with what is known of them, shape ``(m, d + k)``; NaN if nothing is."""
-        if not len(self._low):
+        if not self.knows_any:
             return rows
         nothing = np.full(len(self._low), np.nan)
         known = [self._look_at(row) for row in rows]

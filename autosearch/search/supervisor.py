@@ -94,7 +94,8 @@ class Supervisor:
         engine: Of the same study.
         recorder: Writes the study's rows.
         view: Reads them.
-        trial_timeout_s: A trial that runs longer takes its worker down, and counts as tried.
+        trial_timeout_s: A trial that ends no epoch for so long takes its worker down, and counts
+            as tried.
         on_tick: Called a few times a second, to show progress.
         on_message: Called with a sentence where something takes its time.
     """
@@ -274,9 +275,12 @@ class Supervisor:
             return None
         if bound is not None and used > _HARD_MEMORY_FACTOR * bound:
             return f"out of memory: the worker used {used / 1e9:.1f} GB of {bound / 1e9:.1f} GB"
-        longest = self._view.longest_running(utc_now(), host=socket.gethostname(), pid=process.pid)
+        longest = self._view.longest_silence(utc_now(), host=socket.gethostname(), pid=process.pid)
         if longest is not None and longest > timedelta(seconds=self._trial_timeout_s):
-            return f"the trial ran longer than its limit of {self._trial_timeout_s:g} s"
+            return (
+                f"the trial came to the end of no epoch for {self._trial_timeout_s:g} s; "
+                "--trial-timeout allows more"
+            )
         return None
 
     def _end_all(self) -> None:

@@ -70,7 +70,7 @@ class SearchTrial:
         recorder: Writes the study's rows.
         artifacts: Where files go.
         should_stop: Asked at every checkpoint.
-        comes_too_late: Told how many seconds the trial still needs, whether to give it up.
+        why_too_long: Told how many seconds the trial still needs, why to give it up, or None.
         repeats: Finds trials that did the same; None to do everything again.
         common: What decides the results of all trials alike, such as the images.
 
@@ -100,7 +100,7 @@ class SearchTrial:
         recorder: Recorder,
         artifacts: ArtifactStore,
         should_stop: Callable[[], bool],
-        comes_too_late: Callable[[float], bool] = lambda seconds: False,
+        why_too_long: Callable[[float], str | None] = lambda seconds: None,
         repeats: Repeats | None = None,
         common: Mapping[str, Any] | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class SearchTrial:
         self._recorder = recorder
         self._artifacts = artifacts
         self._should_stop = should_stop
-        self._comes_too_late = comes_too_late
+        self._why_too_long = why_too_long
         self._hp: HyperParameters | None = None
         self._is_infeasible = False
         self.number: int = trial.number
@@ -246,10 +246,11 @@ class SearchTrial:
         Raises:
             optuna.TrialPruned: It would; let it pass.
         """
-        if self._comes_too_late(seconds):
+        why = self._why_too_long(seconds)
+        if why is not None:
             self.is_pruned = True
             self.needed_s = seconds
-            self.describe(pruned={"needed_s": round(seconds)})
+            self.describe(pruned={"needed_s": round(seconds), "why": why})
             raise optuna.TrialPruned
 
     def should_prune(self) -> bool:

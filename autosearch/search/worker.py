@@ -337,19 +337,21 @@ class Worker:
         minutes = self._study.budget.minutes
         return 0.0 if minutes is None else 1 - self._limits.used(self._progress, minutes)
 
-    def _comes_too_late(self, seconds: float) -> bool:
-        """Whether what takes so much longer is to be given up, for the study's time."""
+    def _why_too_long(self, seconds: float) -> str | None:
+        """Why what takes so much longer is to be given up for the study's time, if it is."""
         deadline, minutes = self._limits.deadline, self._study.budget.minutes
         if deadline is None or minutes is None:
-            return False
+            return None
         # A study whose every trial takes too long still gets the first ones.
         has_result = self._progress.counts.get(TrialState.COMPLETE, 0) > 0
         if has_result and time.time() + seconds > deadline + _GRACE * 60 * minutes:
-            return True
+            return "past the end of the budget"
         # A brief look must not take what a dozen others would.
         usual_s = statistics.median(self._looks_s) if self._looks_s else math.inf
         longest_s = max(_LONGEST_LOOK * 60 * minutes, _TIMES_THE_USUAL * usual_s)
-        return self._training_on is not None and seconds > longest_s
+        if self._training_on is None or seconds <= longest_s:
+            return None
+        return f"more than the {longest_s:.0f} s that a first look may take"
 
     def _misses_discarded(self) -> bool:
         """Whether a trial was discarded since the last look."""
@@ -377,6 +379,7 @@ class Worker:
             self._finals,
             self._study,
             self._view,
+            worker_id=self._worker_id,
             evaluator=self._evaluator,
             recorder=self._recorder,
             artifacts=self._artifacts,
@@ -428,6 +431,8 @@ class Worker:
 
     def _search_trial(self, asked: optuna.Trial) -> SearchTrial:
         continues = continuation_of(asked)
+        if continues is not None and self._training_on is not None:
+            continues = self._training_on.cut(continues)
         return SearchTrial(
             GrownTrial(asked, self._engine),
             continues=continues,
@@ -440,7 +445,7 @@ class Worker:
             artifacts=self._artifacts,
             should_stop=self._should_stop,
             # How long what is trained on may be trained was chosen by the time that is left.
-            comes_too_late=self._comes_too_late if continues is None else lambda seconds: False,
+            why_too_long=self._why_too_long if continues is None else lambda seconds: None,
             repeats=self._repeats,
             common={
                 "data": self._view.data_fingerprint,

@@ -9,8 +9,8 @@ import pandas as pd
 from sqlalchemy import select
 
 from autosearch.store.database import Database
-from autosearch.store.recorder import finite, is_alive, utc_now
-from autosearch.store.tables import BaselineRow, WorkerRow
+from autosearch.store.recorder import finite, is_held, utc_now
+from autosearch.store.tables import BaselineRow
 from autosearch.values import CandidateResult
 
 __all__ = ["BASELINES", "BASELINE_COLUMNS", "Baselines"]
@@ -75,14 +75,7 @@ class Baselines:
                     conditions={},
                 )
                 session.add(row)
-            elif (
-                row.is_done
-                or row.attempt >= _MAX_ATTEMPTS
-                or (
-                    row.worker_id is not None
-                    and is_alive(session, session.get(WorkerRow, row.worker_id))
-                )
-            ):
+            elif row.is_done or row.attempt >= _MAX_ATTEMPTS or is_held(session, row):
                 return False
             row.worker_id, row.attempt = worker_id, row.attempt + 1
             return True

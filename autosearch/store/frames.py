@@ -7,8 +7,9 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import case, func, select
+from sqlalchemy import SelectBase, case, func, select, union_all
 
 from autosearch.store.database import Database
 from autosearch.store.recorder import lease_clock
@@ -20,8 +21,10 @@ from autosearch.store.study_frames import (
     select_candidates,
 )
 from autosearch.store.tables import (
+    BaselineRow,
     CandidateRow,
     EpochRow,
+    FinalistRow,
     MeasurementRow,
     StudyRow,
     TargetRow,
@@ -132,7 +135,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
     Columns: ``study``, ``study_id``, ``definition``, ``created_at``, ``run_seconds``, a column
     of counts for every ``TrialState``, ``num_candidates``, ``last_activity`` (UTC),
     ``num_workers`` (those that hold a lease), ``num_lost`` (those that hold none any more, and
-    whose trial nobody has taken over yet), ``is_running`` (there are workers).
+    whose work nobody has taken over yet), ``is_running`` (there are workers).
     """
     with database.session() as session:
         rows = session.execute(
@@ -174,9 +177,7 @@ def studies_frame(database: Database) -> pd.DataFrame:
         num_workers = dict(session.execute(workers.where(holds_lease)).all())
         num_lost = dict(
             session.execute(
-                workers.join(TrialRow, TrialRow.worker_id == WorkerRow.id).where(
-                    TrialRow.state == TrialState.RUNNING, ~holds_lease
-                )
+                workers.where(~holds_lease, WorkerRow.id.in_(_who_is_about_something()))
             ).all()
         )
     records: list[dict[str, Any]] = []
@@ -203,8 +204,8 @@ def studies_frame(database: Database) -> pd.DataFrame:
 def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
     """One row a worker process of a study, in the order in which they began.
 
-    Columns: ``worker``, ``host``, ``pid``, ``started_at``, ``lease_until`` and ``ended_at`` (UTC),
-    ``holds_lease``.
+    Columns: ``worker``, ``host``, ``pid``, ``started_at``, ``lease_until`` (UTC) and ``state``:
+    alive, ended, or gone, which is one that was lost and whose work nobody has taken over yet.
     """
     statement = (
         select(
@@ -213,15 +214,32 @@ def workers_frame(database: Database, study_id: int) -> pd.DataFrame:
             WorkerRow.pid,
             WorkerRow.started_at,
             WorkerRow.lease_until,
-            WorkerRow.ended_at,
+            WorkerRow.ended_at.is_(None).label("is_open"),
+            WorkerRow.id.in_(_who_is_about_something()).label("is_about_something"),
         )
         .where(WorkerRow.study_id == study_id)
         .order_by(WorkerRow.id)
     )
     frame = read_frame(database, statement)
     with database.session() as session:
-        frame["holds_lease"] = frame["lease_until"] >= lease_clock(session)
+        holds_lease = frame["lease_until"] >= lease_clock(session)
+    is_open, is_at_work = (frame.pop(c).astype(bool) for c in ("is_open", "is_about_something"))
+    frame["state"] = np.select(
+        [is_open & holds_lease, is_open & is_at_work], ["alive", "gone"], "ended"
+    )
     return frame
+
+
+def _who_is_about_something() -> SelectBase:
+    """The workers of trials, baselines and finalists that have not come to their end."""
+    held = [
+        (TrialRow.worker_id, TrialRow.state == TrialState.RUNNING),
+        (BaselineRow.worker_id, ~BaselineRow.is_done),
+        (FinalistRow.worker_id, ~FinalistRow.is_done),
+    ]
+    return union_all(
+        *(select(worker).where(is_open, worker.is_not(None)) for worker, is_open in held)
+    )
 
 
 def trials_of(

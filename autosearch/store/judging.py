@@ -101,7 +101,7 @@ def restated(recorded: Mapping[str, float], constraints: Sequence[Constraint]) -
     for words, violation in recorded.items():
         metric, _, shown = words.rpartition(" ≤ ")
         bound = float(shown)
-        figure = bound + violation * max(abs(bound), 1.0)
+        figure = bound + violation * (abs(bound) or 1.0)
         figures[metric] = None if violation == _NOT_TO_BE_HAD else float(f"{figure:{_DIGITS}}")
     return {
         str(constraint): recorded[str(constraint)]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from autosearch.store.database import Database
 from autosearch.store.tables import (
+    BaselineRow,
     CandidateRow,
     EpochRow,
     FinalistRow,
@@ -33,6 +34,7 @@ __all__ = [
     "find_target",
     "finite",
     "is_alive",
+    "is_held",
     "lease_clock",
     "metrics_when_found",
     "utc_now",
@@ -159,13 +161,17 @@ class Recorder:
             return row.id
 
     def add_run_seconds(self, seconds: float) -> None:
-        """Adds wall-clock time to what the study has used of its budget."""
+        """Adds wall-clock time until now to what the study has used of its budget.
+
+        Whoever runs it, on whichever machine, adds the same time: what another one has counted of
+        it is left out.
+        """
         with self._database.session() as session:
-            session.execute(
-                update(StudyRow)
-                .where(StudyRow.id == self._study_id)
-                .values(run_seconds=StudyRow.run_seconds + seconds)
-            )
+            row = session.get_one(StudyRow, self._study_id, with_for_update=True)
+            now, counted_until = lease_clock(session), row.counted_until
+            if counted_until is not None:
+                seconds = min(seconds, max((now - counted_until).total_seconds(), 0.0))
+            row.run_seconds, row.counted_until = row.run_seconds + seconds, now
 
     def start_worker(self, lease_s: float) -> int:
         """Records this process as a worker with a lease, and answers the worker's id."""
@@ -196,6 +202,22 @@ class Recorder:
             session.execute(
                 update(WorkerRow).where(WorkerRow.id == worker_id).values(ended_at=utc_now())
             )
+
+    def forgive_lost(self) -> None:
+        """Takes back what counts as an attempt at baselines and finalists of workers that are gone.
+
+        For who was only asked to end, and took too long.
+        """
+        finalists = (
+            select(FinalistRow)
+            .join(TrialRow, TrialRow.id == FinalistRow.trial_id)
+            .where(TrialRow.study_id == self._study_id)
+        )
+        baselines = select(BaselineRow).where(BaselineRow.study_id == self._study_id)
+        with self._database.session() as session:
+            for row in [*session.scalars(finalists), *session.scalars(baselines)]:
+                if not row.is_done and row.worker_id is not None and not is_held(session, row):
+                    row.worker_id, row.attempt = None, row.attempt - 1
 
     def orphaned_trials(self) -> dict[int, int]:
         """Running trials that no living worker evaluates: number to attempt.
@@ -362,13 +384,18 @@ class Recorder:
                 )
             return True
 
-    def start_finalist(self, number: int, *, num_folds: int, data_fingerprint: str) -> int:
-        """Records that a trial is being judged by cross-validation.
+    def start_finalist(
+        self, number: int, worker_id: int | None, *, num_folds: int, data_fingerprint: str
+    ) -> int | None:
+        """Records that a worker judges a trial by cross-validation.
+
+        In one turn, so that no two do.
 
         Returns:
-            How often that was started, this time included.
+            How often that was started, this time included; None if it is done, or another worker
+            is at it.
         """
-        with self._database.session() as session:
+        with self._database.exclusive(), self._database.session() as session:
             trial = _get_trial(session, self._study_id, number)
             key = (trial.id, num_folds, data_fingerprint)
             row = session.get(FinalistRow, key)
@@ -382,7 +409,9 @@ class Recorder:
                     is_done=False,
                 )
                 session.add(row)
-            row.attempt += 1
+            elif row.is_done or is_held(session, row):
+                return None
+            row.worker_id, row.attempt = worker_id, row.attempt + 1
             return row.attempt
 
     def add_fold(
@@ -404,7 +433,8 @@ class Recorder:
         """Records that the attempt was only asked to end, and so does not count."""
         with self._database.session() as session:
             trial = _get_trial(session, self._study_id, number)
-            session.get_one(FinalistRow, (trial.id, num_folds, data_fingerprint)).attempt -= 1
+            row = session.get_one(FinalistRow, (trial.id, num_folds, data_fingerprint))
+            row.worker_id, row.attempt = None, row.attempt - 1
 
     def finish_finalist(
         self,
@@ -512,10 +542,20 @@ def is_alive(session: Session, worker: WorkerRow | None) -> bool:
     # A lease tells nothing here that is better known: a process that is kept from renewing it
     # lives. One of the same number that is younger than the worker is another one.
     try:
-        created_s = psutil.Process(worker.pid).create_time()
+        process = psutil.Process(worker.pid)
+        created_s = process.create_time()
+        # A process that nobody waits for stays in the table after its end.
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
     except psutil.NoSuchProcess:
         return False
     return created_s <= worker.started_at.replace(tzinfo=UTC).timestamp() + _CLOCK_S
+
+
+def is_held(session: Session, row: BaselineRow | FinalistRow) -> bool:
+    """Whether a worker that is alive is at a baseline or a finalist."""
+    holder = None if row.worker_id is None else session.get(WorkerRow, row.worker_id)
+    return is_alive(session, holder)
 
 
 def _find_trial(session: Session, study_id: int, number: int) -> TrialRow | None:

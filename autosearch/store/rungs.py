@@ -90,7 +90,8 @@ def why_pruned(facts: Mapping[str, Any]) -> str | None:
     if pruned is None:
         return None
     if "needed_s" in pruned:
-        return f"given up: it needed {pruned['needed_s']} s more, past the end of the budget"
+        why = pruned.get("why", "past the end of the budget")
+        return f"given up: it needed {pruned['needed_s']} s more, {why}"
     if "place" not in pruned:
         return f"pruned at epoch {pruned['epoch']} by {pruned['by']}"
     place = _ordinal(pruned["place"])

@@ -68,6 +68,8 @@ class StudyRow(Base):
     data_sides: Mapped[dict[str, Any] | None] = mapped_column(_Json, deferred=True)
     environment: Mapped[dict[str, Any]] = mapped_column(_Json)
     run_seconds: Mapped[float] = mapped_column(default=0.0)
+    # By the clock that leases go by.
+    counted_until: Mapped[datetime | None]
     # How often its workers were asked to stop.
     num_stops: Mapped[int] = mapped_column(default=0, server_default="0")
 
@@ -188,6 +190,7 @@ class FinalistRow(Base):
     num_folds: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     data_fingerprint: Mapped[str] = mapped_column(_SHA256, primary_key=True)
     folds: Mapped[dict[str, Any]] = mapped_column(_Json)
+    worker_id: Mapped[int | None]
     attempt: Mapped[int]
     is_done: Mapped[bool]
     error: Mapped[str | None] = mapped_column(Text)

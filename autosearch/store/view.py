@@ -202,11 +202,19 @@ class StudyView:
             baselines = select(func.sum(BaselineRow.attempt)).where(BaselineRow.study_id == self.id)
             return sum(session.scalar(count) or 0 for count in (trials, finalists, baselines))
 
-    def longest_running(self, now: datetime, *, host: str, pid: int) -> timedelta | None:
-        """How long the trial of that worker process runs by now (UTC), if one does."""
+    def longest_silence(self, now: datetime, *, host: str, pid: int) -> timedelta | None:
+        """How long the trial of that worker process runs by now (UTC), if one does.
+
+        Without the epochs that came to their end: a training may take days.
+        """
+        epochs_s = (
+            select(func.coalesce(func.sum(EpochRow.seconds), 0.0))
+            .where(EpochRow.trial_id == TrialRow.id)
+            .scalar_subquery()
+        )
         with self._database.session() as session:
-            started = session.scalar(
-                select(func.min(TrialRow.started_at))
+            found = session.execute(
+                select(TrialRow.started_at, epochs_s)
                 .join(WorkerRow, WorkerRow.id == TrialRow.worker_id)
                 .where(
                     TrialRow.study_id == self.id,
@@ -214,8 +222,9 @@ class StudyView:
                     WorkerRow.host == host,
                     WorkerRow.pid == pid,
                 )
-            )
-        return now - started if started is not None else None
+            ).all()
+        silences = [now - started - timedelta(seconds=spent) for started, spent in found]
+        return max(silences, default=None)
 
     def finalists(self, *, num_folds: int, data_fingerprint: str) -> dict[int, Finalist]:
         """The trials that were judged by cross-validation on these images, by number."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from functools import partial
 
 import pandas as pd
@@ -10,7 +9,6 @@ import streamlit as st
 
 from autosearch.store.rungs import why_pruned
 from autosearch.store.view import StudyView
-from autosearch.values import TrialState
 from autosearch.visualization import search
 from autosearch.visualization.hypervolume import hypervolume_frame, plot_hypervolume
 from autosearch.visualization.importance import effects_frame, importance_frame, plot_importance
@@ -83,7 +81,7 @@ def show() -> None:
         key="timeline",
         name="the timeline",
     )
-    _workers(workers, set(trials["worker"][trials["state"] == TrialState.RUNNING]))
+    _workers(workers)
     st.subheader("What went wrong")
     _failures(trials)
 
@@ -183,8 +181,7 @@ def _alike(study: StudyView) -> list[str]:
     ]
 
 
-def _workers(workers: pd.DataFrame, at_work: Set[int]) -> None:
-    """Lists workers; one that was lost is gone until its trial has been taken over."""
+def _workers(workers: pd.DataFrame) -> None:
     if workers.empty:
         st.caption("No worker has registered.")
         return
@@ -193,15 +190,7 @@ def _workers(workers: pd.DataFrame, at_work: Set[int]) -> None:
             "worker": workers["worker"],
             "host": workers["host"],
             "process": workers["pid"],
-            "state": [
-                "alive" if holds and pd.isna(ended) else "gone" if is_lost else "ended"
-                for holds, ended, is_lost in zip(
-                    workers["holds_lease"],
-                    workers["ended_at"],
-                    workers["ended_at"].isna() & workers["worker"].isin(at_work),
-                    strict=True,
-                )
-            ],
+            "state": workers["state"],
             "started": [ago(moment) for moment in workers["started_at"]],
         }
     )
@@ -233,4 +222,9 @@ def _broken(violations: object) -> str:
     if not isinstance(violations, dict):
         return "–"
     over = {name: value for name, value in violations.items() if value and value > 0}
-    return "; ".join(f"{name}: {value:.0%} over its bound" for name, value in over.items()) or "–"
+    # 1 also stands for a figure that is not to be had.
+    reasons = [
+        f"breaks {name}" if value == 1 else f"{name}: {value:.0%} over its bound"
+        for name, value in over.items()
+    ]
+    return "; ".join(reasons) or "–"

@@ -215,7 +215,7 @@ def test_each_kind_of_figure_has_its_own_candidate_marked(copied, autosearch_her
     row = records(view.front_frame())[0]
     recorder = Recorder(Database.open_to_write(copied), view.id)
     words = {"num_folds": 5, "data_fingerprint": view.data_fingerprint}
-    recorder.start_finalist(row["trial"], **words)
+    recorder.start_finalist(row["trial"], None, **words)
     again = CandidateResult(
         quantization=row["quantization"],
         metrics={name: row[name] for name in ("accuracy", "size_bytes", "latency_ms")},

@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import autosearch
-from autosearch.cli.running import command_to_go_on
+from autosearch.cli.output import command
 from autosearch.errors import NotFoundError
 
 HEAD = """
@@ -269,7 +268,7 @@ def test_the_command_to_go_on_names_what_the_next_one_would_not_find(monkeypatch
     monkeypatch.setenv("AUTOSEARCH_STORAGE", "postgresql://me:secret@server/set")
     monkeypatch.delenv("AUTOSEARCH_ARTIFACTS", raising=False)
     for storage in (None, "postgresql://me:secret@server/set"):
-        assert command_to_go_on("run", Path("a b.py"), storage, None) == "autosearch run 'a b.py'"
-    named = command_to_go_on("worker", Path("s.py"), "x.db", "files")
+        assert command("run", "a b.py", storage=storage) == "autosearch run 'a b.py'"
+    named = command("worker", "s.py", storage="x.db", artifacts="files")
     assert named == "autosearch worker s.py --storage sqlite:///x.db --artifacts files"
-    assert "secret" not in command_to_go_on("run", Path("s.py"), "postgresql://a:secret@b/c", None)
+    assert "secret" not in command("run", "s.py", storage="postgresql://a:secret@b/c")

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from autosearch.errors import NotFoundError
 from autosearch.store import frames
 from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.baselines import Baselines
 from autosearch.store.deletion import delete_study_rows
 from autosearch.store.frames import LiveCandidates
 from autosearch.store.latencies import Reading, add_measurements
@@ -46,7 +47,7 @@ def judge_anew(maker):
 def finish_a_finalist(maker, *, num_folds=5, accuracy=0.8):
     recorder = Recorder(maker.database, 1)
     key = {"num_folds": num_folds, "data_fingerprint": "0" * 64}
-    recorder.start_finalist(0, **key)
+    recorder.start_finalist(0, None, **key)
     refit = CandidateResult(
         quantization="int8",
         estimate=Estimate.CROSS_VALIDATION,
@@ -178,7 +179,7 @@ def test_what_is_unusual_is_not_told_of_a_deleted_study(three, monkeypatch) -> N
 def test_finalists_that_were_judged_on_another_machine_are_shown(three):
     recorder = Recorder(three.database, 1)
     key = {"num_folds": 5, "data_fingerprint": "0" * 64}
-    recorder.start_finalist(0, **key)
+    recorder.start_finalist(0, None, **key)
     refit = CandidateResult(
         quantization="int8",
         estimate=Estimate.CROSS_VALIDATION,
@@ -271,26 +272,30 @@ def test_a_file_that_was_missing_for_a_moment_is_drawn_once_it_is_there(three, m
 
 
 def lost_worker(maker, *, holds):
-    """One that was killed long ago, and whether a trial still waits for it."""
+    """One that was killed long ago, and what still waits for it, if anything."""
     long_ago = utc_now() - timedelta(days=3)
     with maker.database.session() as session:
         worker = WorkerRow(study_id=1, host="h", pid=1, started_at=long_ago, lease_until=long_ago)
         session.add(worker)
         session.flush()
-        if holds:
+        worker_id = worker.id
+        if holds == "trial":
             trial = session.scalars(select(TrialRow)).first()
-            trial.state, trial.worker_id, trial.finished_at = "running", worker.id, None
+            trial.state, trial.worker_id, trial.finished_at = "running", worker_id, None
+    if holds == "baseline":
+        Baselines(maker.database, 1, None).claim("plain CNN", worker_id)
 
 
 @pytest.mark.parametrize(
     ("holds", "is_running", "told", "badge", "states"),
     [
-        (False, False, "none", "not running", ["ended"]),
-        (True, False, "1 gone", "worker gone", ["gone"]),
-        (True, True, "1 alive, 1 gone", ":green-badge[running]", ["gone", "alive"]),
+        ("", False, "none", "not running", ["ended"]),
+        ("trial", False, "1 gone", "worker gone", ["gone"]),
+        ("baseline", False, "1 gone", "worker gone", ["gone"]),
+        ("trial", True, "1 alive, 1 gone", ":green-badge[running]", ["gone", "alive"]),
     ],
 )
-def test_a_worker_that_was_killed_is_not_alive_and_gone_only_while_its_trial_waits(
+def test_a_worker_that_was_killed_is_not_alive_and_gone_only_while_its_work_waits(
     holds, is_running, told, badge, states, three, page
 ) -> None:
     lost_worker(three, holds=holds)
@@ -305,7 +310,7 @@ def test_a_worker_that_was_killed_is_not_alive_and_gone_only_while_its_trial_wai
     charts = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart")]
     bars = [trace for chart in charts for trace in chart["data"] if trace.get("name") == "running"]
     # What it still did began, in this database, after it was last seen.
-    assert [bar["x"] for bar in bars] == [[0.0]] * holds
+    assert [bar["x"] for bar in bars] == [[0.0]] * (holds == "trial")
 
 
 def test_what_has_come_by_the_id_of_a_deleted_study_is_not_taken_for_it(three, monkeypatch) -> None:

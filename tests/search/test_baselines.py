@@ -140,6 +140,9 @@ def test_an_interrupt_leaves_a_baseline_to_the_next_run(database, tmp_path, monk
     def stops(*_):
         raise InterruptedTrial
 
+    def interrupts(*_):
+        raise KeyboardInterrupt
+
     words = {"artifacts": ArtifactStore(str(tmp_path / "files")), "should_stop": lambda: False}
     worker = Recorder(database, study_id).start_worker(60)
     assert not run_baselines(study, baselines, worker_id=worker, should_end=lambda: True, **words)
@@ -148,6 +151,11 @@ def test_an_interrupt_leaves_a_baseline_to_the_next_run(database, tmp_path, monk
         patch.setattr("autosearch.evaluation.baselines.judge_logistic_regression", stops)
         assert not run_baselines(study, baselines, worker_id=worker, **words)
     assert list(baselines.frame()["baseline"]) == ["majority class"]
+    with monkeypatch.context() as patch:
+        patch.setattr("autosearch.evaluation.baselines.judge_logistic_regression", interrupts)
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                run_baselines(study, baselines, worker_id=worker, **words)
 
     def fails(*_):
         raise MemoryError("no room")

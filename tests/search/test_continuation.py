@@ -1,6 +1,7 @@
 """What a budget has left for training on, and what is worth it."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -157,9 +158,21 @@ def test_epochs_are_kept_to_train_a_network_to_its_end(view):
 def test_a_training_that_goes_on_fits_into_what_is_left(view):
     assert training_on(view, total_epochs=20).next([]).epochs == 2
     assert training_on(view, total_epochs=18).next([]) is None
+    # What another worker trains on has its epochs still to come.
+    assert training_on(view, total_epochs=23).next([], 3).epochs == 2
+    assert training_on(view, total_epochs=23).next([], 5) is None
     now = time.time()
     assert training_on(view, deadline=now + 30).next([]).epochs == 3
     assert training_on(view, deadline=now - 1).next([]) is None
+
+
+def test_what_was_interrupted_is_cut_to_what_is_left_by_then(view):
+    chosen = training_on(view).next([])
+    assert chosen.epochs == 3
+    assert training_on(view).cut(chosen) == chosen
+    assert training_on(view, total_epochs=20).cut(chosen) == replace(chosen, epochs=2)
+    now = time.time()
+    assert training_on(view, deadline=now - 1).cut(chosen) == replace(chosen, epochs=1)
 
 
 def test_how_much_is_spent_is_told_by_the_limit_that_comes_first(view):

@@ -536,6 +536,21 @@ def test_a_trial_that_always_kills_its_worker_fails_in_the_end(tmp_path, storage
     assert set(trial["facts"]["optuna_params"]) >= {"units"}
 
 
+def test_a_worker_that_finds_another_file_than_the_study_was_started_from_ends_it(
+    tmp_path, storage
+):
+    body = (
+        "if trial.number == 2 and first:\n"
+        "        source = open(__file__).read()\n"
+        "        open(__file__, 'w').write(source.replace('number == 2', 'number == 3'))\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with pytest.raises(ChangedDefinitionError, match="differs from the one in the database"):
+        autosearch.run(write_study(tmp_path, body), storage=storage)
+    view = autosearch.open_study("file", storage=storage)
+    assert view.progress().counts == {TrialState.COMPLETE: 2, TrialState.WAITING: 1}
+
+
 def test_a_trial_that_hangs_is_ended(tmp_path, storage):
     body = "time.sleep(600 if trial.number == 1 and first else 0)"
     view = autosearch.run(write_study(tmp_path, body), storage=storage, trial_timeout_s=1.0)

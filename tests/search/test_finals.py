@@ -15,6 +15,7 @@ from autosearch.evaluation.pipeline import KerasEvaluator
 from autosearch.search.finals import is_due, plan_finals, run_finals
 from autosearch.space import CNN, Preprocessing, Quantization, Training
 from autosearch.store.artifacts import ArtifactStore
+from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
 from autosearch.store.deletion import delete_study_rows
 from autosearch.store.predictions import Predictions
@@ -88,6 +89,7 @@ class Finalist:
             self.finals,
             self.study,
             self.view,
+            worker_id=None,
             evaluator=KerasEvaluator(self.study),
             recorder=recorder,
             artifacts=self.artifacts,
@@ -246,6 +248,45 @@ def test_too_few_images_for_the_folds_are_said_in_a_sentence():
         fold_numbers([0, 1, 0], [0, 1, 1], folds=3, seed=0)
 
 
+@pytest.fixture
+def judged_trial(tmp_path):
+    """The recorder of a study with a trial, and how its finals are known."""
+    database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
+    study_id = Recorder.save_study(
+        database, name="x", seed=0, definition={}, definition_sha256="0" * 64,
+        data_fingerprint=None, environment={},
+    )  # fmt: skip
+    recorder = Recorder(database, study_id)
+    recorder.start_trial(0, None)
+    return recorder, {"num_folds": 2, "data_fingerprint": "1" * 64}
+
+
+def test_a_finalist_that_a_living_worker_judges_or_that_is_done_is_nobody_elses(judged_trial):
+    recorder, key = judged_trial
+    first, second = recorder.start_worker(60.0), recorder.start_worker(60.0)
+    assert recorder.start_finalist(0, first, **key) == 1
+    assert recorder.start_finalist(0, second, **key) is None
+    recorder.end_worker(first)
+    assert recorder.start_finalist(0, second, **key) == 2
+    recorder.finish_finalist(0, **key)
+    recorder.end_worker(second)
+    assert recorder.start_finalist(0, recorder.start_worker(60.0), **key) is None
+
+
+def test_who_was_asked_to_end_and_took_too_long_has_not_tried(judged_trial):
+    recorder, key = judged_trial
+    baselines = Baselines(recorder._database, recorder._study_id, None)
+    for _ in range(4):
+        worker = recorder.start_worker(60.0)
+        assert recorder.start_finalist(0, worker, **key) == 1
+        assert baselines.claim("plain CNN", worker)
+        recorder.forgive_lost()
+        # Who lives may come to an end yet.
+        assert not baselines.claim("plain CNN", recorder.start_worker(60.0))
+        recorder.end_worker(worker)
+        recorder.forgive_lost()
+
+
 def test_a_deleted_study_takes_its_files_of_folds_along(tmp_path):
     database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
     artifacts = ArtifactStore.beside(database)
@@ -256,7 +297,7 @@ def test_a_deleted_study_takes_its_files_of_folds_along(tmp_path):
     recorder = Recorder(database, study_id)
     recorder.start_trial(0, None)
     key = {"num_folds": 2, "data_fingerprint": "1" * 64}
-    recorder.start_finalist(0, **key)
+    recorder.start_finalist(0, None, **key)
     content = b"what was predicted"
     recorder.add_fold(0, 0, {"int8": artifacts.put(content)}, **key)
     assert delete_study_rows(database, artifacts, study_id) == 1
@@ -292,6 +333,7 @@ def test_what_was_trained_on_is_judged_once_and_at_its_whole_length(tmp_path, mo
         finals,
         study,
         view,
+        worker_id=None,
         evaluator=KerasEvaluator(study),
         recorder=Recorder(database, view.id),
         artifacts=ArtifactStore.beside(database),

@@ -141,7 +141,7 @@ def test_what_is_trained_on_after_the_space_has_grown_is_what_its_parent_was(sto
     before = read_configs(Database.open_to_read(storage), "grown", [2])[2]
     parent = Continuation(trial=2, keras_sha256="0" * 64, epochs_before=1, epochs=1)
     asked = engine.start_trial(
-        recorder, recorder.start_worker(60.0), continue_from=lambda started: parent
+        recorder, recorder.start_worker(60.0), continue_from=lambda started, pending: parent
     )
     hp = hyperparameters(asked, engine)
     # Fixed when the parent was sampled; of many values the other engine would draw any.
@@ -174,6 +174,7 @@ def test_a_finalist_is_judged_as_what_it_was_before_the_space_has_grown(storage,
         ),
         make_study(large),
         view,
+        worker_id=None,
         evaluator=None,
         recorder=Recorder(database, view.id),
         artifacts=ArtifactStore.beside(database),

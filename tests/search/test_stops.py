@@ -4,11 +4,12 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +38,9 @@ from autosearch.space import HyperParameters, SearchSpace
 from autosearch.space.first_guesses import first_guesses
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.database import Database
-from autosearch.store.recorder import Recorder
+from autosearch.store.recorder import Recorder, is_alive, utc_now
 from autosearch.store.rungs import why_pruned
+from autosearch.store.tables import WorkerRow
 from autosearch.study import load_study_file
 from autosearch.values import CandidateResult, Continuation, TrialState
 
@@ -370,6 +372,38 @@ def test_a_process_that_lives_is_alive_whatever_its_lease_says(storage):
     assert optuna_states(storage) == ["COMPLETE", "WAITING"]
 
 
+def test_time_that_two_run_in_is_counted_once(storage, monkeypatch):
+    autosearch.run(make_study(trials=1), storage=storage)
+    database = Database.open_to_write(storage)
+    recorder, start = Recorder(database, 1), utc_now() + timedelta(days=1)
+    before = autosearch.open_study("table", storage=storage).progress().run_seconds
+    # Two who write every ten seconds, and then, after a night, one of them.
+    for at_s, since_s in [(10, 10), (15, 10), (20, 10), (25, 10), (40_000, 10), (40_010, 10)]:
+        now = start + timedelta(seconds=at_s)
+        monkeypatch.setattr("autosearch.store.recorder.utc_now", lambda now=now: now)
+        recorder.add_run_seconds(since_s)
+    after = autosearch.open_study("table", storage=storage).progress().run_seconds
+    assert after - before == pytest.approx(10 + 15 + 20)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no zombies")
+def test_a_process_that_nobody_waits_for_is_dead(storage):
+    autosearch.run(make_study(trials=1), storage=storage)
+    database = Database.open_to_write(storage)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    now = utc_now()
+    worker = WorkerRow(
+        study_id=1, host=socket.gethostname(), pid=process.pid, started_at=now, lease_until=now
+    )
+    with database.session() as session:
+        assert is_alive(session, worker)
+        process.kill()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert not is_alive(session, worker)
+    process.wait()
+
+
 def test_what_was_taken_from_a_worker_is_recorded_by_the_other_one(storage):
     def lose_it(trial):
         if trial.number == 1:
@@ -500,7 +534,7 @@ def test_the_default_sampler_alone_begins_with_small_networks(storage, sampler):
     first = sampled()
     # A training that goes on takes nobody's turn.
     gone_on = Continuation(trial=0, keras_sha256="0" * 64, epochs_before=1, epochs=1)
-    assert sampled(lambda started: gone_on) == first
+    assert sampled(lambda started, pending: gone_on) == first
     begins = [first, *(sampled() for _ in range(7))]
     is_guess = [guess.items() <= begin for guess, begin in zip(guesses, begins, strict=False)]
     assert is_guess == [sampler == "pareto"] * len(guesses)

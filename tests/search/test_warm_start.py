@@ -149,7 +149,7 @@ def test_a_genetic_sampler_learns_from_what_was_put_first_and_not_from_what_is_t
     engine, recorder = Engine(study, database, seed=0), Recorder(database, view.id)
     gone_on = Continuation(trial=4, keras_sha256="0" * 64, epochs_before=1, epochs=1)
     asked = engine.start_trial(
-        recorder, recorder.start_worker(60.0), continue_from=lambda started: gone_on
+        recorder, recorder.start_worker(60.0), continue_from=lambda started, pending: gone_on
     )
     trial = GrownTrial(asked, engine)
     hp = HyperParameters(trial, before_asking=trial.prepare)

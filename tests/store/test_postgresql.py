@@ -161,7 +161,7 @@ def test_leases_go_by_the_clock_of_the_server(storage, monkeypatch):
                 session.execute(update(WorkerRow).values(host="another machine"))
             assert studies_frame(database)["is_running"].tolist() == [True]
     assert recorder.num_living_workers() == 2
-    assert workers_frame(database, study_id)["holds_lease"].tolist()[-2:] == [True, True]
+    assert workers_frame(database, study_id)["state"].tolist()[-2:] == ["alive", "alive"]
 
 
 def test_a_network_is_found_promoted_exported_and_shown(
