@@ -103,6 +103,7 @@ def plot_importance(
     order = importance.mean(axis=1).sort_values(ascending=False).index[:10]
     rows = 34 if len(importance.columns) < 3 else 16 * len(importance.columns)
     figure = base_figure(height=height or 140 + rows * len(order), legend_rows=1)
+    places = list(range(len(order)))
     for index, metric in enumerate(map(str, importance)):
         shares = importance.loc[order, metric].to_numpy()
         words = [""] * len(order)
@@ -113,7 +114,7 @@ def plot_importance(
                 for word, share in zip(effects.loc[order, metric], shares, strict=True)
             ]
         figure.add_bar(
-            y=[escaped(_short(str(name).rpartition("/")[2].replace("_", " "))) for name in order],
+            y=places,
             x=shares,
             orientation="h",
             name=escaped(metric_label(metric)),
@@ -128,7 +129,8 @@ def plot_importance(
             ],
             hovertemplate="%{customdata[0]}: %{x:.0%}%{customdata[1]}<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed", type="category")
+    # By place: two parameters may be called the same but for their scope.
+    figure.update_yaxes(autorange="reversed", tickvals=places, ticktext=_words(list(order)))
     most = float(np.nanmax(importance.loc[order].to_numpy(), initial=0.0))
     step = 0.2 if most > 0.5 else 0.1 if most > 0.2 else 0.05
     figure.update_xaxes(
@@ -140,6 +142,15 @@ def plot_importance(
     )
     figure.update_layout(barmode="group")
     return figure
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    """What stands beside each parameter's bar: without its scope, unless others are called so."""
+    last = [str(name).rpartition("/")[2] for name in names]
+    words = [
+        own if last.count(own) == 1 else str(name) for own, name in zip(last, names, strict=True)
+    ]
+    return [escaped(_short(word.replace("_", " ").replace("/", ": "))) for word in words]
 
 
 def _short(name: str) -> str:

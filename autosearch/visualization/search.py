@@ -57,13 +57,15 @@ def plot_parallel_coordinates(
         height: Pixels.
     """
     shared = parameters.index.intersection(metrics.dropna().index)
+    # An axis of which no line has a value would take all lines away.
+    parameters = parameters.loc[shared].dropna(axis=1, how="all")
     if len(shared) < 2 or parameters.empty:
         return not_yet("Parallel coordinates need two finished trials that differ", height=height)
     weights = importance or {}
     chosen = sorted(map(str, parameters), key=lambda name: -weights.get(name, 0.0))[
         :_MAX_DIMENSIONS
     ]
-    dimensions = [_dimension(name, parameters.loc[shared, name]) for name in chosen]
+    dimensions = [_dimension(name, parameters[name]) for name in chosen]
     for metric in map(str, metrics):
         values = metrics.loc[shared, metric].to_numpy(dtype=float)
         is_log = metric in LOGARITHMIC and bool((values > 0).all())

@@ -95,7 +95,7 @@ def figure_text(metric: str, value: Any) -> str:
     unit = _unit(metric)
     if metric in ("parameters", "macs"):
         return f"{value:,.0f}"
-    return f"{value:.3g} {unit}".strip()
+    return f"{number_text(value)} {unit}".strip()
 
 
 def _unit(metric: str) -> str:

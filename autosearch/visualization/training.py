@@ -97,7 +97,7 @@ def plot_confusion_matrix(
         y=places,
         customdata=np.stack(
             [
-                counts,
+                counts.astype(int),
                 np.broadcast_to(np.array([list(map(escaped, classes))]).T, counts.shape),
                 np.broadcast_to(np.array([list(map(escaped, classes))]), counts.shape),
             ],

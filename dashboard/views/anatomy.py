@@ -42,7 +42,7 @@ def show_network(layers: tuple[Layer, ...]) -> None:
     """Draws the network from top to bottom."""
     st.subheader("The network")
     if not layers:
-        st.caption("It has no file to read a network from.")
+        st.caption("There is no file to read a network from.")
         return
     with st.container(height=660 if len(layers) > 13 else "content", border=False):
         picture(architecture_svg(layers), key="network")

@@ -114,7 +114,13 @@ def show() -> None:
 
 def _figures(study: StudyView, row: pd.Series[Any], details: Mapping[str, Any]) -> None:
     if not row["feasible"]:
-        st.warning("Infeasible: it breaks a bound of the study.", icon=":material/block:")
+        unknown = [o.metric for o in study.objectives if pd.isna(row.get(o.metric))]
+        why = (
+            f"it has no {markdown_text(metric_label(unknown[0]))}, which the study seeks"
+            if unknown
+            else "it breaks a bound of the study"
+        )
+        st.warning(f"Infeasible: {why}.", icon=":material/block:")
     with st.container(horizontal=True, gap="medium"):
         for metric in with_objectives(FIGURES, study.objectives):
             if metric not in row:
@@ -154,7 +160,12 @@ def _of_folds(conditions: Mapping[str, Any]) -> str:
 def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
     sha256 = row["artifact_sha256"]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if isinstance(sha256, str):
+        if isinstance(sha256, str) and source.artifact(study, sha256) is None:
+            st.caption(
+                "Its file is not in the artifact store, or damaged there: start the dashboard with "
+                "--artifacts and the folder of the files."
+            )
+        elif isinstance(sha256, str):
             st.download_button(
                 "Download .tflite",
                 lambda: source.artifact(study, sha256) or b"",

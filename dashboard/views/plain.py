@@ -25,9 +25,8 @@ def show() -> None:
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     left.title("Optuna")
-    asked = st.query_params.get("study")
-    index = names.index(asked) if asked in names else 0
-    study = source.plain_study(right.selectbox("Study", names, index=index))
+    chosen = right.selectbox("Study", names, key="study", bind="query-params")
+    study = source.plain_study(chosen)
     st.caption(
         "Optuna wrote this database without autosearch: there are trials, values and parameters, "
         "but no files to measure, compare or promote."
@@ -41,7 +40,9 @@ def show() -> None:
     st.markdown(", ".join(f"**{count:,}** {state}" for state, count in counts.items()))
     chart(lambda: plot_values(study), key="values", name="the values")
     parameters = parameters_frame(trials)
-    metrics = trials.set_index("number")[[o.metric for o in study.objectives]].astype(float)
+    # Of a trial that was pruned Optuna keeps what it had by then.
+    complete = trials[trials["state"] == "complete"]
+    metrics = complete.set_index("number")[[o.metric for o in study.objectives]].astype(float)
     metrics = metrics.dropna()
     importance = importance_frame(parameters, metrics)
     weights = {str(name): float(value) for name, value in importance.mean(axis=1).items()}

@@ -46,7 +46,8 @@ def confirm(ask: Callable[[], None], *, title: str) -> None:
         title: Stands on top.
     """
     st.session_state.pop(_DONE, None)
-    st.dialog(title, width="large")(ask)()
+    # The page behind it shows what is promoted by then.
+    st.dialog(title, width="large", on_dismiss="rerun")(ask)()
 
 
 def run_promotion(

@@ -185,15 +185,17 @@ def _without_search(lead: Objective, levels: dict[str, float]) -> str:
 
 def _say_empty(study: StudyView) -> None:
     overview = source.overview(study)
-    if overview["failed"]:
+    failed, infeasible = overview["failed"], overview["infeasible"]
+    if infeasible and not overview["pruned"]:
+        others = f" ({failed} more failed)" if failed else ""
         st.info(
-            f"No candidate yet: {overview['failed']} trials failed. See why with: "
-            + code_text(f"autosearch trials {study.name}")
+            f"No candidate: {infeasible} trials were found infeasible before they were "
+            f"trained{others}. Widen the bounds, or search smaller networks."
         )
-    elif overview["infeasible"]:
+    elif failed:
         st.info(
-            f"No candidate: all {overview['infeasible']} trials were found infeasible before "
-            "they were trained. Widen the bounds, or search smaller networks."
+            f"No candidate yet: {failed} trials failed. See why with: "
+            + code_text(f"autosearch trials {study.name}")
         )
     else:
         st.info("No candidate yet: the chart waits for the first finished trial.")

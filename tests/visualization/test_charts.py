@@ -70,6 +70,14 @@ def test_importance_waits_for_ten_trials() -> None:
     assert "at least 10 finished trials" in note_of(plot_importance(frame))
 
 
+def test_parameters_that_are_called_the_same_but_for_their_scope_have_a_bar_each() -> None:
+    names = ["head", "CNN/head", "CNN/width"]
+    importance = pd.DataFrame({"accuracy": [0.5, 0.3, 0.2]}, index=names)
+    figure = plot_importance(importance)
+    assert figure.data[0].y == (0, 1, 2)
+    assert figure.layout.yaxis.ticktext == ("head", "CNN: head", "width")
+
+
 def test_the_hypervolume_never_shrinks_and_counts_the_bound(make) -> None:
     rows = [(f"{n}-int8", 0.5 + n / 100, 1e4 * (1 + n), True) for n in range(30)]
     frame = make(*rows).assign(trial=range(30))
@@ -152,6 +160,15 @@ def test_what_a_trial_did_not_sample_stands_below_the_axis_and_is_called_so(valu
     assert len(axis["ticktext"]) > 2
 
 
+def test_a_parameter_that_no_finished_trial_has_gets_no_axis() -> None:
+    parameters = pd.DataFrame({"width": [1, 2, 3, 4], "expansion": [None, None, 2, 4]})
+    metrics = pd.DataFrame({"accuracy": [0.1, 0.2]})
+    (drawn,) = search.plot_parallel_coordinates(parameters, metrics).data
+    assert [d.label for d in drawn.dimensions] == ["width", "accuracy"]
+    nothing = search.plot_parallel_coordinates(parameters[["expansion"]], metrics)
+    assert "two finished trials" in note_of(nothing)
+
+
 def test_parallel_coordinates_wait_for_two_trials() -> None:
     none = pd.DataFrame({"accuracy": []}, dtype=float)
     figure = search.plot_parallel_coordinates(parameters_frame(trials(1)), none)
@@ -216,7 +233,7 @@ def test_learning_curves_of_one_trial_show_training_too() -> None:
 def test_the_confusion_matrix_shows_shares_of_the_true_class() -> None:
     heat, *counts = training.plot_confusion_matrix([[3, 1], [0, 0]], ["<b>", "b"]).data
     assert heat.z.tolist() == [[0.75, 0.25], [0, 0]]
-    assert heat.customdata[0][1].tolist() == ["1.0", "&lt;b&gt;", "b"]
+    assert heat.customdata[0][1].tolist() == ["1", "&lt;b&gt;", "b"]
     assert [list(trace.text) for trace in counts] == [["3"], ["1"]]
     assert "No confusion matrix" in note_of(training.plot_confusion_matrix(None, ["a"]))
     assert "No confusion matrix" in note_of(training.plot_confusion_matrix([[1]], ["a", "b"]))
