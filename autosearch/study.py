@@ -352,12 +352,11 @@ class Study(Declared):
 
 
 def dataset_is_built_in(dataset: Any) -> bool:
-    """Whether the dataset's definition alone makes it again."""
+    """Whether the dataset's definition alone makes it again: not what a user's subclass adds."""
     try:
-        dataset_from_definition(dataset.definition())
+        return type(dataset_from_definition(dataset.definition())) is type(dataset)
     except AutosearchError:
         return False
-    return True
 
 
 def _pruner_definition(pruner: Any) -> dict[str, Any] | None:

@@ -77,6 +77,25 @@ def test_a_study_is_declarative_as_long_as_each_of_its_parts_is():
     assert not digits(space=SearchSpace(architecture=[CNN(), lambda hp: None])).is_declarative
 
 
+class Halved(Digits):
+    def load(self, split):
+        images, labels = super().load(split)
+        return images[::2], labels[::2]
+
+
+class Renamed(Digits):
+    def groups(self, split):
+        return {}
+
+
+def test_a_users_subclass_of_a_built_in_dataset_is_not_taken_for_that():
+    assert not digits(dataset=Halved()).is_declarative
+    assert Halved().fingerprint() != Digits().fingerprint()
+    assert Halved().definition()["kind"] == "user"
+    assert not digits(dataset=Renamed()).is_declarative
+    assert Renamed().fingerprint() == Digits().fingerprint()
+
+
 def test_a_study_with_code_is_not_made_from_its_definition():
     study = Study(name="s", evaluator=print, objectives=[maximize("m")])
     assert not study.is_declarative

@@ -90,6 +90,15 @@ class Dataset(ABC):
     split_seed: int = 0
     group_columns: tuple[str, ...] = ()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "load" in vars(cls) and not cls.__module__.startswith("autosearch."):
+            # A user's class of other images than those of the one that it is made from: it is
+            # known by what it loads, and not by the words that make the other again.
+            for name in ("definition", "fingerprint"):
+                if getattr(cls, name).__module__.startswith("autosearch."):
+                    setattr(cls, name, vars(Dataset)[name])
+
     @abstractmethod
     def load(self, split: str) -> tuple[Images, Labels]:
         """Loads one split.

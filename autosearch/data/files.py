@@ -152,6 +152,11 @@ class FileDataset(Dataset):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, split_seed={self.split_seed})"
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether at least some files are in no part of a split that the user has made."""
+        return any(source.split is None for source in self.listing.sources)
+
     @abstractmethod
     def _list(self) -> Listing:
         """Finds the files; sources in any order, classes in that of their labels."""

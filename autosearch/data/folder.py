@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autosearch.data.dataset import SPLIT_NAMES
-from autosearch.data.files import FileDataset, Listing, Source
+from autosearch.data.files import FileDataset, Listing, Source, printable
 from autosearch.data.photos import IMAGE_SUFFIXES, MAX_PIXELS
 from autosearch.errors import DefinitionError, NotFoundError
 
@@ -78,6 +78,13 @@ class ImageFolder(FileDataset):
             known_sides=known_sides,
             has_groups=group is not None,
         )
+        sources = self.listing.sources
+        if group is not None and sources and not self.group_columns:
+            raise DefinitionError(
+                f"group {group!r} is in none of the {len(sources)} paths, such as "
+                f'"{printable(sources[0].shown)}"; expected a regular expression that finds the '
+                "group in a path, or none"
+            )
 
     def definition(self) -> dict[str, Any]:
         """The absolute path and how it is split, from which the dataset is made again."""

@@ -150,10 +150,15 @@ def to_color(image: Image.Image, color: str) -> Image.Image:
     """The image in mode RGB or L, whatever its own mode.
 
     Raises:
-        ValueError: Its pixels are floating-point numbers.
+        ValueError: Its pixels are floating-point numbers, or integers of more than 16 bits.
     """
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip rather than scale
-        wide = np.clip(np.asarray(image, dtype=np.float64), 0, 65535)
+        wide = np.asarray(image, dtype=np.float64)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise ValueError(
+                f"its pixels are integers from {wide.min():.0f} to {wide.max():.0f} whose scale is "
+                "not known; convert it to 8 or 16 bits"
+            )
         image = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
     elif image.mode == "F":  # White may be 1, 255, 65535 or anything else.
         raise ValueError(

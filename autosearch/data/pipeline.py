@@ -197,9 +197,15 @@ def _layer(name: str, strength: float, seed: int) -> Callable[[Any], Any]:
     elif name == "brightness":
         layer = layers.RandomBrightness(strength, seed=seed)
     elif name == "contrast":
-        layer = layers.RandomContrast(strength, seed=seed)
+        # Of one number Keras makes a range that begins at no change.
+        layer = layers.RandomContrast((strength, strength), seed=seed)
     elif name == "sharpness":
-        layer = layers.RandomSharpness(_around_half(strength), seed=seed)
+        sharpness = layers.RandomSharpness(_around_half(strength), seed=seed)
+        around = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        # Beyond the edge Keras sees black, and would draw a frame around what is bright.
+        return lambda images: sharpness(tf.pad(images, around, "SYMMETRIC"), training=True)[
+            :, 1:-1, 1:-1
+        ]
     elif name == "saturation":
         # The range is only what the saturation is clipped to, and that is a fraction.
         layer = layers.RandomSaturation(_around_half(strength), value_range=(0, 1), seed=seed)

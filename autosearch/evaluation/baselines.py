@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ def _preprocessing(study: Study) -> PreprocessingConfig:
     """The smallest input of the study's space, which the search prepares images for anyway."""
     space: Any = study.space
     config: PreprocessingConfig = space.preprocessing.sample(HyperParameters())
-    return config
+    return replace(config, size=space.least_size)
 
 
 def _pixels(images: npt.NDArray[np.uint8], shrink: int) -> npt.NDArray[np.float32]:

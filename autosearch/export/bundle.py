@@ -86,7 +86,8 @@ def write_bundle(
 
 def load_sample(path: Path) -> npt.NDArray[np.uint8]:
     """A sample's pixels (h, w) or (h, w, 3) as they stand in its PNG file."""
-    with Image.open(path) as image:
+    # A bundle may come from anywhere, and some of Pillow's formats run other programs.
+    with Image.open(path, formats=("PNG",)) as image:
         return np.asarray(image, dtype=np.uint8)
 
 
@@ -108,7 +109,8 @@ def _write(
     images = _synthetic_images(lite)
     if num_samples and dataset is not None:
         real, _ = dataset.load("validation")
-        images += [np.asarray(image) for image in real[:num_samples]]
+        # A user's own sequence need not take slices.
+        images += [np.asarray(real[index]) for index in range(min(num_samples, len(real)))]
     samples = _write_samples(folder, images, lite, record["preprocessing"])
     metadata = {
         "schema_version": SCHEMA_VERSION,

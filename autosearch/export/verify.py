@@ -90,7 +90,7 @@ def check_bundle(folder: Path) -> Verification:
     Raises:
         VerificationError: With the first difference.
     """
-    num_files = _check_sums(folder)
+    names = _check_sums(folder)
     try:
         metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
     except ValueError as error:
@@ -107,9 +107,12 @@ def check_bundle(folder: Path) -> Verification:
         )
     if hashlib.sha256(file).hexdigest() != metadata["sha256"]:
         raise VerificationError("model.tflite is not the file whose sum metadata.json holds")
+    for sample in metadata["samples"]:
+        if sample["image"] not in names:
+            raise VerificationError(f"{SUMS_FILE} does not name {sample['image']}")
     same = metadata["samples_written_on"]["key"] == host_target()["key"]
     agreement, largest = _check_outputs(folder, metadata, TFLiteModel(file), same=same)
-    return Verification(num_files, len(metadata["samples"]), same, agreement, largest)
+    return Verification(len(names), len(metadata["samples"]), same, agreement, largest)
 
 
 def _check_outputs(
@@ -153,7 +156,8 @@ def _is_rounding(expected: npt.NDArray[np.float64], difference: float) -> bool:
     return bool(first - second <= _CLEAR and difference <= _CLEAR)
 
 
-def _check_sums(folder: Path) -> int:
+def _check_sums(folder: Path) -> set[str]:
+    """The names of the bundle's files, whose sums are right."""
     try:
         lines = (folder / SUMS_FILE).read_text("utf-8").splitlines()
     except FileNotFoundError:
@@ -185,7 +189,7 @@ def _check_sums(folder: Path) -> int:
             f"{extra[0]} is not part of the bundle: {SUMS_FILE} has no sum of it"
             f"{left if extra[0].startswith('__pycache__/') else ''}"
         )
-    return len(expected)
+    return set(expected)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from autosearch.changes import changes, is_growth
-from autosearch.data.files import describe_growth
+from autosearch.data.files import FileDataset, describe_growth
 from autosearch.errors import (
     ChangedDefinitionError,
     DefinitionError,
@@ -54,6 +54,7 @@ __all__ = [
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _CLOCK_WRITTEN_S = 10.0
+_DIVISION = ("split_seed", "fractions", "keep_alike_together", "group")
 _MIN_MEMORY_BYTES = 1_500_000_000
 
 ProgressCallback = Callable[[StudyView, Progress, Limits], None]
@@ -135,7 +136,7 @@ def run(
     store = ArtifactStore.beside(database, artifacts)
     earlier = _earlier(database, store, study.name)
     before = earlier.data_sides() if earlier is not None else None
-    study = study.keeping_sides(before["sides"] if before is not None else None)
+    study = study.keeping_sides(earlier.sides() if earlier is not None else None)
     fingerprint = study.dataset.fingerprint() if study.dataset is not None else None
     has_changed = False
     if earlier is not None:
@@ -159,7 +160,7 @@ def run(
         definition=study.definition(),
         definition_sha256=study.definition_sha256(),
         data_fingerprint=fingerprint,
-        data_sides=_data_sides(study),
+        data_sides=_data_sides(study, earlier),
         environment=environment(),
         judge=judge if accept_changes else None,
     )
@@ -384,6 +385,13 @@ def _check_definition(
             "objectives cannot be ranked together; give the study another name"
         )
     before, after = earlier.definition, study.definition()
+    is_drawn = isinstance(study.dataset, FileDataset) and study.dataset.is_drawn
+    if is_drawn and _divides_otherwise(before["dataset"], after["dataset"]):
+        raise ChangedDefinitionError(
+            f'study "{study.name}" divides its images otherwise than in the database '
+            f"({'; '.join(changes(before['dataset'], after['dataset']))}), and what trials have "
+            "learned from cannot judge them; give the study another name"
+        )
     if not accept_changes and not is_growth(before, after):
         listed = "; ".join(changes(before, after)) or "its code"
         raise ChangedDefinitionError(
@@ -391,6 +399,13 @@ def _check_definition(
             "go on with the new definition with --accept-changes, or give the study another name"
         )
     return True
+
+
+def _divides_otherwise(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
+    if before is None or after is None or before["kind"] != after["kind"]:
+        # Such as the same photos in a table: that is for the fingerprint to tell.
+        return False
+    return any(before.get(word) != after.get(word) for word in _DIVISION)
 
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:
@@ -424,9 +439,13 @@ def _check_data(study: Study, before: dict[str, Any] | None, *, accept_data: boo
         )
 
 
-def _data_sides(study: Study) -> dict[str, Any] | None:
+def _data_sides(study: Study, earlier: StudyView | None) -> dict[str, Any] | None:
     sides = study.dataset.sides() if study.dataset is not None else None
-    return None if sides is None else {"classes": list(study.dataset.classes), "sides": sides}
+    if sides is None:
+        return None
+    before = (earlier.sides() if earlier is not None else None) or {}
+    absent = {sha256: side for sha256, side in before.items() if sha256 not in sides}
+    return {"classes": list(study.dataset.classes), "sides": sides, "absent": absent}
 
 
 def _check_workers(

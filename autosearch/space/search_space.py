@@ -58,9 +58,7 @@ class SearchSpace(Space):
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> SearchSpace:
-        size: Any = self.preprocessing.size
-        sizes = [size.low] if isinstance(size, Range) else size
-        smallest = min(sizes) if isinstance(sizes, list | Options) else sizes
+        smallest = self.least_size
         for architecture in self.architectures:
             known = architecture.application if isinstance(architecture, Pretrained) else None
             if known is not None and smallest < known.least_size:
@@ -70,6 +68,13 @@ class SearchSpace(Space):
                     f"{known.least_size}) or more"
                 )
         return self
+
+    @property
+    def least_size(self) -> int:
+        """The smallest input in pixels across."""
+        size: Any = self.preprocessing.size
+        sizes = [size.low] if isinstance(size, Range) else size
+        return int(min(sizes) if isinstance(sizes, list | Options) else sizes)
 
     @property
     def architectures(self) -> tuple[ArchitectureLike, ...]:

@@ -248,14 +248,21 @@ class StudyView:
             }
 
     def data_sides(self) -> dict[str, Any] | None:
-        """The ``classes`` of a study on files, and ``sides``: SHA-256 of each file to its split."""
+        """Of a study on files: ``classes``, and ``sides``, which maps SHA-256 to a split.
+
+        ``absent`` is the same of files that it once had.
+        """
         with self._database.session() as session:
             return session.scalar(select(StudyRow.data_sides).where(StudyRow.id == self.id))
 
     def sides(self) -> dict[str, str] | None:
-        """SHA-256 of each file of a study to its split; None where its images are no files."""
+        """SHA-256 of each file of a study to its split; None where its images are no files.
+
+        Files that are there no more are among them: trials have learned from them, and they may
+        come back.
+        """
         known = self.data_sides()
-        return None if known is None else known["sides"]
+        return None if known is None else {**known.get("absent", {}), **known["sides"]}
 
     def violations(self, number: int) -> dict[str, float]:
         """How far a finished trial exceeded each constraint; empty if none was checked."""

@@ -76,3 +76,8 @@ def test_a_class_whose_files_are_all_broken_says_why(photos):
 def test_one_group_of_all_images_cannot_be_split(photos):
     with pytest.raises(DefinitionError, match=r'to one group, copies .* "validation" gets none'):
         ImageFolder(photos, group="png").split_counts()
+
+
+def test_a_group_that_no_path_has_is_refused(photos):
+    with pytest.raises(DefinitionError, match=r"group 'Patient.*is in none of the 30 paths, such"):
+        ImageFolder(photos, group=r"Patient-(\d+)")

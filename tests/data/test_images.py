@@ -154,3 +154,10 @@ def test_the_source_runs_by_itself_with_numpy_and_pillow():
     turned.getexif()[0x0112] = 6
     upright = np.rot90(image, -1)
     assert np.array_equal(space["prepare"](turned, **WORDS), prepare(upright, **WORDS))
+
+
+@pytest.mark.parametrize("value", [-1, 65536, 2**31 - 1])
+def test_integers_of_another_scale_are_refused(value):
+    image = Image.fromarray(np.array([[0, value]], np.int32))
+    with pytest.raises(ValueError, match="whose scale is not known; convert it to 8 or 16 bits"):
+        prepare(image, **WORDS)

@@ -249,3 +249,18 @@ def test_what_is_taken_of_an_epoch_alone_decides_what_the_next_one_draws():
 
     for one, other in zip(next_epoch(0.0), next_epoch(0.3), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_contrast_shrinks_as_well_as_grows():
+    copies = np.repeat(photos(1), 64, axis=0) / 2 + 64
+    varied, _ = vary(copies, step("contrast"))
+    spreads = varied.std(axis=(1, 2, 3)) / copies.std(axis=(1, 2, 3))
+    assert spreads.min() < 0.7
+    assert spreads.max() > 1.3
+
+
+def test_randaugment_draws_no_frame_around_what_is_bright():
+    # What moves an image repeats its edge; only brightness and contrast change an even one.
+    even = np.full((256, 8, 8, 1), 200, np.float32)
+    varied, _ = vary(even, step("randaugment"))
+    assert np.ptp(varied, axis=(1, 2, 3)).max() < 1e-3

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import UnidentifiedImageError
 
 from autosearch.errors import NotFoundError, VerificationError
 from autosearch.export.verify import check_bundle, verify_bundle
@@ -107,6 +108,20 @@ def test_sums_cannot_name_what_is_outside(copy, name):
     with (copy / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  {name}\n")
     with pytest.raises(VerificationError, match="which is not in the bundle"):
+        check_bundle(copy)
+
+
+def test_samples_are_pictures_of_the_bundle_and_in_no_format_that_runs_a_program(copy):
+    sample = copy / "samples" / "00.png"
+    sample.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
+    lines = (copy / "SHA256SUMS").read_text().splitlines()
+    lines = [f"{digest}  samples/00.png" if "00.png" in line else line for line in lines]
+    (copy / "SHA256SUMS").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(UnidentifiedImageError):
+        check_bundle(copy)
+    rewrite(copy, lambda metadata: metadata["samples"][0].update(image="../outside.png"))
+    with pytest.raises(VerificationError, match=r"does not name \.\./outside\.png"):
         check_bundle(copy)
 
 

@@ -1,6 +1,7 @@
 """A study whose folder of images has grown, or is another one, since it was started."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -109,9 +110,27 @@ def test_other_classes_are_never_accepted(folder, started):
         autosearch.run(make_study(folder), storage=started, accept_data=True)
 
 
-def test_another_split_seed_is_a_change_of_definition(folder, started):
-    with pytest.raises(ChangedDefinitionError, match="split_seed: 0 → 1"):
-        autosearch.run(make_study(folder, split_seed=1), storage=started)
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [({"split_seed": 1}, "split_seed: 0 → 1"), ({"group": r"^\w"}, "group: null → ")],
+)
+def test_images_that_were_learned_from_are_not_divided_anew(folder, started, words, change):
+    with pytest.raises(ChangedDefinitionError, match=f"divides its images.*{re.escape(change)}"):
+        autosearch.run(make_study(folder, **words), storage=started, accept_changes=True)
+
+
+def test_photos_that_were_away_come_back_to_their_sides(folder, started, tmp_path):
+    before, away = ImageFolder(folder).sides(), tmp_path / "away"
+    away.mkdir()
+    for path in sorted(folder.glob("*/*.png"))[::3]:
+        path.rename(away / f"{path.parent.name}-{path.name}")
+    view = autosearch.run(make_study(folder), storage=started, accept_data=True)
+    assert len(view.data_sides()["sides"]) == 26
+    assert view.sides() == before
+    for path in away.iterdir():
+        path.rename(folder / path.name[0] / path.name[2:])
+    view = autosearch.run(make_study(folder), storage=started, accept_data=True)
+    assert view.data_sides() == {"classes": ["a", "b"], "sides": before, "absent": {}}
 
 
 def test_the_command_line_prints_the_split_that_a_run_would_use(folder, started, tmp_path, capsys):
