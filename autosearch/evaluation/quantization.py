@@ -33,12 +33,9 @@ import numpy.typing as npt
 from autosearch.errors import ConversionError
 from autosearch.evaluation.litert import TFLiteModel, captured_stderr
 from autosearch.evaluation.mixed_precision import mixed_file, narrowest_file
-from autosearch.space.quantization import MIXED
+from autosearch.space.quantization import MIXED, SCHEMES
 
-__all__ = ["SCHEMES", "is_fully_integer", "quantize", "quantize_all", "strip_names"]
-
-SCHEMES: tuple[str, ...] = ("float32", "float16", "dynamic_int8", "int8", "int16x8")
-"""The schemes that every network has, whatever its weights: all but ``mixed``."""
+__all__ = ["is_fully_integer", "quantize", "quantize_all", "strip_names"]
 
 _SMALLEST_RANGE = 1e-6
 _CALIBRATED_AT_ONCE = 16

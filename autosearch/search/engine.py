@@ -27,6 +27,7 @@ from autosearch.space.first_guesses import first_guesses
 from autosearch.space.parameters import Scalar
 from autosearch.store.configs import read_configs
 from autosearch.store.database import Database
+from autosearch.store.frames import trials_of
 from autosearch.store.judging import restated
 from autosearch.store.recorder import Recorder
 from autosearch.store.rungs import forget_reports
@@ -328,7 +329,8 @@ class Engine:
         if not running:
             return
         orphaned, alive = recorder.orphaned_trials(), recorder.trials_of_living_workers()
-        rows = view.trials_frame().set_index("number")
+        numbers = [frozen.number for frozen in running]
+        rows = trials_of(self._database, view.id, numbers).set_index("number")
         facts: Mapping[Any, dict[str, Any]] = rows["facts"].to_dict()
         for frozen in running:
             number = frozen.number

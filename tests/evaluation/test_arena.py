@@ -7,7 +7,8 @@ import pytest
 from autosearch.evaluation import arena as arena_module
 from autosearch.evaluation.arena import Arena, measure_arena
 from autosearch.evaluation.latency import reference_file
-from autosearch.evaluation.quantization import SCHEMES, quantize_all
+from autosearch.evaluation.quantization import quantize_all
+from autosearch.space.quantization import SCHEMES
 
 needs_tflite_micro = pytest.mark.skipif(
     importlib.util.find_spec("tflite_micro") is None, reason="tflite-micro is not installed"

@@ -10,7 +10,8 @@ from autosearch.evaluation.cost import (
     estimate_size_bytes,
 )
 from autosearch.evaluation.layers import layer_times_ms, layers_of
-from autosearch.evaluation.quantization import SCHEMES, quantize_all
+from autosearch.evaluation.quantization import quantize_all
+from autosearch.space.quantization import SCHEMES
 
 layers = keras.layers
 
