@@ -81,3 +81,14 @@ class StorageError(AutosearchError):
 
 class VerificationError(AutosearchError):
     """A bundle is not what its own metadata says it is."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library says, without its full stop; else the class's name.
+
+    Example:
+        >>> first_line(ValueError("no such layer.")), first_line(KeyError())
+        ('no such layer', 'KeyError')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -250,7 +250,19 @@ class Study(Declared):
         """The study with the images of an earlier run on the sides where they were then."""
         if sides is None or self.dataset is None:
             return self
-        return self.model_copy(update={"dataset": self.dataset.keeping_sides(sides)})
+        kept = self.model_copy(update={"dataset": self.dataset.keeping_sides(sides)})
+        kept._source_file = self._source_file
+        return kept
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Study:
+        """A copy, of which something is otherwise: its file does not make it, unless that is free.
+
+        Such a study is evaluated in the process that made it, unless its definition alone makes it.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        if not set(update or {}).issubset(WITHOUT_IDENTITY):
+            copied._source_file = None
+        return copied
 
     @property
     def chosen_pruner(self) -> Any:

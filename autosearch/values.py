@@ -192,7 +192,8 @@ class Budget(Declared):
 
     Attributes:
         trials: Trials that end complete, pruned or infeasible; failed ones do not count.
-        minutes: Wall-clock minutes, summed over all runs of the study.
+        minutes: Wall-clock minutes of the search, summed over all runs; finalists are judged after
+            them.
         total_epochs: Epochs trained, summed over all trials.
     """
 

@@ -82,6 +82,9 @@ def digits(trials: int, *, epochs: int = 10, size: int = 8, width: Range = _NARR
         budget=Budget(trials=trials),
         sampler="random",
         pruner=NoPruner(),
+        # What is compared is the trials.
+        baselines=False,
+        cross_validation=None,
     )
 
 
@@ -95,7 +98,8 @@ def compare_latencies(workers: int, trials: int, folder: Path) -> dict[str, Any]
         recorded = row.conditions["raw_latency_ms"]
         if recorded < _MIN_LATENCY_MS:
             continue
-        quiet = measure_latency({"file": view.artifact(row.artifact_sha256)})["file"]
+        files = {"file": view.artifact(row.artifact_sha256)}
+        quiet = measure_latency(files, seconds_per_file=0.15)["file"]
         relative = recorded / row.conditions["reference_latency_ms"]
         ratios.append(relative / (quiet.p50_ms / quiet.reference_ms))
         in_quiet += row.conditions["latency_taken_in_quiet"]

@@ -5,7 +5,7 @@
     export AUTOSEARCH_DATA=photos
     autosearch run studies/transfer.py
 
-Keras downloads the ImageNet weights once. Without a network, ``AUTOSEARCH_WEIGHTS`` names a file
+Keras downloads the ImageNet weights once. Without the internet, ``AUTOSEARCH_WEIGHTS`` names a file
 of MobileNetV2 of width 0.35 without its top, saved elsewhere with ``keras.applications.MobileNetV2(
 alpha=0.35, include_top=False, input_shape=(96, 96, 3)).save_weights("mobilenet_v2.weights.h5")``.
 """

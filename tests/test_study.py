@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from autosearch import (
     Budget,
@@ -49,15 +50,33 @@ def load(tmp_path, text):
     return load_study_file(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "is_declarative"), [("cifar10", True), ("digits", True), ("table", False)]
-)
-def test_the_studies_to_begin_with_load(name, is_declarative):
-    path = STUDIES / f"{name}.py"
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.py")), ids=lambda path: path.stem)
+def test_the_studies_to_begin_with_load(path, tmp_path, monkeypatch):
+    for number in range(12):
+        folder = tmp_path / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    monkeypatch.setenv("AUTOSEARCH_DATA", str(tmp_path / "photos"))
     study = load_study_file(path)
-    assert (study.name, study.source_file) == (name, path.resolve())
-    assert study.is_declarative == is_declarative
-    assert f"autosearch run studies/{name}.py" in path.read_text()
+    assert study.source_file == path.resolve()
+    assert study.is_declarative == (path.stem not in ("own_model", "table"))
+    assert f"autosearch run studies/{path.name}" in path.read_text()
+
+
+def test_the_study_of_the_readme_is_one():
+    readme = (STUDIES.parent / "README.md").read_text("utf-8")
+    names = {}
+    exec(readme.partition("```python\n")[2].partition("```")[0], names)
+    assert isinstance(names["study"], Study)
+    assert names["study"].is_declarative
+
+
+def test_a_copy_that_is_otherwise_is_not_what_its_file_makes():
+    study = load_study_file(STUDIES / "table.py")
+    free = study.model_copy(update={"budget": Budget(trials=3)})
+    assert free.source_file == study.source_file
+    assert study.model_copy(update={"sampler": "random"}).source_file is None
 
 
 def test_a_declarative_study_is_made_again_from_its_definition():

@@ -62,7 +62,7 @@ Artifacts = Annotated[
         "--artifacts",
         metavar="PLACE",
         envvar="AUTOSEARCH_ARTIFACTS",
-        help="Where files are kept: a folder, or an fsspec URL such as s3://bucket/prefix.",
+        help="Where files are kept: a folder, or a URL such as s3://bucket/prefix (needs s3fs).",
         show_default="beside the database",
     ),
 ]

@@ -154,8 +154,9 @@ class FileDataset(Dataset):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether at least some files are in no part of a split that the user has made."""
-        return any(source.split is None for source in self.listing.sources)
+        """Whether at least a part of the split is not the user's own."""
+        given = {source.split for source in self.listing.sources}
+        return None in given or not given.issuperset(SPLITS)
 
     @abstractmethod
     def _list(self) -> Listing:

@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import json
 import os
+import platform
 import re
 import select
 import struct
@@ -69,7 +70,8 @@ def measure_arena(file: bytes, *, timeout_s: float = 60.0) -> Arena:
 def why_no_arena() -> str | None:
     """Why no arena can be measured on this machine; None if it can."""
     if importlib.util.find_spec("tflite_micro") is None:
-        return f"TensorFlow Lite Micro's Python package is not for {sys.platform}."
+        here = f"{sys.platform} on {platform.machine()}"
+        return f"TensorFlow Lite Micro's Python package is not for {here}."
     return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from autosearch.errors import ConversionError
+from autosearch.errors import ConversionError, first_line
 from autosearch.evaluation.litert import captured_stderr
 
 __all__ = ["random_weights", "to_tflite", "trace"]
@@ -148,7 +148,7 @@ def trace(
         function = function.get_concrete_function()
     except Exception as error:
         raise ConversionError(
-            f"The network cannot be called on one image of shape {shape}: {_first_line(error)}"
+            f"The network cannot be called on one image of shape {shape}: {first_line(error)}"
         ) from error
     if not isinstance(function.structured_outputs, tf.TensorSpec | tf.Tensor):
         raise ConversionError(
@@ -189,8 +189,3 @@ def _converter_sentence(text: str) -> str:
         )
     complaint = re.search(r"error: (.+)", text) or re.search(r"(\S.*)", text)
     return f"TensorFlow's converter refused the network: {complaint[1] if complaint else '?'}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

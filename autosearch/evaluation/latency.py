@@ -6,12 +6,15 @@ fixed reference file, whose time tells how much slower than at rest the machine 
 beside it. Needs no TensorFlow.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.resources
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -245,4 +248,11 @@ def _cpu_model() -> str:
         arm = [facts[name] for name in ("Model", *_ARM_CORE) if facts.get(name)]
         if arm:
             return " ".join([platform.machine(), *arm])
+    if sys.platform == "darwin":
+        # To platform.processor every Mac with Apple silicon is "arm".
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                asked, capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
     return platform.processor() or platform.machine() or "unknown"

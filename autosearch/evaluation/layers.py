@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autosearch.errors import ConversionError
+from autosearch.errors import ConversionError, first_line
 from autosearch.evaluation.litert import captured_stderr
 
 __all__ = ["Layer", "layer_times_ms", "layers_of"]
@@ -150,7 +150,7 @@ def layer_times_ms(file: bytes, *, seconds: float = 1.0) -> tuple[float, ...]:
             totals += _medians_ms(cuts, seconds * len(cuts) / len(ends))
     except (ValueError, RuntimeError) as error:
         raise ConversionError(
-            f"LiteRT cannot run this file layer by layer: {str(error).splitlines()[0].rstrip('.')}."
+            f"LiteRT cannot run this file layer by layer: {first_line(error)}."
         ) from error
     # A cut is no quicker than the one before: what it was measured below it is noise.
     reached, result = 0.0, [0.0]

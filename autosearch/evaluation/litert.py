@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.errors import ConversionError
+from autosearch.errors import ConversionError, first_line
 from autosearch.evaluation.latency_gate import give_way
 
 __all__ = ["RAW_PIXELS", "TFLiteModel", "TensorSpec", "captured_stderr"]
@@ -90,7 +90,7 @@ class TFLiteModel:
         except (ValueError, RuntimeError) as error:
             raise ConversionError(
                 f"LiteRT cannot read or prepare this file of {len(file)} bytes: "
-                f"{_first_line(error)}; expected the content of a .tflite file."
+                f"{first_line(error)}; expected the content of a .tflite file."
             ) from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
@@ -154,7 +154,7 @@ class TFLiteModel:
                 interpreter.invoke()
                 raw[number] = output_view()[0]
         except RuntimeError as error:
-            raise ConversionError(f"LiteRT cannot run the file: {_first_line(error)}.") from error
+            raise ConversionError(f"LiteRT cannot run the file: {first_line(error)}.") from error
         if self.output.scale == 0:
             return raw.astype(np.float32, copy=False)
         return (raw.astype(np.float32) - np.float32(self.output.zero_point)) * np.float32(
@@ -219,8 +219,3 @@ def _pixel_table(spec: TensorSpec, pixels: tuple[float, float]) -> npt.NDArray[A
     table = np.clip(values, limits.min, limits.max).astype(spec.dtype)
     is_plain = spec.dtype == np.uint8 and np.array_equal(table, np.arange(256))
     return None if is_plain else table
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__

@@ -41,7 +41,14 @@ from autosearch.space.quantization import MIXED
 from autosearch.space.weighting import oversampled
 from autosearch.store.predictions import Predictions
 from autosearch.study import Study
-from autosearch.values import CandidateResult, Constraint, EvaluatorTrial, ParetoPruner, keeps
+from autosearch.values import (
+    CandidateResult,
+    Constraint,
+    EvaluatorTrial,
+    NoPruner,
+    ParetoPruner,
+    keeps,
+)
 
 __all__ = ["Arrays", "KerasEvaluator", "Plan", "calibration_images", "keras_file"]
 
@@ -93,6 +100,7 @@ class KerasEvaluator:
         self._metrics = metrics
         # A trial is compared by all objectives while it trains.
         self._is_compared = isinstance(study.chosen_pruner, ParetoPruner)
+        self._prunes = not isinstance(study.chosen_pruner, NoPruner)
         self._max_epochs = max_epochs
         self._first_epochs = study.train_on.first_epochs if study.train_on is not None else None
         self._max_images = {
@@ -105,14 +113,16 @@ class KerasEvaluator:
         self.described_target = host_target()
         if self.target.is_microcontroller:
             self.described_target = self.target.description()
-            missing = why_no_arena()
-            if missing is not None:
-                raise DefinitionError(
-                    f'study "{study.name}" searches for "{self.target.name}", whose memory is '
-                    f"measured with TensorFlow Lite Micro: {missing} Search on Linux x86-64, or "
-                    'with Target("host")'
-                )
-        if WORST_GROUP in metrics | {constraint.metric for constraint in self._constraints}:
+        constrained = {constraint.metric for constraint in self._constraints}
+        missing = why_no_arena()
+        needs_arena = self.target.is_microcontroller or "memory_bytes" in metrics | constrained
+        if missing is not None and needs_arena:
+            raise DefinitionError(
+                f'study "{study.name}" asks for memory_bytes, as every microcontroller does, which '
+                f"is measured with TensorFlow Lite Micro: {missing} Search on Linux x86-64, or "
+                'without it and with Target("host")'
+            )
+        if WORST_GROUP in metrics | constrained:
             reason = Groups(self._dataset.groups("validation")).reason
             if reason is not None:
                 raise DefinitionError(
@@ -133,7 +143,10 @@ class KerasEvaluator:
         try:
             with trial.stage("build"):
                 plan = self.plan(trial)
-                identity = training_identity(plan, epochs=self._num_epochs(plan, trial))
+                # What a user's fit samples is known only once it is called.
+                is_known = not overrides_fit(plan.architecture)
+                epochs = self._num_epochs(plan, trial)
+                identity = training_identity(plan, epochs=epochs) if is_known else None
             if identity is not None and trial.continues is None:
                 # Ends here if an earlier trial has trained the same.
                 trial.identify(identity, quantization=plan.quantization)
@@ -331,7 +344,7 @@ class KerasEvaluator:
             steps_per_epoch=-(-len(order) // config.batch_size),
             on_epoch=on_epoch,
             on_steps=trial.check_time,
-            further=self._further_figures if self._is_compared else None,
+            further=self._further_figures if self._prunes else None,
             seed=trial.seed,
             terms=terms,
             one_hot=one_hot,

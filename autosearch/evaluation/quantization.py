@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autosearch.errors import ConversionError
+from autosearch.errors import ConversionError, first_line
 from autosearch.evaluation.litert import TFLiteModel, captured_stderr
 from autosearch.evaluation.mixed_precision import mixed_file, narrowest_file
 from autosearch.space.quantization import MIXED, SCHEMES
@@ -203,7 +203,8 @@ def _quantized(
             )
         except Exception as error:
             raise ConversionError(
-                f"ai-edge-quantizer cannot make a {scheme} file of this network: {_sentence(error)}"
+                f"ai-edge-quantizer cannot make a {scheme} file of this network: "
+                f"{first_line(error)}."
             ) from error
     file = bytes(result.quantized_model)
     return strip_names(_with_general_sums(file) if scheme == "int16x8" else file)
@@ -256,7 +257,7 @@ def _calibrate(named: bytes, calibration: npt.NDArray[np.uint8]) -> _Ranges:
         except Exception as error:
             raise ConversionError(
                 f"ai-edge-quantizer cannot calibrate this network on {len(calibration)} images: "
-                f"{_sentence(error)}"
+                f"{first_line(error)}."
             ) from error
     ranges = {name: _with_a_width(extremes) for name, extremes in measured.items()}
     # Every pixel value is possible, whatever the sample holds: scale 1 and zero point 0 in uint8.
@@ -378,7 +379,7 @@ def _read(file: bytes) -> Any:
         return flatbuffer_utils.read_model_from_bytearray(file)
     except Exception as error:
         raise ConversionError(
-            f"These {len(file)} bytes are no .tflite file: {_sentence(error)}"
+            f"These {len(file)} bytes are no .tflite file: {first_line(error)}."
         ) from error
 
 
@@ -390,7 +391,7 @@ def _import(module: str) -> Any:
     except ImportError as error:
         raise ConversionError(
             f"ai-edge-quantizer cannot be imported ({error}), and every scheme but float32 needs "
-            "it; it exists for Linux and macOS: search with Quantization('float32') here."
+            "it; install autosearch again, or search with Quantization('float32')."
         ) from error
 
 
@@ -399,8 +400,3 @@ def _quiet() -> Iterator[None]:
     """Hide progress bars and debugging advice, which the library offers no switch for."""
     with captured_stderr(), contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-def _sentence(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{lines[0].strip().rstrip('.')}." if lines else f"{type(error).__name__}."

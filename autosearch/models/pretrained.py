@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from autosearch.errors import BuildError, StudyError
+from autosearch.errors import BuildError, StudyError, first_line
 
 if TYPE_CHECKING:
     from autosearch.space.pretrained import Pretrained, PretrainedConfig
@@ -102,6 +102,12 @@ def build_pretrained(
         if space.application is not None
         else _from_file(space)
     )
+    nested = next((one for one in backbone.layers if isinstance(one, keras.Model)), None)
+    if nested is not None:
+        raise StudyError(
+            f'"{space.source}" holds the network "{nested.name}" within it, which cannot be cut '
+            f'from here; save that one: model.get_layer("{nested.name}").save(FILE)'
+        )
     ends = block_ends(backbone)
     if not ends:
         raise StudyError(
@@ -109,7 +115,7 @@ def build_pretrained(
             "layers from an image to feature maps"
         )
     kept = keras.Model(
-        backbone.input, ends[max(1, math.ceil(config.cut * len(ends) - 1e-9)) - 1].output
+        backbone.inputs, ends[max(1, math.ceil(config.cut * len(ends) - 1e-9)) - 1].output
     )
     _freeze(kept, config.fine_tune_depth, batch_norm_momentum)
     image = keras.Input(input_shape, name="image")
@@ -122,7 +128,7 @@ def build_pretrained(
     except Exception as error:
         raise BuildError(
             f'"{space.source}" does not take images of {input_shape[0]} × {input_shape[1]} pixels '
-            f"({str(error).splitlines()[0]}); change Preprocessing(size=...)"
+            f"({first_line(error)}); change Preprocessing(size=...)"
         ) from error
     rng = np.random.default_rng(seed)
     x = layers.GlobalAveragePooling2D(name="new_pool")(x)
@@ -160,8 +166,11 @@ def block_ends(network: Any) -> list[Any]:
         for source in inputs_of[id(layer)]:
             consumers[id(source)].append(layer)
     ends, furthest = [], 0
+    has_convolved = False
     for index, layer in enumerate(order):
         is_passed_by = furthest > index
+        # What rescales or varies images before that is no block.
+        has_convolved |= any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))
         following = consumers[id(layer)]
         furthest = max([furthest, *(place[id(one)] for one in following)])
         if is_passed_by or isinstance(layer, _OPENERS):
@@ -170,7 +179,7 @@ def block_ends(network: Any) -> list[Any]:
             break
         is_map = len(getattr(layer.output, "shape", ())) == 4
         continues = len(following) == 1 and isinstance(following[0], _FOLLOWERS)
-        if is_map and not continues and not _is_depthwise(layer, inputs_of):
+        if is_map and has_convolved and not continues and not _is_depthwise(layer, inputs_of):
             ends.append(layer)
     return ends
 
@@ -267,17 +276,16 @@ def _application(
         except Exception as error:
             if space.weights is None:
                 raise
-            what = str(error).strip().splitlines()[0] if str(error).strip() else type(error)
             if space.weights_sha256 is not None:
                 raise StudyError(
                     f'the weights of "{space.weights}" do not fit {space.source} of width '
-                    f"{config.width} without its top ({what}); save them with "
+                    f"{config.width} without its top ({first_line(error)}); save them with "
                     f"keras.applications.{space.source}(include_top=False, ...).save_weights(FILE)"
                 ) from error
             raise StudyError(
                 f'the "{space.weights}" weights of {space.source} are not on this machine and '
-                f"cannot be downloaded ({what}); connect to the network, or name a local file: "
-                f'Pretrained("{space.source}", weights="FILE.weights.h5")'
+                f"cannot be downloaded ({first_line(error)}); connect to the network, or name a "
+                f'local file: Pretrained("{space.source}", weights="FILE.weights.h5")'
             ) from error
 
 
@@ -289,10 +297,9 @@ def _from_file(space: Pretrained) -> Any:
         try:
             network = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
-            what = str(error).strip().splitlines()[0] if str(error).strip() else type(error)
             raise StudyError(
-                f'"{space.source}" cannot be opened ({what}); expected a .keras file of Keras\'s '
-                "own layers"
+                f'"{space.source}" cannot be opened ({first_line(error)}); expected a .keras file '
+                "of Keras's own layers"
             ) from error
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):

@@ -46,7 +46,7 @@ class CheckReport:
         parameters: The smallest and the largest network, in parameters.
         macs: The least and the most multiply-accumulates; an estimate of the time.
         stage_seconds: Stage to its seconds in one whole trial of the study.
-        budget_minutes: How long the budget will take, by these figures.
+        budget_minutes: How long its trials will take, by these figures; finalists come after them.
     """
 
     study: str
@@ -85,7 +85,7 @@ class CheckReport:
             figure = f"{seconds:.2f} s" if seconds >= 0.005 else "less than 0.01 s"
             lines.append((f"{stage} of one trial", f"{figure}{mark}"))
         if self.budget_minutes is not None:
-            lines.append(("the budget will take about", _duration(self.budget_minutes)))
+            lines.append(("its trials will take about", _duration(self.budget_minutes)))
         return lines
 
 
@@ -283,7 +283,7 @@ def _report(
 
 
 def _budget_minutes(study: Study, whole: dict[str, float] | None, share: float) -> float | None:
-    """How long the budget will take, by the limit that comes first."""
+    """How long the trials will take, by the limit that comes first."""
     budget = study.budget
     limits = [] if budget.minutes is None else [budget.minutes]
     if whole is not None:

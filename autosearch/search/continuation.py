@@ -61,7 +61,9 @@ class TrainingOn:
         self._minutes = minutes
         self._view = view
 
-    def next(self, started: Sequence[Continuation], num_pending: int = 0) -> Continuation | None:
+    def next(
+        self, started: Sequence[Continuation], running: Mapping[int, Continuation] | None = None
+    ) -> Continuation | None:
         """What to go on from; None to sample something new.
 
         The network whose training promises most hypervolume for its time, were it trained for as
@@ -69,7 +71,7 @@ class TrainingOn:
 
         Args:
             started: What was gone on from already.
-            num_pending: For how many epochs together what other workers go on from is trained.
+            running: What has not ended of it, by number: its epochs are still to come.
         """
         # The trials last: another worker may end one between the two, and whose candidates are
         # known is then known as it ended.
@@ -78,7 +80,7 @@ class TrainingOn:
         trials = dict(zip(frame["number"], frame.to_dict("records"), strict=True))
         progress = self._view.progress()
         taken = {continuation.trial for continuation in started}
-        num_free = self._epochs_of_budget(progress) - num_pending
+        num_free = self._epochs_of_budget(progress) - self._epochs_to_come(running or {})
         ways = [way for way in self._ways_on(ranked, trials, taken, num_free) if way.rate > 0]
         if not ways:
             return None
@@ -147,6 +149,14 @@ class TrainingOn:
         parent: pd.Series[Any] = frame[frame["number"] == again.trial].iloc[0]
         left = self._epochs_left(dict(parent), self._epochs_of_budget(self._view.progress()))
         return replace(again, epochs=max(1, min(again.epochs, left)))
+
+    def _epochs_to_come(self, running: Mapping[int, Continuation]) -> int:
+        """How many epochs trials that run have still before them."""
+        last = self._view.last_epochs(list(running))
+        return sum(
+            max(0, c.epochs_before + c.epochs - last.get(number, c.epochs_before))
+            for number, c in running.items()
+        )
 
     def _epochs_of_budget(self, progress: Progress) -> float:
         """How many epochs the study may still cost."""

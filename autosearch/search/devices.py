@@ -6,10 +6,12 @@ while it is being loaded, so whoever starts a worker need not load it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import psutil
 
@@ -17,6 +19,7 @@ from autosearch.errors import DefinitionError
 
 __all__ = [
     "installed_gpus",
+    "memory_bytes",
     "num_usable_cores",
     "visible_gpus",
     "why_no_gpu",
@@ -25,6 +28,15 @@ __all__ = [
 
 _NVIDIA_TIMEOUT_S = 20
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def memory_bytes() -> int:
+    """The machine's memory, or what a container may have of it."""
+    total = psutil.virtual_memory().total
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit.
+            total = min(total, int((Path("/sys/fs/cgroup") / place).read_text()))
+    return total
 
 
 def worker_environments(

@@ -22,7 +22,6 @@ __all__ = ["Finding", "examine"]
 
 _OPTIONAL = {
     "tflite-micro": "arena memory is not measured here; it has a wheel for Linux x86-64 only",
-    "ai-edge-quantizer": "only float32 files can be made here; it has no wheel for this platform",
 }
 _TENSORFLOW_TIMEOUT_S = 120
 

@@ -54,7 +54,7 @@ _LATEST_GUESS = 4
 
 _REDEFINED = "autosearch:trials_before_the_definition_changed"
 
-ContinuationChoice = Callable[[list[Continuation], int], Continuation | None]
+ContinuationChoice = Callable[[list[Continuation], Mapping[int, Continuation]], Continuation | None]
 
 
 class Engine:
@@ -188,8 +188,8 @@ class Engine:
             worker_id: The worker that will evaluate it.
             may_start: Whether there is room for one more trial; if not, there is none.
             is_out_of_date: Whether a finished trial has changed since this process read it.
-            continue_from: Told what was gone on from already, and for how many epochs together
-                what has not ended of it, answers what to go on from; None to sample something new.
+            continue_from: Told what was gone on from already, and the trials among it that have
+                not ended, answers what to go on from; None to sample something new.
             impatience: How much the trial's time is to count, from 0 to 1.
         """
         self._impatience = impatience
@@ -212,8 +212,8 @@ class Engine:
         if any(trial.state is optuna.trial.TrialState.WAITING for trial in trials):
             return
         started = [(trial, c) for trial in trials if (c := continuation_of(trial)) is not None]
-        num_pending = sum(c.epochs for trial, c in started if not trial.state.is_finished())
-        chosen = choose([c for _, c in started], num_pending)
+        running = {t.number: c for t, c in started if not t.state.is_finished()}
+        chosen = choose([c for _, c in started], running)
         if chosen is not None:
             self._study.enqueue_trial({}, user_attrs={CONTINUES: asdict(chosen)})
 
@@ -318,8 +318,7 @@ class Engine:
             was_asked_to_end: The trial is not to blame, and the attempt does not count.
         """
         with self._database.exclusive(), quiet(), _explained(self._database):
-            if was_asked_to_end:
-                recorder.forgive_lost()
+            recorder.release_lost(counts=not was_asked_to_end)
             self._recover(recorder, view, reason, was_asked_to_end)
 
     def _recover(

@@ -82,8 +82,8 @@ class Differences:
 
         Together they cost little more than one: it is the differences that have to be read.
         """
-        squared = self.squared.reshape(len(self.squared), -1)
-        alike = self.alike.reshape(len(self.alike), -1)
+        n, m = self.squared.shape[1:]
+        squared, alike = self.squared.reshape(-1, n * m), self.alike.reshape(-1, n * m)
         scaled = np.stack([one.joint_weights for one in found]) @ squared
         scaled += 1e-12
         np.sqrt(scaled, out=scaled)
@@ -91,7 +91,7 @@ class Differences:
         joint = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
         joint *= np.array([[one.joint_variance] for one in found])
         joint += np.stack([one.variances for one in found]) @ alike
-        return joint.reshape(len(found), *self.squared.shape[1:])
+        return joint.reshape(len(found), n, m)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-import psutil
-
 from autosearch.changes import changes, is_growth
 from autosearch.data.files import FileDataset, describe_growth
 from autosearch.errors import (
@@ -22,11 +20,11 @@ from autosearch.errors import (
     NotFoundError,
     StorageError,
 )
-from autosearch.search.devices import worker_environments
+from autosearch.search.devices import memory_bytes, worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import Finals, plan_finals
-from autosearch.search.origins import check_origins
+from autosearch.search.origins import SPLIT_WORDS, check_origins
 from autosearch.search.process import Order
 from autosearch.search.pruning import check_pruner
 from autosearch.search.samplers import check_sampler
@@ -54,7 +52,6 @@ __all__ = [
 
 DEFAULT_TRIAL_TIMEOUT_S = 3600.0
 _CLOCK_WRITTEN_S = 10.0
-_DIVISION = ("split_seed", "fractions", "keep_alike_together", "group")
 _MIN_MEMORY_BYTES = 1_500_000_000
 
 ProgressCallback = Callable[[StudyView, Progress, Limits], None]
@@ -385,7 +382,7 @@ def _check_definition(
             "objectives cannot be ranked together; give the study another name"
         )
     before, after = earlier.definition, study.definition()
-    is_drawn = isinstance(study.dataset, FileDataset) and study.dataset.is_drawn
+    is_drawn = not isinstance(study.dataset, FileDataset) or study.dataset.is_drawn
     if is_drawn and _divides_otherwise(before["dataset"], after["dataset"]):
         raise ChangedDefinitionError(
             f'study "{study.name}" divides its images otherwise than in the database '
@@ -405,7 +402,7 @@ def _divides_otherwise(before: Mapping[str, Any] | None, after: Mapping[str, Any
     if before is None or after is None or before["kind"] != after["kind"]:
         # Such as the same photos in a table: that is for the fingerprint to tell.
         return False
-    return any(before.get(word) != after.get(word) for word in _DIVISION)
+    return any(before.get(word) != after.get(word) for word in SPLIT_WORDS)
 
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:
@@ -467,7 +464,7 @@ def plan_limits(study: Study, progress: Progress, *, trials: int | None, workers
     """When the workers of a run are done, by the study's budget or after so many trials more."""
     budget = study.budget
     # With less, TensorFlow itself would outgrow it before the first trial.
-    memory = max(_MIN_MEMORY_BYTES, psutil.virtual_memory().total // (2 * workers))
+    memory = max(_MIN_MEMORY_BYTES, memory_bytes() // (2 * workers))
     if trials is not None:
         return Limits(
             counted_trials=progress.num_counted + trials,

@@ -28,6 +28,7 @@ def check_same(study: Study, view: StudyView) -> None:
         )
     if study.dataset is not None and study.dataset.fingerprint() != view.data_fingerprint:
         raise ChangedDefinitionError(
-            f'the images of study "{study.name}" are not those that it was started on; work with '
-            "the same ones, or start it with the new ones: autosearch run STUDY_FILE --accept-data"
+            f'the images of study "{study.name}" are not those that it was started on; copy the '
+            "same ones here, or, if all are to go on with these, start it with them: autosearch "
+            "run STUDY_FILE --accept-data"
         )

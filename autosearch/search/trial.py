@@ -128,6 +128,7 @@ class SearchTrial:
         self.identity: str | None = None
         self.is_pruned = False
         self.needed_s: float | None = None
+        self._reported = time.perf_counter()
 
     @property
     def hp(self) -> HyperParameters:
@@ -223,6 +224,8 @@ class SearchTrial:
         if epoch is None:
             raise TypeError("report needs the epoch; write trial.report(epoch, accuracy=…)")
         epoch = int(epoch)
+        since, self._reported = self._reported, time.perf_counter()
+        metrics = {"seconds": round(self._reported - since, 3), **metrics}
         figures = self._pruning.figures(epoch, metrics, self.costs)
         reached = self._pruning.reached(epoch, figures)
         if reached is not None:

@@ -301,7 +301,7 @@ def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
         .group_by(TrialRow.number)
     )
     with database.session() as session:
-        return dict(session.execute(statement).tuples().all())
+        return dict(session.execute(statement).all())
 
 
 def candidate_details(

@@ -167,7 +167,9 @@ class Recorder:
         it is left out.
         """
         with self._database.session() as session:
-            row = session.get_one(StudyRow, self._study_id, with_for_update=True)
+            row = session.get(StudyRow, self._study_id, with_for_update=True)
+            if row is None:  # It was deleted meanwhile.
+                return
             now, counted_until = lease_clock(session), row.counted_until
             if counted_until is not None:
                 seconds = min(seconds, max((now - counted_until).total_seconds(), 0.0))
@@ -203,10 +205,11 @@ class Recorder:
                 update(WorkerRow).where(WorkerRow.id == worker_id).values(ended_at=utc_now())
             )
 
-    def forgive_lost(self) -> None:
-        """Takes back what counts as an attempt at baselines and finalists of workers that are gone.
+    def release_lost(self, *, counts: bool) -> None:
+        """Lets go of the baselines and finalists of workers that are gone.
 
-        For who was only asked to end, and took too long.
+        Args:
+            counts: Whether the attempt counts: not if the worker was only asked to end.
         """
         finalists = (
             select(FinalistRow)
@@ -217,7 +220,7 @@ class Recorder:
         with self._database.session() as session:
             for row in [*session.scalars(finalists), *session.scalars(baselines)]:
                 if not row.is_done and row.worker_id is not None and not is_held(session, row):
-                    row.worker_id, row.attempt = None, row.attempt - 1
+                    row.worker_id, row.attempt = None, row.attempt - (not counts)
 
     def orphaned_trials(self) -> dict[int, int]:
         """Running trials that no living worker evaluates: number to attempt.

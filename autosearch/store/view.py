@@ -226,6 +226,17 @@ class StudyView:
         silences = [now - started - timedelta(seconds=spent) for started, spent in found]
         return max(silences, default=None)
 
+    def last_epochs(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Of those trials that reported any, by number, the last epoch that each reported."""
+        statement = (
+            select(TrialRow.number, func.max(EpochRow.epoch))
+            .join(TrialRow, TrialRow.id == EpochRow.trial_id)
+            .where(TrialRow.study_id == self.id, TrialRow.number.in_(numbers))
+            .group_by(TrialRow.number)
+        )
+        with self._database.session() as session:
+            return dict(session.execute(statement).all())
+
     def finalists(self, *, num_folds: int, data_fingerprint: str) -> dict[int, Finalist]:
         """The trials that were judged by cross-validation on these images, by number."""
         statement = (

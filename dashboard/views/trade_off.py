@@ -187,7 +187,7 @@ def _say_empty(study: StudyView) -> None:
     overview = source.overview(study)
     failed, infeasible = overview["failed"], overview["infeasible"]
     if infeasible and not overview["pruned"]:
-        others = f" ({failed} more failed)" if failed else ""
+        others = f" ({failed} more failed: autosearch trials tells why)" if failed else ""
         st.info(
             f"No candidate: {infeasible} trials were found infeasible before they were "
             f"trained{others}. Widen the bounds, or search smaller networks."

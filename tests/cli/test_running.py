@@ -155,7 +155,7 @@ def test_check_tries_a_study_out_and_stores_nothing(cli, tmp_path):
     assert lines["feasible"].strip() == "20 (100%)"
     assert lines["size of float32"].strip().endswith("bytes")
     assert sum("slowest" in text for text in lines.values()) == 1
-    assert lines["the budget will take about"].strip().endswith((" s", " min"))
+    assert lines["its trials will take about"].strip().endswith((" s", " min"))
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     assert not list(tmp_path.glob("*.db"))
 

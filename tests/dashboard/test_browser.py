@@ -1,5 +1,6 @@
 """The whole way in a real browser: choose, compare, promote, export."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import urllib.request
 import zipfile
 from contextlib import closing, contextmanager
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -310,6 +312,26 @@ def test_a_candidate_is_chosen_promoted_and_exported(tab, address, tmp_path):
     path = tmp_path / "bundle.zip"
     download.value.save_as(path)
     assert {"model.tflite", "predict.py"} <= set(zipfile.ZipFile(path).namelist())
+
+
+def test_an_alias_that_was_moved_back_is_shown_where_it_points_now(tab, searched, tmp_path):
+    home = shutil.copytree(searched.folder, tmp_path / "home")
+    storage = ("--storage", f"sqlite:///{home / 'tiny.db'}")
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    autosearch = (sys.executable, "-m", "autosearch")
+    listed = run([*autosearch, "front", "tiny", *storage, "--format", "json"]).stdout
+    names = [row["candidate"] for row in json.loads(listed)]
+    for name in (names[0], names[-1]):
+        run([*autosearch, "promote", "tiny", name, *storage])
+    with served(home / "tiny.db", "--allow-promote") as address:
+        tab.goto(f"{address}registry")
+        tab.get_by_text("History (2)").wait_for()
+        tab.get_by_role("button", name="Move back").click()
+        dialog = tab.get_by_role("dialog")
+        dialog.get_by_role("button", name="Move it back").click()
+        dialog.get_by_text("Promoted.").wait_for(timeout=60_000)
+        tab.keyboard.press("Escape")
+        tab.get_by_text("History (3)").wait_for()
 
 
 @pytest.mark.parametrize("pause_ms", [80, 150, 300])

@@ -90,14 +90,6 @@ def test_a_definition_with_foreign_arguments_is_refused():
         dataset_from_definition({"kind": "digits", "colour": "red"})
 
 
-@pytest.mark.parametrize(
-    "dataset", [Digits(), Arrays(random_images(20, 6, 6, 1), [0, 1] * 10)], ids=repr
-)
-def test_an_unknown_split_is_named(dataset):
-    with pytest.raises(DefinitionError, match='"holdout" is not known'):
-        dataset.load("holdout")
-
-
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
 def test_a_split_seed_is_a_whole_number(seed):
     with pytest.raises(DefinitionError, match="split_seed"):

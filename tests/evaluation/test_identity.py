@@ -3,6 +3,7 @@
 import json
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 from lone_trial import LoneTrial
@@ -125,3 +126,31 @@ def test_what_a_users_build_sampled_counts_even_if_no_layer_shows_it():
     same = groups_of(sampled, identity)
     assert same == groups_of(sampled, without_scheme)
     assert {sampled[group[0]].hp.values["weights"] for group in same} == {"own", "theirs"}
+
+
+class Fits(keras_tuner.HyperModel):
+    def build(self, hp):
+        return from_elsewhere(hp)
+
+    def fit(self, hp, model, *args, **words):
+        return model.fit(*args, **{**words, "epochs": hp.Int("epochs", 1, 9)})
+
+
+def test_what_a_users_fit_samples_is_not_known_before_it_is_called():
+    def evaluated(architecture):
+        study = Study(
+            name="same",
+            dataset=Noise(),
+            space=SearchSpace(
+                preprocessing=Preprocessing(size=8, color="greyscale"),
+                architecture=architecture,
+                training=Training(epochs=1, batch_size=4),
+                quantization=Quantization("float32"),
+            ),
+            objectives=[maximize("accuracy")],
+        )
+        return KerasEvaluator(study).evaluate(Identifying())
+
+    with pytest.raises(RepeatedTrial):
+        evaluated(from_elsewhere)
+    assert evaluated(Fits())

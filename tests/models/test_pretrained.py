@@ -159,6 +159,27 @@ def test_a_lambda_in_a_file_is_not_run(tmp_path):
         build(Pretrained(tmp_path / "lambda.keras"))
 
 
+def test_a_sequential_file_is_taken_and_cut_behind_its_first_convolution(tmp_path):
+    layers = keras.layers
+    old = keras.Sequential([
+        keras.Input((12, 12, 1)), layers.Rescaling(1 / 255), layers.RandomRotation(0.1),
+        layers.RandomZoom(0.1), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(8, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(5),
+    ])  # fmt: skip
+    old.save(tmp_path / "sequential.keras")
+    for cut, width in ((0.01, 4), (1.0, 8)):
+        model, _ = build(Pretrained(tmp_path / "sequential.keras"), cut=cut)
+        assert model.get_layer("new_pool").output.shape[-1] == width
+
+
+def test_a_network_within_a_network_is_named(tmp_path, trained):
+    image = keras.Input((12, 12, 1))
+    inner = keras.Model(trained.input, block_ends(trained)[-1].output, name="inner")
+    keras.Model(image, keras.layers.Flatten()(inner(image))).save(tmp_path / "outer.keras")
+    with pytest.raises(StudyError, match=r'the network "inner" within it.*get_layer\("inner"\)'):
+        build(Pretrained(tmp_path / "outer.keras"))
+
+
 def test_colours_that_a_file_does_not_take_are_said(keras_file):
     with pytest.raises(BuildError, match='write Preprocessing\\(color="greyscale"\\)'):
         build(Pretrained(keras_file), (12, 12, 3))

@@ -158,12 +158,12 @@ def test_epochs_are_kept_to_train_a_network_to_its_end(view):
 def test_a_training_that_goes_on_fits_into_what_is_left(view):
     assert training_on(view, total_epochs=20).next([]).epochs == 2
     assert training_on(view, total_epochs=18).next([]) is None
-    # What another worker trains on has its epochs still to come.
-    assert training_on(view, total_epochs=23).next([], 3).epochs == 2
-    assert training_on(view, total_epochs=23).next([], 5) is None
-    now = time.time()
-    assert training_on(view, deadline=now + 30).next([]).epochs == 3
-    assert training_on(view, deadline=now - 1).next([]) is None
+    # What another worker trains on has its epochs still to come, but for those that it reported.
+    other = Continuation(trial=0, keras_sha256="0" * 64, epochs_before=0, epochs=3)
+    for of, left in ((9, 2), (5, 5)):
+        found = training_on(view, total_epochs=23).next([], {of: other})
+        assert found.epochs == min(left, 3)
+    assert training_on(view, total_epochs=21).next([], {9: other}) is None
 
 
 def test_what_was_interrupted_is_cut_to_what_is_left_by_then(view):

@@ -85,6 +85,7 @@ def test_the_trials_so_far_have_the_parameters_of_the_grown_space(storage):
     grown = make_study(large, sampler="random")
     autosearch.run(grown, storage=storage, trials=12, accept_changes=True)
     trials = optuna_trials(storage)
+    assert len(before) == 15
     newest = {name: d for trial in trials[15:] for name, d in trial.distributions.items()}
     for trial, config in zip(trials, before, strict=False):
         assert trial.distributions == {name: newest[name] for name in trial.params}
