@@ -46,6 +46,7 @@ __all__ = [
     "elsewhere",
     "epochs",
     "epochs_reached",
+    "has_artifact",
     "is_plain",
     "is_promotion_allowed",
     "judged",
@@ -416,6 +417,12 @@ def artifact(study: StudyView, sha256: str) -> bytes | None:
         return study.artifact(sha256)
     except AutosearchError:
         return None
+
+
+@st.cache_data(show_spinner=False, max_entries=256, ttl=60)
+def has_artifact(sha256: str, _study: StudyView) -> bool:
+    """Whether a file is in the store, whole; asked once a minute."""
+    return artifact(_study, sha256) is not None
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

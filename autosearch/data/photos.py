@@ -371,6 +371,16 @@ def _room_for(image: Image.Image) -> AbstractContextManager[object]:
     return _large if image.width * image.height > _LARGE_PIXELS else nullcontext()
 
 
+def _of_unknown_scale(image: Image.Image) -> str | None:
+    """What pixels are of which nobody knows what is white, as ``to_color`` refuses them."""
+    if image.mode == "F":
+        return "floating-point numbers"
+    if image.mode == "I":
+        low, high = np.ravel(image.getextrema()).tolist()
+        return None if low >= 0 and high <= 65535 else f"integers from {low} to {high}"
+    return None
+
+
 def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
     with _opened(io.BytesIO(contents)) as image:
         width, height = image.size
@@ -380,11 +390,9 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
             )
         with _room_for(image):
             image.load()
-            if image.mode == "F":
+            if (pixels := _of_unknown_scale(image)) is not None:
                 return Photo(
-                    sha256,
-                    "unknown scale: its pixels are floating-point numbers; convert it to 8 or 16 "
-                    "bits",
+                    sha256, f"unknown scale: its pixels are {pixels}; convert it to 8 or 16 bits"
                 )
             plain = image if image.mode in ("L", "RGB") else to_color(image, "rgb")
             small = plain.resize((36, 36), Image.Resampling.BOX).convert("L")

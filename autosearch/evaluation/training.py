@@ -37,6 +37,7 @@ FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapp
 _KNOWN_AFTER_S = 2.0
 _MOST_STEPS_AT_ONCE = 32
 _MACS_AT_ONCE = 2e9
+_OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 """Of inference: about half a second of training on one core."""
 
 _PLAIN = LossTerms()
@@ -172,6 +173,9 @@ def train(
             _raise_clearly(error, watcher, config, is_users=user_compiled or fit is not None)
     if watcher.ended_by is not None:
         reason, cause = watcher.ended_by
+        if isinstance(reason, _OUT_OF_MEMORY):
+            # Validation takes more images at once than a step does.
+            _raise_clearly(reason, watcher, config, is_users=False)
         raise reason from cause
     return watcher.result()
 
@@ -492,7 +496,7 @@ def _raise_clearly(
 ) -> None:
     """Raises what a failure means, or the failure itself if that says it already."""
     epoch = len(watcher.epochs) + 1
-    if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+    if isinstance(error, _OUT_OF_MEMORY):
         raise TrainingError(
             f"memory ran out in epoch {epoch} with batches of {config.batch_size}; narrow the "
             "network, the image size or the batch size"

@@ -160,7 +160,7 @@ def _of_folds(conditions: Mapping[str, Any]) -> str:
 def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
     sha256 = row["artifact_sha256"]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if isinstance(sha256, str) and source.artifact(study, sha256) is None:
+        if isinstance(sha256, str) and not source.has_artifact(sha256, study):
             st.caption(
                 "Its file is not in the artifact store, or damaged there: start the dashboard with "
                 "--artifacts and the folder of the files."

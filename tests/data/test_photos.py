@@ -112,6 +112,10 @@ def huge_header(image):
         (lambda image: encoded(image, "PNG")[:-12], "truncated"),
         (huge_header, "too large"),
         (lambda image: encoded(image.convert("F"), "TIFF"), "unknown scale: its pixels are float"),
+        (
+            lambda image: encoded(Image.fromarray(np.array([[0, 65536]], np.int32)), "TIFF"),
+            "unknown scale: its pixels are integers from 0 to 65536",
+        ),
         (lambda image: encoded(Image.new("1", (9000, 8000)), "PNG"), "too large: 9000 × 8000"),
         (lambda image: encoded(Image.new("1", (15000, 13000)), "PNG"), "too large"),
     ],

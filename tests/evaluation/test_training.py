@@ -251,6 +251,12 @@ def test_memory_that_runs_out_is_a_failed_trial():
     with pytest.raises(TrainingError, match="memory ran out in epoch 1 with batches of 32"):
         run(fit=fit)
 
+    def validate(result):
+        raise MemoryError("of 512 images at once")
+
+    with pytest.raises(TrainingError, match="memory ran out in epoch"):
+        run(on_epoch=validate)
+
 
 @pytest.mark.parametrize(
     ("schedule", "last"),
