@@ -9,7 +9,6 @@ from typing import Any
 
 from autosearch.errors import ConversionError
 from autosearch.evaluation.arena import measure_arena
-from autosearch.evaluation.cost import count_macs, count_parameters
 from autosearch.evaluation.groups import WORST_GROUP, Groups
 from autosearch.evaluation.latency import Latency, measure_latency, times_at_rest
 from autosearch.evaluation.metrics import (
@@ -89,8 +88,8 @@ def measure_candidates(
                     "size_bytes": len(file),
                     **times_at_rest(latency),
                     "memory_bytes": arena.memory_bytes,
-                    "parameters": count_parameters(plan.model),
-                    "macs": count_macs(plan.model, image_shape=plan.preprocessing.input_shape),
+                    "parameters": plan.parameters,
+                    "macs": plan.macs,
                 },
                 accuracy_low=low,
                 accuracy_high=high,

@@ -24,7 +24,7 @@ from autosearch.data.pipeline import training_batches
 from autosearch.errors import ConversionError, DefinitionError
 from autosearch.evaluation.arena import measure_arena, why_no_arena
 from autosearch.evaluation.conversion import random_weights, to_tflite
-from autosearch.evaluation.cost import count_macs, count_parameters, estimate_size_bytes
+from autosearch.evaluation.cost import estimate_size_bytes
 from autosearch.evaluation.groups import WORST_GROUP, Groups
 from autosearch.evaluation.identity import training_identity
 from autosearch.evaluation.latency import host_target, measure_latency, times_at_rest
@@ -225,12 +225,11 @@ class KerasEvaluator:
         """
         constrained = {constraint.metric for constraint in self._constraints}
         named = constrained | self._metrics if self._is_compared else constrained
-        model, shape = plan.model, plan.preprocessing.input_shape
         analytic: dict[str, float | None] = {}
         if "parameters" in named:
-            analytic["parameters"] = count_parameters(model)
+            analytic["parameters"] = plan.parameters
         if "macs" in named:
-            analytic["macs"] = count_macs(model, image_shape=shape)
+            analytic["macs"] = plan.macs
         schemes = self.schemes(plan)
         costs = {scheme: dict(analytic) for scheme in schemes}
         if not named.intersection(_FROM_FILE):
@@ -239,7 +238,7 @@ class KerasEvaluator:
             if self.target.why_not(scheme) is not None:
                 costs[scheme]["memory_bytes"] = None
             if "size_bytes" in named:
-                costs[scheme]["size_bytes"] = estimate_size_bytes(model, scheme)
+                costs[scheme]["size_bytes"] = estimate_size_bytes(plan.model, scheme)
         if not any(keeps(self._constraints, cost) for cost in costs.values()):
             return costs
         usable = files if files is not None else self.untrained_files(plan, seed=seed)

@@ -31,6 +31,8 @@ class Plan:
 
     Attributes:
         model: The network, from raw pixels to probabilities.
+        parameters: How many it has.
+        macs: Multiply-accumulates for one image.
         architecture: What built it.
         architecture_name: Its name within the space.
         is_compiled: Whether the user's ``build`` compiled it, and so decides how it is trained.
@@ -44,6 +46,8 @@ class Plan:
     """
 
     model: Any
+    parameters: int
+    macs: int
     architecture: Any
     architecture_name: str
     is_compiled: bool
@@ -107,14 +111,15 @@ def make_plan(
             model = build_cnn(config, **words)
         elif isinstance(architecture, Pretrained):
             model, fine_tuning = build_pretrained(architecture, config, **words)
+    parameters = count_parameters(model)
+    macs = count_macs(model, image_shape=preprocessing.input_shape)
     trial.describe(
-        architecture=name,
-        preprocessing=asdict(preprocessing),
-        parameters=count_parameters(model),
-        macs=count_macs(model, image_shape=preprocessing.input_shape),
+        architecture=name, preprocessing=asdict(preprocessing), parameters=parameters, macs=macs
     )
     return Plan(
         model=model,
+        parameters=parameters,
+        macs=macs,
         architecture=architecture,
         architecture_name=name,
         is_compiled=is_compiled,

@@ -37,8 +37,8 @@ FurtherFigures = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Mapp
 _KNOWN_AFTER_S = 2.0
 _MOST_STEPS_AT_ONCE = 32
 _MACS_AT_ONCE = 2e9
-_OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 """Of inference: about half a second of training on one core."""
+_OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
 
 _PLAIN = LossTerms()
 
