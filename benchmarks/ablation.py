@@ -94,7 +94,7 @@ def _judge(words: argparse.Namespace, folder: Path) -> None:
             if arm == "all":
                 rows["no_siblings"] = [f for f in figures if f["label"].endswith(" sampled")]
             for name, of in rows.items():
-                line = fashion.summary(of)
+                line = fashion.summary(of, words.minutes)
                 volumes.setdefault(name, []).append(line["hypervolume"])
                 print(json.dumps({"arm": name, "seed": seed, **line}), flush=True)
     for name, reached in volumes.items():

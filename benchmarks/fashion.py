@@ -36,6 +36,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def main() -> None:
         folder = (words.folder or Path(scratch)).absolute()
         for arm in words.arms:
             run_arm(__file__, arm, folder / arm, words, seed=words.seed)
-        _judge({arm: folder / arm for arm in words.arms})
+        _judge({arm: folder / arm for arm in words.arms}, words.minutes)
 
 
 class Files:
@@ -282,6 +283,7 @@ def _stop_at(deadline: float) -> Any:
     return StopAt()
 
 
+@cache
 def _data(split: str) -> tuple[Any, Any]:
     images, labels = study.dataset.load(split)
     pixels = np.stack([np.asarray(image) for image in images]).astype(np.float32)
@@ -349,11 +351,11 @@ def _plain_latency_ms(file: bytes) -> float:
     return 1000 * float(np.median(seconds[20:]))
 
 
-def _judge(folders: dict[str, Path]) -> None:
+def _judge(folders: dict[str, Path], minutes: float) -> None:
     arms = judged(folders)
     curves = {arm: list(curve(figures)) for arm, figures in arms.items()}
     for arm, figures in arms.items():
-        print(json.dumps({"arm": arm, **summary(figures)}), flush=True)
+        print(json.dumps({"arm": arm, **summary(figures, minutes)}), flush=True)
     peers = [arm for arm in _PEERS if arms.get(arm)]
     if not arms.get("autosearch") or not peers:
         return
@@ -422,8 +424,8 @@ def curve(figures: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
         yield figure["seconds"], float(pareto.hypervolume(scaled[:end], np.ones(3)))
 
 
-def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a line tells of an arm."""
+def summary(figures: list[dict[str, Any]], minutes: float) -> dict[str, Any]:
+    """What a line tells of an arm that had so many minutes."""
     reached = list(curve(figures))
     best = {
         f"best_accuracy_under_{kb}_kb": max(
@@ -433,7 +435,7 @@ def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
     }
     at = {
         f"hypervolume_at_{share}": round(
-            max((v for s, v in reached if s <= share * reached[-1][0]), default=0.0), 4
+            max((v for s, v in reached if s <= share * 60 * minutes), default=0.0), 4
         )
         for share in (0.1, 0.25, 0.5)
     } if reached else {}  # fmt: skip
