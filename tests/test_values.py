@@ -45,7 +45,8 @@ def test_a_violation_is_positive_exactly_above_the_bound(bound, value):
 
 def test_a_violation_is_relative_to_its_bound():
     assert at_most("size_bytes", 100).violation(150) == 0.5
-    assert at_most("loss", 0.1).violation(0.3) == pytest.approx(0.2)
+    assert at_most("loss", 0.1).violation(0.3) == pytest.approx(2.0)
+    assert at_most("loss", 0.0).violation(0.3) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])

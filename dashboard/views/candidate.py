@@ -160,21 +160,22 @@ def _of_folds(conditions: Mapping[str, Any]) -> str:
 def _actions(study: StudyView, name: str, row: pd.Series[Any]) -> None:
     sha256 = row["artifact_sha256"]
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if isinstance(sha256, str) and not source.has_artifact(sha256, study):
-            st.caption(
-                "Its file is not in the artifact store, or damaged there: start the dashboard with "
-                "--artifacts and the folder of the files."
-            )
-        elif isinstance(sha256, str):
-            st.download_button(
-                "Download .tflite",
-                lambda: source.artifact(study, sha256) or b"",
-                file_name=f"{row['trial']}-{row['quantization'] or 'model'}.tflite",
-                mime="application/octet-stream",
-                on_click="ignore",
-                icon=":material/download:",
-                help=f"SHA-256 {sha256}",
-            )
+        if isinstance(sha256, str):
+            if source.has_artifact(sha256, study):
+                st.download_button(
+                    "Download .tflite",
+                    lambda: source.artifact(study, sha256) or b"",
+                    file_name=f"{row['trial']}-{row['quantization'] or 'model'}.tflite",
+                    mime="application/octet-stream",
+                    on_click="ignore",
+                    icon=":material/download:",
+                    help=f"SHA-256 {sha256}",
+                )
+            else:
+                st.caption(
+                    "Its file is not in the artifact store, or damaged there: start the dashboard "
+                    "with --artifacts and the folder of the files."
+                )
             promote_button(study, name, row)
         else:
             st.caption("It has no file: it comes from a function, or could not be converted.")

@@ -61,7 +61,7 @@ def test_the_parameter_that_decides_is_the_important_one() -> None:
     assert importance["width"] > 0.9
     assert importance.sum() == pytest.approx(1)
     figure = plot_importance(importance_frame(parameters, metrics))
-    assert figure.data[0].y[0] == "width"
+    assert figure.layout.yaxis.ticktext[0] == "width"
 
 
 def test_importance_waits_for_ten_trials() -> None:
