@@ -287,20 +287,14 @@ def test_who_was_asked_to_end_and_took_too_long_has_not_tried(judged_trial):
         recorder.release_lost(counts=False)
 
 
-def test_a_deleted_study_takes_its_files_of_folds_along(tmp_path):
-    database = Database.open_to_write(f"sqlite:///{tmp_path / 'x.db'}")
+def test_a_deleted_study_takes_its_files_of_folds_along(judged_trial):
+    recorder, key = judged_trial
+    database = recorder._database
     artifacts = ArtifactStore.beside(database)
-    study_id = Recorder.save_study(
-        database, name="x", seed=0, definition={}, definition_sha256="0" * 64,
-        data_fingerprint=None, environment={},
-    )  # fmt: skip
-    recorder = Recorder(database, study_id)
-    recorder.start_trial(0, None)
-    key = {"num_folds": 2, "data_fingerprint": "1" * 64}
     recorder.start_finalist(0, None, **key)
     content = b"what was predicted"
     recorder.add_fold(0, 0, {"int8": artifacts.put(content)}, **key)
-    assert delete_study_rows(database, artifacts, study_id) == 1
+    assert delete_study_rows(database, artifacts, recorder._study_id) == 1
     with pytest.raises(autosearch.study.NotFoundError):
         artifacts.get(hashlib.sha256(content).hexdigest())
 
