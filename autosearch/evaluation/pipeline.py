@@ -324,8 +324,12 @@ class KerasEvaluator:
 
         def on_epoch(epoch: EpochResult) -> None:
             figures = asdict(epoch)
-            further = figures.pop("further")
-            trial.report(epochs_before + figures.pop("epoch"), **figures, **further)
+            further, planned = figures.pop("further"), figures.pop("planned_epochs")
+            number = figures.pop("epoch")
+            if fits_itself and planned is not None:
+                # A user's fit may say by itself how long it trains, and train in several turns.
+                trial.describe(num_epochs=max(planned, number))
+            trial.report(epochs_before + number, **figures, **further)
 
         trial.describe(num_epochs=config.epochs)
         if going_on is not None:
@@ -335,7 +339,7 @@ class KerasEvaluator:
         def users_fit(model: Any, **words: Any) -> Any:
             return plan.architecture.fit(plan.hp, model, **words)
 
-        train(
+        trained = train(
             plan.model,
             batches,
             validation,
@@ -353,6 +357,8 @@ class KerasEvaluator:
             train_arrays=given,
             fine_tuning=plan.fine_tuning,
         )
+        if fits_itself:
+            trial.describe(num_epochs=len(trained.epochs))
 
     def _num_epochs(self, plan: Plan, trial: EvaluatorTrial) -> int:
         length = self._first_epochs if trial.num_epochs is None else trial.num_epochs

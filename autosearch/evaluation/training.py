@@ -58,6 +58,7 @@ class EpochResult:
         learning_rate: At the end of the epoch; None without an optimizer.
         seconds: Wall-clock time, validation included.
         further: Other figures of the validation images, by name.
+        planned_epochs: Of how many epochs it is one; None if a user's ``fit`` does not say.
     """
 
     epoch: int
@@ -69,6 +70,7 @@ class EpochResult:
     learning_rate: float | None
     seconds: float
     further: Mapping[str, float] = field(default_factory=dict)
+    planned_epochs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +402,7 @@ class _Watcher(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
             learning_rate=_current_rate(self._trained),
             seconds=now - self._started,
             further=further,
+            planned_epochs=(self.params or {}).get("epochs"),
         )
         self._started = now
         if not self.epochs or self._rank(result) > max(map(self._rank, self.epochs)):

@@ -206,6 +206,17 @@ def test_a_hypermodel_runs_unchanged_and_its_fit_is_called(run):
     assert len(view.epochs_frame()) == 2
 
 
+class Longer(Tuned):
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, **{**kwargs, "epochs": hp.Int("epochs", 2, 4)})
+
+
+def test_a_fit_of_the_users_says_by_itself_how_long_it_trains(run):
+    view = run(study_of(Longer(), trials=2, sampler=InTurn("kind")))
+    for trial in view.trials_frame().to_dict("records"):
+        assert trial["facts"]["num_epochs"] == trial["config"]["epochs"]
+
+
 def test_of_a_list_of_architectures_one_is_sampled(run):
     architectures = [network, Tuned(), CNN(stages=1, width=4, block="plain")]
     trials = run(study_of(architectures, trials=3, sampler=InTurn("architecture"))).trials_frame()
