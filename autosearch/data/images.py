@@ -146,25 +146,30 @@ def upright(image: Image.Image) -> Image.Image:
         return image.transpose(turn)
 
 
+def of_unknown_scale(image: Image.Image) -> str | None:
+    """What an image's pixels are, if nobody can tell which of them is white; None otherwise."""
+    if image.mode == "F":  # White may be 1, 255, 65535 or anything else.
+        return "floating-point numbers"
+    if image.mode == "I":
+        low, high = np.ravel(image.getextrema()).tolist()
+        return None if low >= 0 and high <= 65535 else f"integers from {low} to {high}"
+    return None
+
+
 def to_color(image: Image.Image, color: str) -> Image.Image:
     """The image in mode RGB or L, whatever its own mode.
 
     Raises:
         ValueError: Its pixels are floating-point numbers, or integers of more than 16 bits.
     """
+    pixels = of_unknown_scale(image)
+    if pixels is not None:
+        raise ValueError(
+            f"its pixels are {pixels} whose scale is not known; convert it to 8 or 16 bits"
+        )
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip rather than scale
         wide = np.asarray(image, dtype=np.float64)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise ValueError(
-                f"its pixels are integers from {wide.min():.0f} to {wide.max():.0f} whose scale is "
-                "not known; convert it to 8 or 16 bits"
-            )
         image = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
-    elif image.mode == "F":  # White may be 1, 255, 65535 or anything else.
-        raise ValueError(
-            "its pixels are floating-point numbers whose scale is not known; convert it to 8 or "
-            "16 bits"
-        )
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))

@@ -31,6 +31,7 @@ from autosearch.data.findings import keep_findings, known_findings
 from autosearch.data.images import (
     ORIENTATION,
     TURNS,
+    of_unknown_scale,
     prepare_all,
     prepare_upright,
     read_exif,
@@ -371,16 +372,6 @@ def _room_for(image: Image.Image) -> AbstractContextManager[object]:
     return _large if image.width * image.height > _LARGE_PIXELS else nullcontext()
 
 
-def _of_unknown_scale(image: Image.Image) -> str | None:
-    """What pixels are of which nobody knows what is white, as ``to_color`` refuses them."""
-    if image.mode == "F":
-        return "floating-point numbers"
-    if image.mode == "I":
-        low, high = np.ravel(image.getextrema()).tolist()
-        return None if low >= 0 and high <= 65535 else f"integers from {low} to {high}"
-    return None
-
-
 def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
     with _opened(io.BytesIO(contents)) as image:
         width, height = image.size
@@ -390,7 +381,7 @@ def _look(contents: bytes, sha256: str, max_pixels: int) -> Photo:
             )
         with _room_for(image):
             image.load()
-            if (pixels := _of_unknown_scale(image)) is not None:
+            if (pixels := of_unknown_scale(image)) is not None:
                 return Photo(
                     sha256, f"unknown scale: its pixels are {pixels}; convert it to 8 or 16 bits"
                 )

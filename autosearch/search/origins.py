@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from autosearch.space.pretrained import Origin
     from autosearch.study import Study
 
-__all__ = ["SPLIT_WORDS", "check_origins", "goes_on_from_its_own_images"]
+__all__ = ["check_origins", "goes_on_from_its_own_images"]
 
-SPLIT_WORDS = (
+_SPLIT_WORDS = (
     "split_seed", "fractions", "validation", "group", "keep_alike_together", "known_sides",
 )  # fmt: skip
 """What of a dataset's definition says how it is split, and not which images it has."""
@@ -74,10 +74,14 @@ def _learned_from(origin: Origin, dataset: Dataset) -> set[str]:
 def _is_split_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether two definitions are of the same images in another split, as far as they say."""
     now = json.loads(json.dumps(now))  # as the database gives the other one back
-    split_before, split_now = ({w: of.get(w) for w in SPLIT_WORDS} for of in (before, now))
     # That of arrays in memory is of images and split together.
-    beside = {*SPLIT_WORDS, "fingerprint"}
+    beside = {*_SPLIT_WORDS, "fingerprint"}
     rest_before, rest_now = (
         {word: value for word, value in of.items() if word not in beside} for of in (before, now)
     )
-    return rest_before == rest_now and split_before != split_now
+    return rest_before == rest_now and split_words(before) != split_words(now)
+
+
+def split_words(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a dataset's definition says how it is split."""
+    return {word: definition.get(word) for word in _SPLIT_WORDS}

@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from optuna.exceptions import StorageInternalError
 
-from autosearch.errors import StorageError
+from autosearch.errors import StorageError, first_line
 from autosearch.values import Direction, Objective
 
 __all__ = ["PlainStudy", "plain_study", "plain_study_names"]
@@ -87,6 +87,6 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
         return optuna.storages.RDBStorage(url, skip_table_creation=True)
     except (RuntimeError, StorageInternalError) as error:
         raise StorageError(
-            f"Optuna cannot read this database: {str(error).splitlines()[0].rstrip('.')}; "
+            f"Optuna cannot read this database: {first_line(error)}; "
             "install the version of Optuna that wrote it"
         ) from error

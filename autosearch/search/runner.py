@@ -24,7 +24,7 @@ from autosearch.search.devices import memory_bytes, worker_environments
 from autosearch.search.engine import Engine, best_trials
 from autosearch.search.evaluators import make_evaluator
 from autosearch.search.finals import Finals, plan_finals
-from autosearch.search.origins import SPLIT_WORDS, check_origins
+from autosearch.search.origins import check_origins, split_words
 from autosearch.search.process import Order
 from autosearch.search.pruning import check_pruner
 from autosearch.search.samplers import check_sampler
@@ -402,7 +402,7 @@ def _divides_otherwise(before: Mapping[str, Any] | None, after: Mapping[str, Any
     if before is None or after is None or before["kind"] != after["kind"]:
         # Such as the same photos in a table: that is for the fingerprint to tell.
         return False
-    return any(before.get(word) != after.get(word) for word in SPLIT_WORDS)
+    return split_words(before) != split_words(after)
 
 
 def _check_nobody_works(study: Study, database: Database, earlier: StudyView) -> None:

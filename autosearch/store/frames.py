@@ -292,14 +292,18 @@ def epochs_of(database: Database, study_id: int, numbers: Sequence[int]) -> pd.D
     return read_frame(database, statement)
 
 
-def epochs_reached(database: Database, study_id: int) -> dict[int, int]:
-    """The number of each trial that reported an epoch to the last one that it reported."""
+def epochs_reached(
+    database: Database, study_id: int, numbers: Sequence[int] | None = None
+) -> dict[int, int]:
+    """The number of each trial, or of some, that reported an epoch to the last one of it."""
     statement = (
         select(TrialRow.number, func.max(EpochRow.epoch))
         .join(TrialRow, TrialRow.id == EpochRow.trial_id)
         .where(TrialRow.study_id == study_id)
         .group_by(TrialRow.number)
     )
+    if numbers is not None:
+        statement = statement.where(TrialRow.number.in_(numbers))
     with database.session() as session:
         return dict(session.execute(statement).all())
 

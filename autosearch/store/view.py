@@ -16,6 +16,7 @@ from autosearch.errors import DefinitionError, NotFoundError
 from autosearch.store.artifacts import ArtifactStore
 from autosearch.store.baselines import Baselines
 from autosearch.store.database import Database
+from autosearch.store.frames import epochs_reached
 from autosearch.store.latencies import latencies_frame
 from autosearch.store.study_frames import (
     CANDIDATE_COLUMNS,
@@ -228,14 +229,7 @@ class StudyView:
 
     def last_epochs(self, numbers: Sequence[int]) -> dict[int, int]:
         """Of those trials that reported any, by number, the last epoch that each reported."""
-        statement = (
-            select(TrialRow.number, func.max(EpochRow.epoch))
-            .join(TrialRow, TrialRow.id == EpochRow.trial_id)
-            .where(TrialRow.study_id == self.id, TrialRow.number.in_(numbers))
-            .group_by(TrialRow.number)
-        )
-        with self._database.session() as session:
-            return dict(session.execute(statement).all())
+        return epochs_reached(self._database, self.id, numbers)
 
     def finalists(self, *, num_folds: int, data_fingerprint: str) -> dict[int, Finalist]:
         """The trials that were judged by cross-validation on these images, by number."""

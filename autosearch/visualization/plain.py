@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import plotly.graph_objects as go
 
 from autosearch import pareto
-from autosearch.metrics import BYTES
 from autosearch.search.plain import PlainStudy, plain_study, plain_study_names
 from autosearch.store.study_frames import minimized
-from autosearch.visualization.style import GREY, PALETTE, axis_title, base_figure, not_yet
+from autosearch.visualization.style import (
+    GREY,
+    PALETTE,
+    axis_title,
+    base_figure,
+    in_axis_unit,
+    not_yet,
+)
 
 # What reads it stands here too, for pages that see the library through its charts alone.
 __all__ = ["PlainStudy", "plain_study", "plain_study_names", "plot_values"]
@@ -37,8 +40,8 @@ def plot_values(study: PlainStudy, *, height: int = 380) -> go.Figure:
     for name, wanted, colour in (("trial", False, GREY), ("on the front", True, PALETTE[0])):
         rows = done[done["number"].isin(front) == wanted]
         figure.add_scatter(
-            x=_shown(x, rows),
-            y=_shown(y, rows),
+            x=in_axis_unit(x, rows[x].to_numpy(dtype=float)),
+            y=in_axis_unit(y, rows[y].to_numpy(dtype=float)),
             mode="markers",
             name=name,
             marker={"color": colour, "size": 9 if wanted else 7, "opacity": 1 if wanted else 0.6},
@@ -48,9 +51,3 @@ def plot_values(study: PlainStudy, *, height: int = 380) -> go.Figure:
     figure.update_xaxes(title={"text": "trial" if x == "number" else axis_title(x)})
     figure.update_yaxes(title={"text": axis_title(y)})
     return figure
-
-
-def _shown(metric: str, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Figures in the unit that the axis names."""
-    values = rows[metric].to_numpy(dtype=float)
-    return values / 1000 if metric in BYTES else values

@@ -19,6 +19,7 @@ from autosearch.visualization.style import (
     base_figure,
     escaped,
     figure_text,
+    in_axis_unit,
     log_ticks,
     not_yet,
     number_text,
@@ -69,11 +70,9 @@ def plot_parallel_coordinates(
     for metric in map(str, metrics):
         values = metrics.loc[shared, metric].to_numpy(dtype=float)
         is_log = metric in LOGARITHMIC and bool((values > 0).all())
-        dimension = {"label": axis_title(metric), "values": values}
+        dimension = {"label": axis_title(metric), "values": in_axis_unit(metric, values)}
         if is_log:
             dimension |= _logarithmic(values, is_bytes=metric in BYTES)
-        elif metric in BYTES:
-            dimension["values"] = values / 1000
         elif metric in SHARES:
             dimension["tickformat"] = ".0%" if np.ptp(values) >= 0.1 else ".1%"
         dimensions.append(dimension)
@@ -115,7 +114,7 @@ def plot_slice(
     figure.add_scatter(
         x=column.to_numpy() if has_numbers else [escaped(v) for v in column],
         # A logarithmic axis has ticks in its unit; a linear one writes its own.
-        y=values / 1000 if metric in BYTES and not is_log else values,
+        y=values if is_log else in_axis_unit(metric, values),
         mode="markers",
         marker={"color": PALETTE[0], "opacity": 0.6, "size": 8},
         customdata=[

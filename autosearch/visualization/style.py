@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -25,6 +27,7 @@ __all__ = [
     "empty_layout",
     "escaped",
     "figure_text",
+    "in_axis_unit",
     "log_ticks",
     "metric_label",
     "metric_title",
@@ -67,6 +70,11 @@ def axis_title(metric: str) -> str:
         'latency p50 (ms)'
     """
     return escaped(metric_title(metric))
+
+
+def in_axis_unit(metric: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Figures in the unit that ``axis_title`` names."""
+    return values / 1000 if metric in BYTES else values
 
 
 def metric_title(metric: str) -> str:

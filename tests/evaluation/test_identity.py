@@ -99,21 +99,26 @@ class Identifying(LoneTrial):
         raise RepeatedTrial(0, what)
 
 
+def evaluated(architecture, *, epochs, train_on=None):
+    study = Study(
+        name="same",
+        dataset=Noise(),
+        space=SearchSpace(
+            preprocessing=Preprocessing(size=8, color="greyscale"),
+            architecture=architecture,
+            training=Training(epochs=epochs, batch_size=4),
+            quantization=Quantization("float32"),
+        ),
+        objectives=[maximize("accuracy")],
+        train_on=train_on,
+    )
+    return KerasEvaluator(study).evaluate(Identifying())
+
+
 def test_a_training_of_another_length_is_another_one():
     def identified(train_on):
-        study = Study(
-            name="same",
-            dataset=Noise(),
-            space=SearchSpace(
-                preprocessing=Preprocessing(size=8, color="greyscale"),
-                architecture=CNN(stages=1, width=8, block="plain"),
-                training=Training(epochs=8, batch_size=4),
-            ),
-            objectives=[maximize("accuracy")],
-            train_on=train_on,
-        )
         with pytest.raises(RepeatedTrial) as found:
-            KerasEvaluator(study).evaluate(Identifying())
+            evaluated(CNN(stages=1, width=8, block="plain"), epochs=8, train_on=train_on)
         return json.dumps(found.value.result, sort_keys=True)
 
     by_length = [identified(TrainOn(first_epochs=length)) for length in (1, 2)]
@@ -137,20 +142,6 @@ class Fits(keras_tuner.HyperModel):
 
 
 def test_what_a_users_fit_samples_is_not_known_before_it_is_called():
-    def evaluated(architecture):
-        study = Study(
-            name="same",
-            dataset=Noise(),
-            space=SearchSpace(
-                preprocessing=Preprocessing(size=8, color="greyscale"),
-                architecture=architecture,
-                training=Training(epochs=1, batch_size=4),
-                quantization=Quantization("float32"),
-            ),
-            objectives=[maximize("accuracy")],
-        )
-        return KerasEvaluator(study).evaluate(Identifying())
-
     with pytest.raises(RepeatedTrial):
-        evaluated(from_elsewhere)
-    assert evaluated(Fits())
+        evaluated(from_elsewhere, epochs=1)
+    assert evaluated(Fits(), epochs=1)
